@@ -1,0 +1,14 @@
+/**
+ * Errors whose message is written for the person at the keyboard.
+ * @module
+ */
+
+/** Something the user can mend: bad config, data, checkpoint or machine. Printed without a stack. */
+export class UserError extends Error {
+  override name = "UserError";
+}
+
+/** The GPU refused or lost something; the message names the operation, the shape and the limit. */
+export class GpuError extends Error {
+  override name = "GpuError";
+}
