@@ -1,0 +1,211 @@
+/**
+ * The GPU device: opened with what the adapter really offers, its errors surfaced as exceptions.
+ * @module
+ */
+import { GpuError, UserError } from "./errors.ts";
+import { KernelCache } from "./kernel.ts";
+import { Pool } from "./pool.ts";
+import type { DType, MemoryClass, Tensor } from "./tensor.ts";
+
+/** What is known about the adapter. */
+export interface AdapterFacts {
+  readonly name: string;
+  readonly vendor: string;
+  readonly driver: string;
+  /** True for lavapipe, SwiftShader and other adapters that run on the CPU. */
+  readonly software: boolean;
+  readonly features: readonly string[];
+}
+
+/** Host data that can go into a tensor. */
+export type HostArray = Float32Array | Uint32Array;
+
+const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"];
+
+/** One open device with its pool of buffers and its compiled kernels. One per process. */
+export class Gpu {
+  readonly device: GPUDevice;
+  readonly facts: AdapterFacts;
+  readonly pool: Pool;
+  readonly kernels: KernelCache;
+  #failure: Error | undefined;
+  #lost: Promise<never>;
+  #closed = false;
+  #staging: GPUBuffer[] = [];
+
+  private constructor(device: GPUDevice, facts: AdapterFacts) {
+    this.device = device;
+    this.facts = facts;
+    this.pool = new Pool(device, (error) => this.#failure ??= error);
+    this.kernels = new KernelCache(device);
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#failure ??= new GpuError(`uncaptured GPU error: ${event.error.message}`);
+    });
+    this.#lost = new Promise((_, reject) => {
+      device.lost.then((info) => {
+        if (this.#closed) return;
+        this.#failure = new GpuError(`the GPU device was lost (${info.reason}): ${info.message}`);
+        reject(this.#failure);
+      });
+    });
+    this.#lost.catch(() => {});
+  }
+
+  /**
+   * Opens the default adapter with its own limits and the optional features it has.
+   * @throws UserError when there is no WebGPU adapter, with what to install
+   */
+  static async open(): Promise<Gpu> {
+    // Read by Mesa's software driver when the first adapter is made: twice the vector width, the largest single gain.
+    if (!Deno.env.get("LP_NATIVE_VECTOR_WIDTH")) Deno.env.set("LP_NATIVE_VECTOR_WIDTH", "512");
+    const library = Deno.env.get("ARES_LIBVULKAN");
+    if (library) Deno.dlopen(library, {});
+    const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+    if (!adapter) {
+      throw new UserError(
+        "no WebGPU adapter: install your GPU's Vulkan driver (or Mesa's software one: " +
+          "apt-get install libvulkan1 mesa-vulkan-drivers), or start with ./ares, which does it",
+      );
+    }
+    const requiredLimits: Record<string, number> = {};
+    for (const key in adapter.limits) {
+      const value = (adapter.limits as unknown as Record<string, unknown>)[key];
+      if (typeof value === "number") requiredLimits[key] = value;
+    }
+    // `subgroups` may be there without being listed: it is asked for and dropped if refused.
+    const listed = OPTIONAL_FEATURES.filter((name) => adapter.features.has(name));
+    const wishes = listed.includes("subgroups") ? [listed] : [[...listed, "subgroups"], listed];
+    let device: GPUDevice | undefined;
+    let refusal: unknown;
+    for (const requiredFeatures of wishes) {
+      try {
+        device = await adapter.requestDevice({
+          requiredLimits,
+          requiredFeatures: requiredFeatures as GPUFeatureName[],
+        });
+        break;
+      } catch (error) {
+        refusal = error;
+      }
+    }
+    if (!device) throw new GpuError(`the adapter refused a device: ${refusal}`);
+    const info = adapter.info;
+    const name = info.device && !/^\d+$/.test(info.device) ? info.device : info.description || info.vendor;
+    return new Gpu(device, {
+      name: /llvmpipe|swiftshader/i.test(info.architecture) ? info.architecture : name || "unnamed adapter",
+      vendor: info.vendor,
+      driver: info.description,
+      software: info.isFallbackAdapter === true ||
+        /llvmpipe|lavapipe|swiftshader/i.test(`${info.device} ${info.architecture} ${info.description}`),
+      features: [...device.features].sort(),
+    });
+  }
+
+  /** Throws what went wrong since the last check: WebGPU itself stays silent. */
+  check(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** A new tensor; see {@link Pool.alloc}. */
+  alloc(name: string, shape: readonly number[], memoryClass: MemoryClass, dtype: DType = "f32"): Tensor {
+    return this.pool.alloc(name, shape, memoryClass, dtype);
+  }
+
+  /** A new tensor filled from the host. */
+  tensor(name: string, shape: readonly number[], data: HostArray, memoryClass: MemoryClass = "data"): Tensor {
+    const tensor = this.alloc(name, shape, memoryClass, data instanceof Float32Array ? "f32" : "u32");
+    this.write(tensor, data);
+    return tensor;
+  }
+
+  /** Copies `data` into the tensor, from element `start` on. */
+  write(tensor: Tensor, data: HostArray, start = 0): void {
+    if (start + data.length > tensor.size) {
+      throw new GpuError(`writing ${data.length} elements at ${start} into ${tensor.name} of ${tensor.size}`);
+    }
+    const wanted = tensor.dtype === "f32" ? Float32Array : Uint32Array;
+    if (!(data instanceof wanted)) throw new GpuError(`tensor ${tensor.name} holds ${tensor.dtype}`);
+    this.device.queue.writeBuffer(
+      tensor.buffer,
+      tensor.offset + start * 4,
+      data as Float32Array<ArrayBuffer>,
+    );
+  }
+
+  /** Fills the tensor with zero bytes. */
+  clear(...tensors: Tensor[]): void {
+    const encoder = this.device.createCommandEncoder();
+    for (const t of tensors) encoder.clearBuffer(t.buffer, t.offset, Math.ceil(t.bytes / 4) * 4);
+    this.device.queue.submit([encoder.finish()]);
+  }
+
+  /** Copies whole tensors of equal size, in order. */
+  copy(...pairs: [from: Tensor, to: Tensor][]): void {
+    const encoder = this.device.createCommandEncoder();
+    for (const [from, to] of pairs) {
+      if (from.bytes > to.bytes) throw new GpuError(`copying ${from.name} into the smaller ${to.name}`);
+      encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes);
+    }
+    this.device.queue.submit([encoder.finish()]);
+  }
+
+  /**
+   * Reads tensors back, as they are once all work submitted so far is done. One wait for all of them; a wait costs
+   * milliseconds and, in Deno, blocks the thread, so nothing reads inside a loop.
+   * @throws GpuError when the device was lost or an earlier operation failed
+   */
+  async read(...tensors: Tensor[]): Promise<HostArray[]> {
+    this.check();
+    const total = tensors.reduce((sum, t) => sum + Math.ceil(t.bytes / 4) * 4, 0);
+    const staging = this.#takeStaging(total);
+    const encoder = this.device.createCommandEncoder();
+    let at = 0;
+    for (const t of tensors) {
+      encoder.copyBufferToBuffer(t.buffer, t.offset, staging, at, t.bytes);
+      at += t.bytes;
+    }
+    this.device.queue.submit([encoder.finish()]);
+    await Promise.race([staging.mapAsync(1, 0, total), this.#lost]);
+    this.check();
+    const bytes = staging.getMappedRange(0, total).slice(0);
+    staging.unmap();
+    this.#staging.push(staging);
+    at = 0;
+    return tensors.map((t) => {
+      const from = at;
+      at += t.bytes;
+      return t.dtype === "f32" ? new Float32Array(bytes, from, t.size) : new Uint32Array(bytes, from, t.size);
+    });
+  }
+
+  /** {@link read} of one f32 tensor. */
+  async readF32(tensor: Tensor): Promise<Float32Array> {
+    return (await this.read(tensor))[0] as Float32Array;
+  }
+
+  /** Waits until all submitted work is done. */
+  async idle(): Promise<void> {
+    await Promise.race([this.device.queue.onSubmittedWorkDone(), this.#lost]);
+    this.check();
+  }
+
+  /** Destroys the device; buffers first, since destroying the device alone leaks them. */
+  close(): void {
+    this.#closed = true;
+    for (const buffer of this.#staging) buffer.destroy();
+    this.pool.destroy();
+    this.device.destroy();
+  }
+
+  #takeStaging(bytes: number): GPUBuffer {
+    const limit = this.device.limits.maxBufferSize;
+    if (bytes > limit) throw new GpuError(`reading ${bytes} bytes at once exceeds maxBufferSize = ${limit}`);
+    const i = this.#staging.findIndex((buffer) => buffer.size >= bytes);
+    if (i >= 0) return this.#staging.splice(i, 1)[0];
+    // At most two idle buffers are kept: large one-off reads (saving a checkpoint) would pile up otherwise.
+    while (this.#staging.length > 1) this.#staging.shift()!.destroy();
+    const size = Math.max(4096, Math.ceil(bytes / 4096) * 4096);
+    return this.device.createBuffer({ label: "read-back", size, usage: 1 | 8 });
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * A kernel as data: its WGSL text, entry point, bindings, sizes, grid and cost. Validation, the benchmark, the profile
+ * and the documentation come from this one record.
+ * @module
+ */
+import { GpuError } from "./errors.ts";
+
+/** How a kernel uses a binding. */
+export type Access = "read" | "write" | "inout";
+
+/** The values of a kernel's dims at one launch. */
+export type DimValues<D extends string = string> = Readonly<Record<D, number>>;
+
+/** Workgroups along x, y, z. */
+export type Grid = readonly [number, number, number];
+
+/**
+ * A kernel. In the WGSL, `@group(0) @binding(0)` is the uniform struct of `dims` in this order (four bytes each) and the
+ * tensors follow from binding 1 in the order of `bindings`.
+ */
+export interface KernelSpec<B extends string = string, D extends string = string> {
+  /** Unique, e.g. `rmsnorm.forward`; shown in errors, profiles and the benchmark. */
+  readonly name: string;
+  /** WGSL text. */
+  readonly source: string;
+  readonly entry: string;
+  readonly bindings: Readonly<Record<B, Access>>;
+  readonly dims: Readonly<Record<D, "u32" | "f32">>;
+  /** Sizes of register tiles and the like, put in front of the text as `const NAME = value;` declarations. */
+  readonly consts?: Readonly<Record<string, number>>;
+  /** Elements each binding must hold at least. */
+  sizes(d: DimValues<D>): Readonly<Record<B, number>>;
+  grid(d: DimValues<D>): Grid;
+  /** Arithmetic operations, and bytes that must move at least once. */
+  cost(d: DimValues<D>): { readonly flops: number; readonly bytes: number };
+}
+
+/** Identity function that fixes a spec's name types. */
+export function defineKernel<B extends string, D extends string>(spec: KernelSpec<B, D>): KernelSpec<B, D> {
+  return spec;
+}
+
+/** Workgroups for `n` items at `perGroup` each, folded into y where x would exceed 65,535. */
+export function linearGrid(n: number, perGroup: number): Grid {
+  const groups = Math.max(1, Math.ceil(n / perGroup));
+  const x = Math.min(groups, 65535);
+  return [x, Math.ceil(groups / x), 1];
+}
+
+/** The text that is compiled: the constants, then the file. */
+export function kernelText(spec: KernelSpec): string {
+  const consts = Object.entries(spec.consts ?? {}).map(([name, value]) =>
+    `const ${name} = ${Number.isInteger(value) ? `${value}u` : `${value}f`};\n`
+  );
+  return consts.join("") + spec.source;
+}
+
+/** Compiles kernels once for a device. */
+export class KernelCache {
+  #device: GPUDevice;
+  #modules = new Map<string, GPUShaderModule>();
+  #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /**
+   * The pipeline of a kernel.
+   * @throws GpuError with the kernel's name and the compiler's line and column
+   */
+  pipeline(spec: KernelSpec): Promise<GPUComputePipeline> {
+    const text = kernelText(spec);
+    const key = `${spec.entry}\n${text}`;
+    let pipeline = this.#pipelines.get(key);
+    if (!pipeline) {
+      pipeline = this.#compile(spec, text);
+      this.#pipelines.set(key, pipeline);
+    }
+    return pipeline;
+  }
+
+  async #compile(spec: KernelSpec, text: string): Promise<GPUComputePipeline> {
+    const device = this.#device;
+    const storage = Object.keys(spec.bindings).length;
+    if (storage > device.limits.maxStorageBuffersPerShaderStage) {
+      throw new GpuError(
+        `kernel ${spec.name} binds ${storage} buffers, this adapter allows ${device.limits.maxStorageBuffersPerShaderStage}`,
+      );
+    }
+    device.pushErrorScope("validation");
+    let module = this.#modules.get(text);
+    if (!module) {
+      module = device.createShaderModule({ label: spec.name, code: text });
+      this.#modules.set(text, module);
+    }
+    const entries: GPUBindGroupLayoutEntry[] = [{ binding: 0, visibility: 4, buffer: { type: "uniform" } }];
+    Object.values(spec.bindings).forEach((access, i) => {
+      entries.push({
+        binding: i + 1,
+        visibility: 4,
+        buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+      });
+    });
+    const layout = device.createPipelineLayout({
+      bindGroupLayouts: [device.createBindGroupLayout({ entries })],
+    });
+    let failure: unknown;
+    let pipeline: GPUComputePipeline | undefined;
+    try {
+      pipeline = await device.createComputePipelineAsync({
+        label: spec.name,
+        layout,
+        compute: { module, entryPoint: spec.entry },
+      });
+    } catch (error) {
+      failure = error;
+    }
+    const scoped = await device.popErrorScope();
+    if (scoped || failure || !pipeline) {
+      throw new GpuError(`compiling kernel ${spec.name} (${spec.entry}): ${scoped?.message ?? failure}`);
+    }
+    return pipeline;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Buffers, counted: bytes in use by class, the peak, and freed buffers kept for the next tensor of that size.
+ * @module
+ */
+import { GpuError } from "./errors.ts";
+import { type DType, elements, type MemoryClass, type Tensor } from "./tensor.ts";
+
+/** Bytes in use, by class and in all, and the largest total so far. */
+export interface MemoryReport {
+  readonly byClass: Readonly<Record<MemoryClass, number>>;
+  readonly bytes: number;
+  readonly peak: number;
+  /** Freed buffers held for reuse; not part of `bytes`. */
+  readonly idle: number;
+}
+
+const USAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
+
+/** Hands out tensors and takes them back. WebGPU never checks physical memory, so what is held is counted here. */
+export class Pool {
+  #device: GPUDevice;
+  #idle = new Map<number, GPUBuffer[]>();
+  #live = new Map<GPUBuffer, { bytes: number; memoryClass: MemoryClass }>();
+  #byClass: Record<MemoryClass, number> = {
+    parameter: 0,
+    gradient: 0,
+    moment: 0,
+    activation: 0,
+    cache: 0,
+    scratch: 0,
+    data: 0,
+  };
+  #bytes = 0;
+  #peak = 0;
+  #idleBytes = 0;
+  #onError: (error: GpuError) => void;
+
+  /** `onError` receives what an error scope reports after the fact. */
+  constructor(device: GPUDevice, onError: (error: GpuError) => void) {
+    this.#device = device;
+    this.#onError = onError;
+  }
+
+  /**
+   * A new tensor of `shape`; zero-filled when the buffer is fresh, unspecified when it is reused.
+   * @throws GpuError when it exceeds the adapter's largest buffer
+   */
+  alloc(name: string, shape: readonly number[], memoryClass: MemoryClass, dtype: DType = "f32"): Tensor {
+    const size = elements(shape);
+    const bytes = size * 4;
+    const limit = this.#device.limits.maxBufferSize;
+    const what = `tensor ${name} [${shape.join(" x ")}] (${bytes} bytes)`;
+    if (!Number.isSafeInteger(size) || size < 0) throw new GpuError(`${what}: not a valid shape`);
+    if (bytes > limit) {
+      throw new GpuError(`${what} exceeds this adapter's largest buffer, maxBufferSize = ${limit}`);
+    }
+    const capacity = Math.max(16, Math.ceil(bytes / 16) * 16);
+    let buffer = this.#idle.get(capacity)?.pop();
+    if (buffer) this.#idleBytes -= capacity;
+    else {
+      this.#device.pushErrorScope("out-of-memory");
+      this.#device.pushErrorScope("validation");
+      buffer = this.#device.createBuffer({ label: name, size: capacity, usage: USAGE });
+      for (let i = 0; i < 2; i++) {
+        this.#device.popErrorScope().then((error) => {
+          if (error) this.#onError(new GpuError(`allocating ${what}: ${error.message}`));
+        }, () => {});
+      }
+    }
+    this.#live.set(buffer, { bytes: capacity, memoryClass });
+    this.#byClass[memoryClass] += capacity;
+    this.#bytes += capacity;
+    this.#peak = Math.max(this.#peak, this.#bytes);
+    return { name, shape, dtype, buffer, offset: 0, size, bytes };
+  }
+
+  /** Takes a tensor back; its buffer serves the next tensor of that size. Views are not freed, their owner is. */
+  free(tensor: Tensor): void {
+    const entry = this.#live.get(tensor.buffer);
+    if (!entry) throw new GpuError(`tensor ${tensor.name} was freed twice or is not from this pool`);
+    this.#live.delete(tensor.buffer);
+    this.#byClass[entry.memoryClass] -= entry.bytes;
+    this.#bytes -= entry.bytes;
+    this.#idleBytes += entry.bytes;
+    const list = this.#idle.get(entry.bytes);
+    if (list) list.push(tensor.buffer);
+    else this.#idle.set(entry.bytes, [tensor.buffer]);
+  }
+
+  /** Destroys the idle buffers: garbage collection alone lets gigabytes pile up. */
+  trim(): void {
+    for (const list of this.#idle.values()) for (const buffer of list) buffer.destroy();
+    this.#idle.clear();
+    this.#idleBytes = 0;
+  }
+
+  /** What is held now, and the peak. */
+  report(): MemoryReport {
+    return { byClass: { ...this.#byClass }, bytes: this.#bytes, peak: this.#peak, idle: this.#idleBytes };
+  }
+
+  /** Destroys every buffer. */
+  destroy(): void {
+    this.trim();
+    for (const buffer of this.#live.keys()) buffer.destroy();
+    this.#live.clear();
+  }
+}

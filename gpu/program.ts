@@ -1,0 +1,275 @@
+/**
+ * A program: a list of dispatches recorded once and replayed. Pipelines, bind groups and the uniform buffer are made at
+ * the first run; later runs only re-evaluate the sizes that change (tokens of this batch, learning rate) and submit.
+ * @module
+ */
+import type { Gpu } from "./device.ts";
+import { GpuError } from "./errors.ts";
+import type { KernelSpec } from "./kernel.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** A size or scalar of a launch: fixed, or asked for again at every run. */
+export type Dim = number | (() => number);
+
+interface Launch {
+  readonly kernel: KernelSpec;
+  readonly tensors: readonly Tensor[];
+  readonly dims: Readonly<Record<string, Dim>>;
+  readonly offset: number;
+  readonly constant: boolean;
+  grid: readonly [number, number, number];
+}
+
+interface Built {
+  readonly pipelines: readonly GPUComputePipeline[];
+  readonly groups: readonly GPUBindGroup[];
+  readonly uniforms: GPUBuffer;
+  readonly image: DataView<ArrayBuffer>;
+}
+
+/** Time of one kernel within a program. */
+export interface KernelTime {
+  readonly name: string;
+  readonly calls: number;
+  readonly milliseconds: number;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** Records launches, then replays them. */
+export class Program {
+  readonly label: string;
+  #gpu: Gpu;
+  #launches: Launch[] = [];
+  #bytes = 0;
+  #built: Built | undefined;
+  #filled = false;
+
+  constructor(gpu: Gpu, label: string) {
+    this.#gpu = gpu;
+    this.label = label;
+  }
+
+  /** Number of dispatches. */
+  get length(): number {
+    return this.#launches.length;
+  }
+
+  /**
+   * Adds a launch of `kernel`.
+   * @throws GpuError when a written tensor is bound twice or a tensor exceeds the adapter's binding size
+   */
+  add<B extends string, D extends string>(
+    kernel: KernelSpec<B, D>,
+    tensors: Readonly<Record<B, Tensor>>,
+    dims: Readonly<Record<D, Dim>>,
+  ): this {
+    if (this.#built) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
+    const names = Object.keys(kernel.bindings) as B[];
+    const list = names.map((name) => tensors[name]);
+    const limit = this.#gpu.device.limits.maxStorageBufferBindingSize;
+    names.forEach((name, i) => {
+      const tensor = list[i];
+      if (!tensor) throw new GpuError(`${kernel.name}: no tensor for binding ${name}`);
+      if (tensor.bytes > limit) {
+        throw new GpuError(
+          `${kernel.name}: ${tensor.name} [${
+            tensor.shape.join(" x ")
+          }] is ${tensor.bytes} bytes, this adapter binds ${limit}`,
+        );
+      }
+      // WebGPU accepts two writable bindings of one buffer, even overlapping ones: a silent race.
+      list.forEach((other, j) => {
+        if (
+          j < i && other.buffer === tensor.buffer &&
+          (kernel.bindings[name] !== "read" || kernel.bindings[names[j]] !== "read")
+        ) {
+          throw new GpuError(`${kernel.name}: ${name} and ${names[j]} share the buffer of ${tensor.name}`);
+        }
+      });
+    });
+    const align = this.#gpu.device.limits.minUniformBufferOffsetAlignment;
+    const size = Math.max(16, Math.ceil(Object.keys(kernel.dims).length / 4) * 16);
+    this.#launches.push({
+      kernel: kernel as unknown as KernelSpec,
+      tensors: list,
+      dims,
+      offset: this.#bytes,
+      constant: Object.values(dims).every((value) => typeof value === "number"),
+      grid: [1, 1, 1],
+    });
+    this.#bytes += Math.ceil(size / align) * align;
+    return this;
+  }
+
+  /** Compiles the pipelines and makes the bind groups; run() does it if it has not been done. */
+  async build(): Promise<this> {
+    if (this.#built) return this;
+    const { device } = this.#gpu;
+    const pipelines = await Promise.all(this.#launches.map((l) => this.#gpu.kernels.pipeline(l.kernel)));
+    const uniforms = device.createBuffer({
+      label: `${this.label} dims`,
+      size: Math.max(16, this.#bytes),
+      usage: 0x40 | 8,
+    });
+    device.pushErrorScope("validation");
+    const groups = this.#launches.map((l, i) =>
+      device.createBindGroup({
+        label: l.kernel.name,
+        layout: pipelines[i].getBindGroupLayout(0),
+        entries: [
+          {
+            binding: 0,
+            resource: {
+              buffer: uniforms,
+              offset: l.offset,
+              size: Math.max(16, Math.ceil(Object.keys(l.kernel.dims).length / 4) * 16),
+            },
+          },
+          ...l.tensors.map((t, j) => ({
+            binding: j + 1,
+            resource: { buffer: t.buffer, offset: t.offset, size: Math.max(4, Math.ceil(t.bytes / 4) * 4) },
+          })),
+        ],
+      })
+    );
+    const error = await device.popErrorScope();
+    if (error) throw new GpuError(`binding program ${this.label}: ${error.message}`);
+    this.#built = {
+      pipelines,
+      groups,
+      uniforms,
+      image: new DataView(new ArrayBuffer(Math.max(16, this.#bytes))),
+    };
+    return this;
+  }
+
+  /** Submits the recorded launches `times` over, in order. */
+  async run(times = 1): Promise<void> {
+    await this.build();
+    this.#gpu.check();
+    this.#fill();
+    const encoder = this.#gpu.device.createCommandEncoder({ label: this.label });
+    const pass = encoder.beginComputePass();
+    for (let i = 0; i < times; i++) this.#encode(pass, 0, this.#launches.length);
+    pass.end();
+    this.#gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  /** Runs once with a timestamp around every launch; needs the feature `timestamp-query`. Summed by kernel. */
+  async profile(): Promise<KernelTime[]> {
+    await this.build();
+    this.#fill();
+    const { device } = this.#gpu;
+    const n = this.#launches.length;
+    const perSet = 2048; // a query set holds at most 4,096 entries
+    const rows = new Map<string, { calls: number; milliseconds: number; flops: number; bytes: number }>();
+    for (let from = 0; from < n; from += perSet) {
+      const to = Math.min(n, from + perSet);
+      const set = device.createQuerySet({ type: "timestamp", count: (to - from) * 2 });
+      const bytes = (to - from) * 16;
+      const resolved = device.createBuffer({ size: bytes, usage: 0x200 | 4 });
+      const mapped = device.createBuffer({ size: bytes, usage: 1 | 8 });
+      const encoder = device.createCommandEncoder();
+      for (let i = from; i < to; i++) {
+        const pass = encoder.beginComputePass({
+          timestampWrites: {
+            querySet: set,
+            beginningOfPassWriteIndex: (i - from) * 2,
+            endOfPassWriteIndex: (i - from) * 2 + 1,
+          },
+        });
+        this.#encode(pass, i, i + 1);
+        pass.end();
+      }
+      encoder.resolveQuerySet(set, 0, (to - from) * 2, resolved, 0);
+      encoder.copyBufferToBuffer(resolved, 0, mapped, 0, bytes);
+      device.queue.submit([encoder.finish()]);
+      await mapped.mapAsync(1);
+      const times = new BigUint64Array(mapped.getMappedRange().slice(0));
+      for (let i = from; i < to; i++) {
+        const { kernel } = this.#launches[i];
+        const row = rows.get(kernel.name) ?? { calls: 0, milliseconds: 0, flops: 0, bytes: 0 };
+        const cost = kernel.cost(this.#dims(this.#launches[i]));
+        row.calls++;
+        row.milliseconds += Number(times[(i - from) * 2 + 1] - times[(i - from) * 2]) / 1e6;
+        row.flops += cost.flops;
+        row.bytes += cost.bytes;
+        rows.set(kernel.name, row);
+      }
+      for (const buffer of [resolved, mapped]) buffer.destroy();
+      set.destroy();
+    }
+    this.#gpu.check();
+    return [...rows].map(([name, row]) => ({ name, ...row })).sort((a, b) => b.milliseconds - a.milliseconds);
+  }
+
+  /** Frees the uniform buffer. The tensors belong to whoever made them. */
+  destroy(): void {
+    this.#built?.uniforms.destroy();
+    this.#built = undefined;
+  }
+
+  #encode(pass: GPUComputePassEncoder, from: number, to: number): void {
+    const { pipelines, groups } = this.#built!;
+    for (let i = from; i < to; i++) {
+      const [x, y, z] = this.#launches[i].grid;
+      if (x === 0 || y === 0 || z === 0) continue;
+      pass.setPipeline(pipelines[i]);
+      pass.setBindGroup(0, groups[i]);
+      pass.dispatchWorkgroups(x, y, z);
+    }
+  }
+
+  #dims(launch: Launch): Record<string, number> {
+    const values: Record<string, number> = {};
+    for (const name in launch.dims) {
+      const dim = launch.dims[name];
+      values[name] = typeof dim === "number" ? dim : dim();
+    }
+    return values;
+  }
+
+  #fill(): void {
+    const { image, uniforms } = this.#built!;
+    let changed = false;
+    for (const launch of this.#launches) {
+      if (launch.constant && this.#filled) continue;
+      const { kernel } = launch;
+      const values = this.#dims(launch);
+      let at = launch.offset;
+      for (const name in kernel.dims) {
+        const value = values[name];
+        if (
+          typeof value !== "number" ||
+          (kernel.dims[name] === "u32" && !(Number.isInteger(value) && value >= 0))
+        ) {
+          throw new GpuError(`${kernel.name}: dim ${name} = ${value} is not a valid ${kernel.dims[name]}`);
+        }
+        if (kernel.dims[name] === "u32") image.setUint32(at, value, true);
+        else image.setFloat32(at, value, true);
+        at += 4;
+      }
+      const sizes = kernel.sizes(values);
+      Object.keys(kernel.bindings).forEach((name, i) => {
+        if (sizes[name] > launch.tensors[i].size) {
+          throw new GpuError(
+            `${kernel.name}: ${name} needs ${sizes[name]} elements, ${launch.tensors[i].name} [${
+              launch.tensors[i].shape.join(" x ")
+            }] has ${launch.tensors[i].size}`,
+          );
+        }
+      });
+      launch.grid = kernel.grid(values);
+      const most = this.#gpu.device.limits.maxComputeWorkgroupsPerDimension;
+      if (launch.grid.some((n) => n > most)) {
+        throw new GpuError(
+          `${kernel.name}: grid ${launch.grid.join(" x ")} exceeds ${most} workgroups a dimension`,
+        );
+      }
+      changed = true;
+    }
+    this.#filled = true;
+    if (changed) this.#gpu.device.queue.writeBuffer(uniforms, 0, image.buffer);
+  }
+}

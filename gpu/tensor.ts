@@ -1,0 +1,49 @@
+/**
+ * A tensor: a name, a shape and a range of one GPU buffer. Row-major, last axis fastest.
+ * @module
+ */
+import { GpuError } from "./errors.ts";
+
+/** Element types that a buffer can hold; every one takes four bytes an element. */
+export type DType = "f32" | "u32";
+
+/** What a buffer is for; memory is counted by this. */
+export type MemoryClass = "parameter" | "gradient" | "moment" | "activation" | "cache" | "scratch" | "data";
+
+/** A range of one GPU buffer, read as `shape` of `dtype`. */
+export interface Tensor {
+  readonly name: string;
+  /** Row-major extents, e.g. `[tokens, hidden]`. */
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly buffer: GPUBuffer;
+  /** Byte offset into `buffer`; 0 unless the tensor is a view. */
+  readonly offset: number;
+  /** Number of elements. */
+  readonly size: number;
+  /** Bytes of the range. */
+  readonly bytes: number;
+}
+
+/** Product of the extents. */
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}
+
+/**
+ * A view of `tensor` that starts at element `start`; shares the buffer.
+ * @throws GpuError if the range leaves the tensor or its start is not aligned for a storage binding
+ */
+export function view(tensor: Tensor, start: number, shape: readonly number[], name = tensor.name): Tensor {
+  const size = elements(shape);
+  if (start < 0 || start + size > tensor.size) {
+    throw new GpuError(`view [${start}, ${start + size}) leaves ${tensor.name} of ${tensor.size} elements`);
+  }
+  const offset = tensor.offset + start * 4;
+  if (offset % 256 !== 0) {
+    throw new GpuError(
+      `view of ${tensor.name} at byte ${offset}: a storage binding starts at a multiple of 256`,
+    );
+  }
+  return { name, shape, dtype: tensor.dtype, buffer: tensor.buffer, offset, size, bytes: size * 4 };
+}
