@@ -26,7 +26,9 @@ export function assertAlmostEquals(actual: number, expected: number, tolerance =
   const delta = Math.abs(actual - expected);
   if (!(delta <= tolerance)) {
     throw new nodeAssert.AssertionError({
-      message: `${msg ? msg + ": " : ""}expected ${actual} to be within ${tolerance} of ${expected} (off by ${delta})`,
+      message: `${
+        msg ? msg + ": " : ""
+      }expected ${actual} to be within ${tolerance} of ${expected} (off by ${delta})`,
     });
   }
 }
@@ -34,7 +36,9 @@ export function assertAlmostEquals(actual: number, expected: number, tolerance =
 /** `actual` holds the substring `expected`. */
 export function assertStringIncludes(actual: string, expected: string, msg?: string): void {
   if (!actual.includes(expected)) {
-    throw new nodeAssert.AssertionError({ message: msg ?? `expected ${JSON.stringify(actual)} to include ${JSON.stringify(expected)}` });
+    throw new nodeAssert.AssertionError({
+      message: msg ?? `expected ${JSON.stringify(actual)} to include ${JSON.stringify(expected)}`,
+    });
   }
 }
 
@@ -53,7 +57,11 @@ function checkError<E extends Error>(error: unknown, cls?: ErrorClass<E>, includ
 }
 
 /** `fn` throws; optionally an instance of `cls` whose message holds `includes`. Returns the error. */
-export function assertThrows<E extends Error = Error>(fn: () => unknown, cls?: ErrorClass<E>, includes?: string): E {
+export function assertThrows<E extends Error = Error>(
+  fn: () => unknown,
+  cls?: ErrorClass<E>,
+  includes?: string,
+): E {
   try {
     fn();
   } catch (error) {
@@ -63,7 +71,11 @@ export function assertThrows<E extends Error = Error>(fn: () => unknown, cls?: E
 }
 
 /** The promise of `fn` rejects; otherwise as {@link assertThrows}. */
-export async function assertRejects<E extends Error = Error>(fn: () => PromiseLike<unknown>, cls?: ErrorClass<E>, includes?: string): Promise<E> {
+export async function assertRejects<E extends Error = Error>(
+  fn: () => PromiseLike<unknown>,
+  cls?: ErrorClass<E>,
+  includes?: string,
+): Promise<E> {
   try {
     await fn();
   } catch (error) {
