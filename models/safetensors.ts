@@ -297,17 +297,16 @@ export class SafetensorsWriter {
     this.#missing.delete(name);
   }
 
-  /** Flushes to the disk and closes. @throws Error when a planned tensor was never written. */
+  /** Flushes to the disk. @throws Error when a planned tensor was never written. */
   async finish(): Promise<void> {
     if (this.#missing.size > 0) {
       throw new Error(`${this.path}: tensor ${[...this.#missing][0]} was never written`);
     }
     await this.file.sync();
-    this.file.close();
   }
 
-  /** Closes after a failure; the file is left incomplete. */
-  abandon(): void {
+  /** Closes the file, complete or not. */
+  close(): void {
     this.file.close();
   }
 }
@@ -339,8 +338,7 @@ export async function writeSafetensors(
       await writer.write(name, data instanceof Float32Array ? data : await data());
     }
     await writer.finish();
-  } catch (error) {
-    writer.abandon();
-    throw error;
+  } finally {
+    writer.close();
   }
 }
