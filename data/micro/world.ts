@@ -1,0 +1,158 @@
+/**
+ * The micro-world: problems with checkable answers, each with reasoning traces of several lengths.
+ * Everything is keyed by a seed; the held-out split is a hash of the problem's text.
+ * @module
+ */
+import { UserError } from "../../gpu/errors.ts";
+import { Rng } from "../random.ts";
+import type { Row } from "../rows.ts";
+import { type Split, splitOf } from "../split.ts";
+import { sum, word } from "./chain.ts";
+import {
+  DIFFICULTIES,
+  type Difficulty,
+  type Family,
+  type Level,
+  levelOf,
+  type MicroProblem,
+} from "./problem.ts";
+import { count, gap } from "./scan.ts";
+import { type ErrorModel, type Style, STYLES, type Trace, writeTrace } from "./trace.ts";
+
+/** The families, in the order in which problems go round them. */
+export const FAMILIES: readonly Family[] = [sum, word, count, gap];
+
+/** The styles a teacher writes for each level: short ones where they suffice, long ones where they are needed. */
+export const TEACHER_STYLES: Readonly<Record<Level, readonly Style[]>> = {
+  easy: ["direct", "steps"],
+  medium: ["direct", "steps", "check"],
+  hard: ["steps", "check"],
+};
+
+/** The teacher arrives at the right answer, but some of its checks find something to mend. */
+export const TEACHER_ERRORS: ErrorModel = { step: 0, firstPass: 0.08, direct: 0 };
+
+/** So many draws in a row that were all seen before mean that a family has no more problems to give. */
+const EXHAUSTED_AFTER = 400;
+
+/** A micro-world problem as a training row. `candidates` are the texts of `traces`; `source` is the family. */
+export interface MicroRow extends Row {
+  level: Level;
+  candidates: string[];
+  k: Difficulty;
+  traces: Trace[];
+}
+
+/** What `microRows` is asked for. */
+export interface MicroRowOptions {
+  /** A whole number. */
+  seed: number;
+  /** How many rows. */
+  count: number;
+  split: Split;
+  /** Names of families; default all. */
+  families?: readonly string[];
+  /** Default 1 to 6. */
+  difficulties?: readonly Difficulty[];
+}
+
+function familiesNamed(names: readonly string[] | undefined): readonly Family[] {
+  if (!names) return FAMILIES;
+  const known = FAMILIES.map((family) => family.name).join(", ");
+  if (names.length === 0) throw new UserError(`families: the list is empty; choose from ${known}`);
+  return names.map((name) => {
+    const family = FAMILIES.find((f) => f.name === name);
+    if (!family) throw new UserError(`families: there is no family "${name}"; choose from ${known}`);
+    return family;
+  });
+}
+
+function difficultiesChecked(list: readonly Difficulty[]): readonly Difficulty[] {
+  const bad = list.find((k) => !DIFFICULTIES.includes(k));
+  if (bad !== undefined || list.length === 0) {
+    throw new UserError(
+      `difficulties: ${bad ?? "the list is empty"}; choose from ${DIFFICULTIES.join(", ")}`,
+    );
+  }
+  return list;
+}
+
+/** A problem on the wanted side of the split. */
+function drawProblem(family: Family, k: Difficulty, split: Split, rng: Rng): MicroProblem {
+  for (;;) {
+    const problem = family.generate(k, rng);
+    if (splitOf(problem.problem) === split) return problem;
+  }
+}
+
+/**
+ * Rows that go round the families and difficulties evenly, no problem twice while its family and difficulty
+ * have new ones (at k = 1 `sum` and `gap` have about a hundred problems in all).
+ * @throws UserError for an unknown family or difficulty
+ */
+export function* microRows(options: MicroRowOptions): Generator<MicroRow, void, undefined> {
+  const { seed, split } = options;
+  const families = familiesNamed(options.families);
+  const difficulties = difficultiesChecked(options.difficulties ?? DIFFICULTIES);
+  const seen = new Set<string>();
+  for (let i = 0; i < options.count; i++) {
+    const family = families[i % families.length];
+    const k = difficulties[Math.floor(i / families.length) % difficulties.length];
+    const rng = new Rng("micro rows", seed, split, i);
+    let problem = drawProblem(family, k, split, rng);
+    for (let tries = 0; seen.has(problem.problem) && tries < EXHAUSTED_AFTER; tries++) {
+      problem = drawProblem(family, k, split, rng);
+    }
+    seen.add(problem.problem);
+    const level = levelOf(k);
+    const traces = TEACHER_STYLES[level].map((style) => writeTrace(problem, style, TEACHER_ERRORS, rng));
+    yield {
+      id: `micro-${split}-${seed}-${i}`,
+      problem: problem.problem,
+      answer: `${problem.answer}`,
+      candidates: traces.map((trace) => trace.text),
+      source: family.name,
+      level,
+      k,
+      traces,
+    };
+  }
+}
+
+/** One pretraining example: `prompt` is the user's turn, `response` the assistant's, both without chat marks. */
+export interface PretrainExample {
+  prompt: string;
+  response: string;
+  family: string;
+  k: Difficulty;
+  trace: Trace;
+}
+
+/** What pretraining examples are drawn from. */
+export interface PretrainMixture {
+  /** Weight of k = 1..6. */
+  difficultyWeights: readonly number[];
+  /** Weights of direct, steps and check, per level. */
+  styleWeights: Readonly<Record<Level, readonly [number, number, number]>>;
+  errors: ErrorModel;
+}
+
+/**
+ * An endless stream of pretraining examples from the training side of the split: families evenly, difficulties
+ * and styles by the mixture. Examples are independent draws, so that every batch mixes lengths.
+ * @param stream tells apart the streams of one seed (one per phase of the recipe)
+ */
+export function* pretrainExamples(
+  seed: number,
+  stream: string,
+  mixture: PretrainMixture,
+): Generator<PretrainExample, never, undefined> {
+  for (let i = 0;; i++) {
+    const rng = new Rng("micro pretraining", seed, stream, i);
+    const k = DIFFICULTIES[rng.weighted(mixture.difficultyWeights)];
+    const problem = drawProblem(rng.pick(FAMILIES), k, "train", rng);
+    const style = STYLES[rng.weighted(mixture.styleWeights[levelOf(k)])];
+    const trace = writeTrace(problem, style, mixture.errors, rng);
+    yield { prompt: problem.problem, response: trace.text, family: problem.family, k, trace };
+  }
+}
