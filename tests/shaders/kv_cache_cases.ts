@@ -1,0 +1,95 @@
+/**
+ * Cases of the cache kernels. They only copy, so the tolerance is 0.
+ * @module
+ */
+import { kvCopyRows, kvWrite } from "../../shaders/kv_cache.ts";
+import * as reference from "../reference/kv_cache.ts";
+import { type KernelCase, type Mistake, randomArray } from "./case.ts";
+
+function writeCase(tokens: number, heads: number, kvHeads: number, headDim: number): KernelCase {
+  const width = kvHeads * headDim;
+  const cacheRows = tokens + 5;
+  const dims = { tokens, heads, kv_heads: kvHeads, head_dim: headDim };
+  // Rows in reverse with a hole; every third token (but never all of them) is skipped.
+  const rows = Uint32Array.from({ length: tokens }, (_, t) => t % 3 === 1 ? 0xffffffff : cacheRows - 2 - t);
+  return {
+    name: `tokens=${tokens} heads=${heads}/${kvHeads} head_dim=${headDim}`,
+    kernel: kvWrite,
+    inputs: {
+      qkv: randomArray([tokens, (heads + 2 * kvHeads) * headDim]),
+      rows,
+      k_cache: randomArray([cacheRows, width]),
+      v_cache: randomArray([cacheRows, width]),
+    },
+    dims,
+    expected: ({ qkv, rows, k_cache, v_cache }) => ({
+      k_cache: reference.kvWrite(k_cache, qkv, rows, dims, 0),
+      v_cache: reference.kvWrite(v_cache, qkv, rows, dims, 1),
+    }),
+    tolerance: 0,
+  };
+}
+
+function copyCase(count: number, width: number): KernelCase {
+  const pairs = Uint32Array.from({ length: 2 * count }, (_, i) => i % 2 ? 2 * count - (i >> 1) : i >> 1);
+  return {
+    name: `count=${count} width=${width}`,
+    kernel: kvCopyRows,
+    inputs: {
+      pairs,
+      k_cache: randomArray([2 * count + 2, width]),
+      v_cache: randomArray([2 * count + 2, width]),
+    },
+    dims: { count, width },
+    expected: ({ pairs, k_cache, v_cache }) => ({
+      k_cache: reference.kvCopyRows(k_cache, pairs, width),
+      v_cache: reference.kvCopyRows(v_cache, pairs, width),
+    }),
+    tolerance: 0,
+  };
+}
+
+/** Normal and odd shapes of both kernels. */
+export function cases(): KernelCase[] {
+  return [
+    writeCase(1, 1, 1, 8),
+    writeCase(5, 4, 2, 32),
+    writeCase(123, 3, 3, 40),
+    writeCase(65, 8, 1, 16),
+    copyCase(1, 8),
+    copyCase(5, 64),
+    copyCase(123, 40),
+  ];
+}
+
+/** Planted mistakes; each is rejected by at least one case. */
+export const mistakes: { kernel: string; mistake: Mistake }[] = [
+  {
+    kernel: kvWrite.name,
+    mistake: {
+      why: "k and v exchanged",
+      from: "k_cache[to] = qkv[from];",
+      to: "k_cache[to] = qkv[from + width];",
+    },
+  },
+  {
+    kernel: kvWrite.name,
+    mistake: {
+      why: "skipped rows are written to row 0",
+      from: "let row = rows[t];",
+      to: "let row = select(rows[t], 0u, rows[t] == 0xffffffffu);",
+    },
+  },
+  {
+    kernel: kvCopyRows.name,
+    mistake: {
+      why: "v is not copied",
+      from: "v_rows[to] = v_rows[from];",
+      to: "v_rows[to] = v_rows[to];",
+    },
+  },
+  {
+    kernel: kvCopyRows.name,
+    mistake: { why: "from and to exchanged", from: "pairs[n].y * width", to: "pairs[n].x * width" },
+  },
+];

@@ -1,0 +1,142 @@
+/** Cases and planted mistakes of the linear layer's kernels. @module */
+import { addBias, linearKernels } from "../../shaders/linear.ts";
+import { linear, linearBackwardInput, linearBackwardWeight } from "../reference/linear.ts";
+import { type KernelCase, type Mistake, randomArray } from "./case.ts";
+
+/** Zeroes the padding columns of rows, as the producers of dy do. */
+function padded(tokens: number, outputs: number, stride: number): Float32Array<ArrayBuffer> {
+  const a = randomArray([tokens, stride]);
+  for (let t = 0; t < tokens; t++) for (let n = outputs; n < stride; n++) a[t * stride + n] = 0;
+  return a;
+}
+
+/** Normal and odd shapes: one row, tile − 1, tile + 1, widths that are no multiple of a tile. */
+export function cases(): KernelCase[] {
+  const list: KernelCase[] = [];
+  const shapes = [[1, 8, 1], [5, 12, 7], [16, 64, 128], [17, 36, 129], [123, 40, 60], [33, 132, 20], [
+    2,
+    5,
+    3,
+  ], [19, 33, 130]];
+  for (const [tokens, inputs, outputs] of shapes) {
+    for (const variant of ["linear", "linear_any"] as const) {
+      if (variant === "linear" && inputs % 4 !== 0) continue;
+      const kernels = linearKernels[variant];
+      const stride = variant === "linear" ? Math.ceil(outputs / 4) * 4 : outputs;
+      const s = { tokens, inputs, outputs, stride };
+      const name = `${tokens}x${inputs}x${outputs}`;
+      const x = randomArray([tokens, inputs]);
+      const weight = randomArray([outputs, inputs]);
+      const y = randomArray([tokens, stride]);
+      const bias = randomArray([outputs]);
+      const residual = randomArray([tokens, stride]);
+      const dy = padded(tokens, outputs, stride);
+      const dx = randomArray([tokens, inputs]);
+      const dweight = randomArray([outputs, inputs]);
+      const tolerance = 1e-5;
+      const dims = { ...s, accumulate: 0 };
+      list.push(
+        {
+          name,
+          kernel: kernels.forward,
+          inputs: { x, weight, y },
+          dims,
+          tolerance,
+          expected: () => ({ y: linear(x, weight, y, s) }),
+        },
+        {
+          name,
+          kernel: kernels.forwardBias,
+          inputs: { x, weight, y, bias },
+          dims,
+          tolerance,
+          expected: () => ({ y: linear(x, weight, y, s, bias) }),
+        },
+        {
+          name,
+          kernel: kernels.forwardResidual,
+          inputs: { x, weight, y, residual },
+          dims,
+          tolerance,
+          expected: () => ({ y: linear(x, weight, y, s, undefined, residual) }),
+        },
+        {
+          name,
+          kernel: kernels.backwardWeight,
+          inputs: { dy, x, dweight },
+          dims,
+          tolerance,
+          expected: () => ({ dweight: linearBackwardWeight(dy, x, dweight, s) }),
+        },
+      );
+      for (const accumulate of [0, 1]) {
+        list.push({
+          name: `${name} accumulate=${accumulate}`,
+          kernel: kernels.backwardInput,
+          inputs: { dy, weight, dx },
+          dims: { ...s, accumulate },
+          tolerance,
+          expected: () => ({ dx: linearBackwardInput(dy, weight, dx, s, accumulate === 1) }),
+        });
+      }
+      if (variant === "linear") {
+        const zero = new Float32Array(outputs * 4);
+        list.push({
+          name,
+          kernel: addBias,
+          inputs: { bias, y },
+          dims,
+          tolerance,
+          expected: () => ({
+            y: linear(new Float32Array(tokens * 4), zero, y, { ...s, inputs: 4 }, bias, y),
+          }),
+        });
+      }
+    }
+  }
+  return list;
+}
+
+/** Mistakes that the cases must reject. */
+export const mistakes: { kernel: string; mistake: Mistake }[] = [
+  {
+    kernel: "linear.forward_residual",
+    mistake: { why: "dropped residual", from: "y[at] = residual[at] + v.x;", to: "y[at] = v.x;" },
+  },
+  {
+    kernel: "linear.forward",
+    mistake: {
+      why: "one step short",
+      from: "let width = d.inputs / 4u;\n  let last_row = d.tokens - 1u;\n  let last_column",
+      to: "let width = d.inputs / 4u - 1u;\n  let last_row = d.tokens - 1u;\n  let last_column",
+    },
+  },
+  {
+    kernel: "linear.forward_bias",
+    mistake: { why: "second half takes the first's bias", from: "bias_at(n + 4u)", to: "bias_at(n)" },
+  },
+  {
+    kernel: "linear.backward_input",
+    mistake: { why: "never accumulates", from: "{ dx[at] += v; }", to: "{ dx[at] = v; }" },
+  },
+  {
+    kernel: "linear.backward_weight",
+    mistake: {
+      why: "overwrites earlier micro-batches",
+      from: "dw[n * width + k] += v;",
+      to: "dw[n * width + k] = v;",
+    },
+  },
+  {
+    kernel: "linear.backward_weight",
+    mistake: { why: "last token lost", from: "t < d.tokens; t++", to: "t + 1u < d.tokens; t++" },
+  },
+  {
+    kernel: "linear_any.backward_weight",
+    mistake: {
+      why: "row stride ignored",
+      from: "weight_x[t * d.inputs + id.x]",
+      to: "weight_x[t * d.outputs + id.x]",
+    },
+  },
+];
