@@ -1,0 +1,47 @@
+/**
+ * The fused language-model head: kernels that fold tiles of logits into log-probabilities, entropies and gradients.
+ * Formulas in head.wgsl; the loop over tiles is models/head.ts.
+ * @module
+ */
+import { defineKernel, type DimValues, type KernelSpec } from "../gpu/kernel.ts";
+import { SHADERS } from "./bundle.ts";
+
+/** Sizes of one vocabulary tile. */
+export type HeadDims = "rows" | "stride" | "first" | "columns" | "last" | "inverse_temperature";
+
+const DIMS = {
+  rows: "u32",
+  stride: "u32",
+  first: "u32",
+  columns: "u32",
+  last: "u32",
+  inverse_temperature: "f32",
+} as const;
+const tile = (d: DimValues<HeadDims>): number => d.rows * d.stride;
+
+/** Folds a tile [rows, stride] into `running` [rows, 4]; the last one writes `result` [rows, 4] = (logp, entropy, lse, 0). */
+export const headReduce: KernelSpec<"logits" | "targets" | "running" | "result", HeadDims> = defineKernel({
+  name: "head.reduce",
+  source: SHADERS.head,
+  entry: "reduce",
+  bindings: { logits: "read", targets: "read", running: "inout", result: "inout" },
+  dims: DIMS,
+  sizes: (d) => ({ logits: tile(d), targets: d.rows, running: d.rows * 4, result: d.rows * 4 }),
+  grid: (d) => {
+    const groups = Math.ceil(d.rows / 16);
+    return [Math.min(groups, 65535), Math.ceil(groups / 65535), 1];
+  },
+  cost: (d) => ({ flops: 6 * d.rows * d.columns, bytes: 4 * d.rows * d.columns }),
+});
+
+/** Replaces a tile of logits by ∂L/∂logits, from `scalars` [rows, 2] = (∂L/∂logp, ∂L/∂H). */
+export const headGradient: KernelSpec<"tile" | "targets" | "result" | "scalars", HeadDims> = defineKernel({
+  name: "head.gradient",
+  source: SHADERS.head,
+  entry: "gradient",
+  bindings: { tile: "inout", targets: "read", result: "read", scalars: "read" },
+  dims: DIMS,
+  sizes: (d) => ({ tile: tile(d), targets: d.rows, result: d.rows * 4, scalars: d.rows * 2 }),
+  grid: (d) => [Math.ceil(d.stride / 4 / 64), d.rows, 1],
+  cost: (d) => ({ flops: 8 * d.rows * d.columns, bytes: 8 * d.rows * d.columns }),
+});

@@ -1,0 +1,89 @@
+/** Cases and planted mistakes of the head's kernels; tiles are checked against the whole vocabulary in models/head_test. @module */
+import { headGradient, headReduce } from "../../shaders/head.ts";
+import { headForward as forwardLoops, headGradient as gradientLoops } from "../reference/head.ts";
+import { type KernelCase, type Mistake, randomArray } from "./case.ts";
+
+/** Rows 1, 17 and 40, vocabularies that are and are not multiples of four, temperatures. */
+export function cases(): KernelCase[] {
+  const list: KernelCase[] = [];
+  for (
+    const [rows, vocabulary, temperature] of [[1, 4, 1], [17, 105, 1], [40, 64, 0.7], [5, 123, 1.3], [
+      3,
+      2,
+      1,
+    ]]
+  ) {
+    const stride = Math.ceil(vocabulary / 4) * 4;
+    const logits = randomArray([rows, stride], 8);
+    const targets = new Uint32Array(rows).map((_, i) => (i * 7 + 1) % vocabulary);
+    const dims = {
+      rows,
+      stride,
+      first: 0,
+      columns: vocabulary,
+      last: 1,
+      inverse_temperature: 1 / temperature,
+    };
+    const name = `rows=${rows} vocabulary=${vocabulary} T=${temperature}`;
+    const forward = forwardLoops(logits, targets, rows, vocabulary, stride, temperature);
+    const packed = new Float32Array(rows * 4);
+    for (let r = 0; r < rows; r++) {
+      packed.set([forward.logp[r], forward.entropy[r], forward.lse[r], 0], r * 4);
+    }
+    const scalars = randomArray([rows, 2]);
+    list.push({
+      name,
+      kernel: headReduce,
+      inputs: { logits, targets, running: randomArray([rows, 4]), result: randomArray([rows, 4]) },
+      dims,
+      tolerance: 1e-5,
+      expected: () => ({ result: packed }),
+    }, {
+      name,
+      kernel: headGradient,
+      inputs: { tile: logits, targets, result: packed, scalars },
+      dims,
+      tolerance: 1e-5,
+      expected: () => ({
+        tile: gradientLoops(logits, targets, scalars, rows, vocabulary, stride, temperature),
+      }),
+    });
+  }
+  return list;
+}
+
+/** Mistakes that the cases must reject. */
+export const mistakes: { kernel: string; mistake: Mistake }[] = [
+  {
+    kernel: "head.reduce",
+    mistake: { why: "tail columns counted twice", from: "let rest = d.columns % 4u;", to: "let rest = 0u;" },
+  },
+  {
+    kernel: "head.reduce",
+    mistake: {
+      why: "entropy of the unscaled logits",
+      from: "weighted += e * z;",
+      to: "weighted += e * z / d.inverse_temperature;",
+    },
+  },
+  {
+    kernel: "head.gradient",
+    mistake: {
+      why: "no one-hot term",
+      from: "g = select(g, g + s.x, column + d.first == vec4u(y));",
+      to: "",
+    },
+  },
+  {
+    kernel: "head.gradient",
+    mistake: {
+      why: "padding left as it was",
+      from: "select(vec4f(0.0), g * d.inverse_temperature, column < vec4u(d.columns))",
+      to: "g * d.inverse_temperature",
+    },
+  },
+  {
+    kernel: "head.gradient",
+    mistake: { why: "entropy gradient without H", from: "(log_p + r.y)", to: "log_p" },
+  },
+];
