@@ -2,7 +2,46 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"head" | "kv_cache" | "linear" | "linear_any" | "rows", string>> = {
+export const SHADERS: Readonly<Record<"column_sum" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rows" | "values_f32" | "values_vec4", string>> = {
+  column_sum: `// Sums over tokens, for the gradients of biases and norm weights, in two stages so that no thread runs a long loop and
+// the order of additions is fixed:
+//   column_sum   partial[c,j] = sum over the tokens t of chunk c of dy[t,j];  dy [T, N], partial [chunks, N]
+//   finish       out[j] += sum_c partial[c,j];                               partial [rows, N], out [N]
+// Prelude: Value, LANES. GROUP threads a workgroup, each at its own columns.
+
+struct SumDims { tokens: u32, width: u32, chunk: u32 }
+@group(0) @binding(0) var<uniform> sum_dims: SumDims;
+@group(0) @binding(1) var<storage, read> dy: array<Value>;
+@group(0) @binding(2) var<storage, read_write> partial: array<Value>;
+
+struct FinishDims { rows: u32, width: u32 }
+@group(0) @binding(0) var<uniform> finish_dims: FinishDims;
+@group(0) @binding(1) var<storage, read> finish_partial: array<Value>;
+@group(0) @binding(2) var<storage, read_write> out: array<Value>;
+
+@compute @workgroup_size(GROUP)
+fn column_sum(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+              @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let n = sum_dims.width / LANES;
+  let first = i / n * sum_dims.chunk;
+  if (first >= sum_dims.tokens) { return; }
+  var sum = Value(0.0);
+  for (var t = first; t < min(first + sum_dims.chunk, sum_dims.tokens); t++) { sum += dy[t * n + i % n]; }
+  partial[i] = sum;
+}
+
+@compute @workgroup_size(GROUP)
+fn finish(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+          @builtin(local_invocation_index) lane: u32) {
+  let j = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let n = finish_dims.width / LANES;
+  if (j >= n) { return; }
+  var sum = Value(0.0);
+  for (var row = 0u; row < finish_dims.rows; row++) { sum += finish_partial[row * n + j]; }
+  out[j] += sum;
+}
+`,
   head: `// The fused language-model head over tiles of the vocabulary. A tile of raw logits z [rows, stride] (columns
 // first .. first+columns of the vocabulary) is in scratch; the whole logits never are.
 // reduce     folds a tile into the running state of its row; at the last tile it finishes:
@@ -725,6 +764,92 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   dw[id.y * d.inputs + id.x] += sum;
 }
 `,
+  rmsnorm: `// RMS normalisation over rows x[t, :] of W values (Zhang and Sennrich 2019; HF Qwen2RMSNorm):
+//   y[t,j] = x[t,j] * r[t] * w[j],   r[t] = 1 / sqrt(mean_j x[t,j]^2 + eps)
+// forward            writes y and keeps r for backward.
+// backward           dx[t,j] += r * (dy[t,j] w[j] - x[t,j] * r^2 * mean_i(dy[t,i] w[i] x[t,i])).
+// backward_weight    partial[c,j] = sum over the tokens t of chunk c of dy[t,j] x[t,j] r[t]; column_sum.wgsl adds the chunks.
+// Prelude: Value, LANES, total. GROUP threads a workgroup; SHARE of them work on one row, side by side.
+
+struct ForwardDims { tokens: u32, width: u32, eps: f32 }
+@group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
+@group(0) @binding(1) var<storage, read> x: array<Value>;
+@group(0) @binding(2) var<storage, read> weight: array<Value>;
+@group(0) @binding(3) var<storage, read_write> y: array<Value>;
+@group(0) @binding(4) var<storage, read_write> rstd: array<f32>;
+
+struct BackwardDims { tokens: u32, width: u32 }
+@group(0) @binding(0) var<uniform> backward_dims: BackwardDims;
+@group(0) @binding(1) var<storage, read> dy: array<Value>;
+@group(0) @binding(2) var<storage, read> backward_x: array<Value>;
+@group(0) @binding(3) var<storage, read> backward_weight_of: array<Value>;
+@group(0) @binding(4) var<storage, read> backward_rstd: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dx: array<Value>;
+
+struct WeightDims { tokens: u32, width: u32, chunk: u32 }
+@group(0) @binding(0) var<uniform> weight_dims: WeightDims;
+@group(0) @binding(3) var<storage, read> weight_rstd: array<f32>;
+@group(0) @binding(4) var<storage, read_write> partial: array<Value>;
+
+var<workgroup> shares: array<f32, GROUP>;
+
+// The sum of \`mine\` over the SHARE threads of a row.
+fn row_sum(mine: f32, lane: u32) -> f32 {
+  if (SHARE == 1u) { return mine; }
+  shares[lane] = mine;
+  workgroupBarrier();
+  let first = lane - lane % SHARE;
+  var sum = 0.0;
+  for (var i = 0u; i < SHARE; i++) { sum += shares[first + i]; }
+  return sum;
+}
+
+@compute @workgroup_size(GROUP)
+fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+           @builtin(local_invocation_index) lane: u32) {
+  let t = (wid.y * groups.x + wid.x) * (GROUP / SHARE) + lane / SHARE;
+  let here = t < forward_dims.tokens;
+  let n = select(0u, forward_dims.width / LANES, here);
+  var squares = Value(0.0);
+  for (var j = lane % SHARE; j < n; j += SHARE) {
+    let v = x[t * n + j];
+    squares += v * v;
+  }
+  let r = 1.0 / sqrt(row_sum(total(squares), lane) / f32(forward_dims.width) + forward_dims.eps);
+  for (var j = lane % SHARE; j < n; j += SHARE) { y[t * n + j] = x[t * n + j] * r * weight[j]; }
+  if (here && lane % SHARE == 0u) { rstd[t] = r; }
+}
+
+@compute @workgroup_size(GROUP)
+fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+            @builtin(local_invocation_index) lane: u32) {
+  let t = (wid.y * groups.x + wid.x) * (GROUP / SHARE) + lane / SHARE;
+  let n = select(0u, backward_dims.width / LANES, t < backward_dims.tokens);
+  var products = Value(0.0);
+  for (var j = lane % SHARE; j < n; j += SHARE) {
+    products += dy[t * n + j] * backward_weight_of[j] * backward_x[t * n + j];
+  }
+  let r = backward_rstd[t];
+  let slope = row_sum(total(products), lane) / f32(backward_dims.width) * r * r;
+  for (var j = lane % SHARE; j < n; j += SHARE) {
+    dx[t * n + j] += r * (dy[t * n + j] * backward_weight_of[j] - backward_x[t * n + j] * slope);
+  }
+}
+
+@compute @workgroup_size(GROUP)
+fn backward_weight(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                   @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let n = weight_dims.width / LANES;
+  let first = i / n * weight_dims.chunk;
+  if (first >= weight_dims.tokens) { return; }
+  var sum = Value(0.0);
+  for (var t = first; t < min(first + weight_dims.chunk, weight_dims.tokens); t++) {
+    sum += dy[t * n + i % n] * backward_x[t * n + i % n] * weight_rstd[t];
+  }
+  partial[i] = sum;
+}
+`,
   rows: `// Rows of a matrix picked by index, and put back.
 //   gather   y[i] = x[index[i]]                         x [*, width]  y [rows, width]
 //   scatter  dx[t] = dy[inverse[t]], 0 where inverse[t] is none (0xffffffff)   dx [rows, width]
@@ -753,5 +878,15 @@ fn scatter(@builtin(global_invocation_id) id: vec3u) {
   if (source != 0xffffffffu) { v = x[source * d.width + id.x]; }
   y[id.y * d.width + id.x] = v;
 }
+`,
+  values_f32: `// Prelude: a kernel over Value handles one f32 at a time; any width.
+alias Value = f32;
+const LANES = 1u;
+fn total(v: Value) -> f32 { return v; }
+`,
+  values_vec4: `// Prelude: a kernel over Value handles four f32 at a time; widths that are multiples of 4.
+alias Value = vec4f;
+const LANES = 4u;
+fn total(v: Value) -> f32 { return v.x + v.y + v.z + v.w; }
 `,
 };
