@@ -13,8 +13,8 @@ export function withoutCalculatorMarks(solution: string): string {
  * @returns the text before it and the answer without thousands commas, or null where there is no such line
  */
 export function splitFinalLine(solution: string): { text: string; answer: string } | null {
-  const match = /^####[ \t]*(\S.*?)[ \t]*\s*$/m.exec(solution);
-  if (!match || solution.slice(match.index + match[0].length).trim() !== "") return null;
+  const match = /(?:^|\n)####[ \t]*([^\n]*\S)\s*$/.exec(solution);
+  if (!match) return null;
   return {
     text: solution.slice(0, match.index).trimEnd(),
     answer: match[1].replace(/(\d),(?=\d{3}\b)/g, "$1"),

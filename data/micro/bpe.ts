@@ -4,10 +4,12 @@
  */
 
 /**
- * How text is cut before merging: a word with the space before it and the line break after it, one digit,
- * a run of other marks, white space. Every character falls in one of these, so any text survives.
+ * How text is cut before merging: Qwen2's pattern (a word with the mark or space before it, one digit, a run of marks,
+ * white space). Every character falls in one of these, so any text survives. It has to be this one: `transformers`
+ * gives every Qwen2 model this pattern, whatever its tokenizer.json says.
  */
-export const PIECE_PATTERN = " ?\\p{L}+\\n?|\\p{N}| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+export const PIECE_PATTERN = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" +
+  " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 /** GPT-2's printable stand-in for each byte: printable Latin-1 stands for itself, the rest moves to U+0100 on. */
 export const BYTE_LETTERS: readonly string[] = byteLetters();

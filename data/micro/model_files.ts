@@ -17,8 +17,8 @@ const SPECIAL_TOKENS = [
   "<|image_pad|>",
 ];
 
-/** Whole tokens which decoding keeps, as `<think>` in Qwen3: they are part of the answer's text. */
-const KEPT_TOKENS = ["<think>", "</think>", "\\boxed{"];
+/** Whole tokens which decoding keeps, as `<think>` in Qwen3: they save a few tokens in every prompt and answer. */
+const KEPT_TOKENS = ["<think>", "</think>", "\\boxed{", "user\n", "assistant\n"];
 
 /** Marks have ids 256 to 271, used or not, so that a later one moves no word. */
 const MARK_SLOTS = 16;
@@ -40,9 +40,7 @@ function* trainingTexts(): Generator<string, void, undefined> {
     const examples = pretrainExamples(RECIPE.seed, `tokenizer ${phase.name}`, phase);
     for (let i = 0; i < EXAMPLES_PER_PHASE; i++) {
       const { prompt, response } = examples.next().value;
-      yield `user\n`;
       yield prompt;
-      yield `assistant\n`;
       // Marks are cut out before merging, so the words next to them start or end there.
       let texts = [response];
       for (const mark of KEPT_TOKENS) texts = texts.flatMap((text) => text.split(mark));
@@ -86,6 +84,8 @@ export function buildTokenizer(): TokenizerFile {
       normalized: false,
       special: i < SPECIAL_TOKENS.length,
     })),
+    // Qwen2 has NFC here; none keeps every text as it is. `transformers` applies NFC to any Qwen2 model all the same,
+    // so ids there can differ for text that is not NFC.
     normalizer: null,
     pre_tokenizer: {
       type: "Sequence",
@@ -151,7 +151,7 @@ export function modelFiles(): Record<string, string> {
     pad_token_id: id("<|endoftext|>"),
   };
   const tokenizerConfig = {
-    tokenizer_class: "PreTrainedTokenizerFast",
+    tokenizer_class: "Qwen2Tokenizer",
     added_tokens_decoder: Object.fromEntries(
       tokenizer.added_tokens.map(({ id, ...flags }) => [`${id}`, flags]),
     ),

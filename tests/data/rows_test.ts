@@ -1,0 +1,146 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { candidatesOf, type ReadOptions, type ReadResult, readRows } from "../../data/rows.ts";
+import { UserError } from "../../gpu/errors.ts";
+
+/** Reads lines (objects as JSON, text as it is) from a file of that name. */
+async function read(lines: unknown[], options?: ReadOptions, name = "set.jsonl"): Promise<ReadResult> {
+  const folder = await Deno.makeTempDir();
+  try {
+    const path = `${folder}/${name}`;
+    await Deno.writeTextFile(
+      path,
+      lines.map((l) => typeof l === "string" ? l : JSON.stringify(l)).join("\n"),
+    );
+    const result = await readRows(path, options);
+    for (const row of result.rows) {
+      if (row.images) row.images = row.images.map((image) => image.replace(folder, "FOLDER"));
+    }
+    return result;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("EasyR1's and TRL's column names are understood, with defaults for id and source", async () => {
+  const { rows, skipped } = await read([
+    { problem: " 1+1? ", answer: 2, level: 3, data_source: "sums" },
+    { id: 7, question: "2+2?", answer: "4", solution: "2+2 = <<2+2=4>>4", image: "pictures/a.png" },
+    {
+      prompt: "3+3?",
+      answer: "6",
+      images: ["/b.png", "data:image/png;base64,AA=="],
+      candidates: ["x \\boxed{6}"],
+    },
+    {
+      prompt: [{ role: "system", content: "s" }, { role: "user", content: "4+4?" }],
+      answer: "8",
+      source: "chat",
+    },
+  ]);
+  assertEquals(skipped, []);
+  assertEquals(rows, [
+    { id: "set-1", problem: "1+1?", answer: "2", source: "sums", level: "3" },
+    {
+      id: "7",
+      problem: "2+2?",
+      answer: "4",
+      source: "set",
+      solution: "2+2 = 4",
+      images: ["FOLDER/pictures/a.png"],
+    },
+    {
+      id: "set-3",
+      problem: "3+3?",
+      answer: "6",
+      source: "set",
+      candidates: ["x \\boxed{6}"],
+      images: ["/b.png", "data:image/png;base64,AA=="],
+    },
+    { id: "set-4", problem: "4+4?", answer: "8", source: "chat" },
+  ]);
+});
+
+Deno.test("the answer is found in GSM8K's last line and in a solution's box", async () => {
+  const { rows } = await read([
+    { question: "q1", answer: "She has <<3+4=7>>7.\n#### 7" },
+    { problem: "q2", solution: "so \\boxed{1} no, \\boxed{\\frac{1}{2}}" },
+    { problem: "q3", solution: "long way\n#### 1,200" },
+  ]);
+  assertEquals(rows.map(({ answer, solution }) => [answer, solution]), [
+    ["7", "She has 7."],
+    ["\\frac{1}{2}", "so \\boxed{1} no, \\boxed{\\frac{1}{2}}"],
+    ["1200", "long way"],
+  ]);
+  assertEquals(rows.map(candidatesOf), [
+    ["She has 7. \\boxed{7}"],
+    ["so \\boxed{1} no, \\boxed{\\frac{1}{2}}"],
+    ["long way \\boxed{1200}"],
+  ]);
+});
+
+Deno.test("named columns, a named source and a limit", async () => {
+  const lines = [1, 2, 3].map((n) => ({ q: `${n}?`, gold: n, problem: "not this" }));
+  const { rows } = await read(lines, { columns: { problem: "q", answer: "gold" }, source: "mine", limit: 2 });
+  assertEquals(rows, [
+    { id: "set-1", problem: "1?", answer: "1", source: "mine" },
+    { id: "set-2", problem: "2?", answer: "2", source: "mine" },
+  ]);
+});
+
+Deno.test("every kind of bad row is left out and counted, with the first three lines named", async () => {
+  const good = { id: "a", problem: "p", answer: "1" };
+  const { rows, skipped } = await read([
+    good,
+    '{"problem": "cut off',
+    "",
+    [1, 2],
+    { problem: "  ", answer: "1" },
+    { problem: "p", answer: " " },
+    { problem: "p", solution: "no box here" },
+    { problem: "p", answer: null },
+    { problem: "p" },
+    { problem: "p", answer: { n: 1 } },
+    { problem: "p", answer: "1", candidates: ["ok", ""] },
+    { problem: [{ role: "assistant", content: "p" }], answer: "1" },
+    good,
+    { ...good, id: "b" },
+  ]);
+  assertEquals(rows.map((row) => row.id), ["a", "b"]);
+  assertEquals(skipped.map(({ reason, count, examples }) => [reason, count, examples.map((e) => e.row)]), [
+    ["not JSON", 1, [2]],
+    ["empty line", 1, [3]],
+    ["not a JSON object", 1, [4]],
+    ["no problem", 1, [5]],
+    ["no answer", 4, [6, 7, 8]],
+    ["wrong type", 3, [10, 11, 12]],
+    ["id used before", 1, [13]],
+  ]);
+  const details = new Map(skipped.map(({ reason, examples }) => [reason, examples[0].detail]));
+  assertStringIncludes(details.get("not JSON")!, "cut off");
+  assertStringIncludes(details.get("wrong type")!, 'column "answer" must be text or a number, not {"n":1}');
+  assertStringIncludes(details.get("no problem")!, '"problem", "question", "prompt"');
+});
+
+Deno.test("a file that cannot be read, is empty, or has no good row stops with the file's name", async () => {
+  const missing = await assertRejects(() => readRows("nowhere/none.jsonl"), UserError, "nowhere/none.jsonl");
+  assertStringIncludes(missing.message, "cannot be read");
+  await assertRejects(() => read([]), UserError, "the file is empty");
+  await assertRejects(() => read(["", "  ", ""]), UserError, "the file is empty");
+  const bad = await assertRejects(() => read([{ problem: "p" }, "?"], {}, "bad.jsonl"), UserError);
+  assertStringIncludes(
+    bad.message,
+    "bad.jsonl: no usable row in 2 (no answer: 1, not JSON: 1); row 1: no answer",
+  );
+  const renamed = await assertRejects(
+    () => read([{ problem: "p", answer: "1" }], { columns: { problem: "q" } }),
+    UserError,
+  );
+  assertStringIncludes(renamed.message, '"q"');
+});
+
+Deno.test("a byte-order mark, CRLF line ends and a missing last line end do no harm", async () => {
+  const line = '{"problem":"p","answer":"1","id":"';
+  const { rows, skipped } = await read([`\uFEFF${line}a"}\r`, `${line}b"}\r`, ""]);
+  assertEquals([rows.length, skipped.length], [2, 0]);
+  assert(rows.every((row) => row.problem === "p"));
+});
