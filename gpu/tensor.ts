@@ -47,3 +47,31 @@ export function view(tensor: Tensor, start: number, shape: readonly number[], na
   }
   return { name, shape, dtype: tensor.dtype, buffer: tensor.buffer, offset, size, bytes: size * 4 };
 }
+
+/** A window of whole rows of a matrix, small enough for one storage binding. */
+export interface RowWindow {
+  /** First row of the matrix in this window. */
+  readonly first: number;
+  readonly rows: number;
+  /** `[rows, width]`. */
+  readonly tensor: Tensor;
+}
+
+/**
+ * Cuts a matrix `[rows, width]` into windows of at most `maxRows` rows and `maxBytes` bytes. Windows start at multiples
+ * of 64 rows, which keeps them aligned for a binding.
+ */
+export function rowWindows(matrix: Tensor, maxBytes: number, maxRows = Infinity): RowWindow[] {
+  const [rows, width] = matrix.shape;
+  const fit = Math.min(maxRows, Math.floor(maxBytes / (width * 4)));
+  const step = fit >= rows ? rows : Math.floor(fit / 64) * 64;
+  if (step <= 0) {
+    throw new GpuError(`64 rows of ${matrix.name} [${rows} x ${width}] exceed the binding size ${maxBytes}`);
+  }
+  const windows: RowWindow[] = [];
+  for (let first = 0; first < rows; first += step) {
+    const count = Math.min(step, rows - first);
+    windows.push({ first, rows: count, tensor: view(matrix, first * width, [count, width]) });
+  }
+  return windows;
+}

@@ -1,0 +1,115 @@
+/**
+ * The language-model head over tiles of the vocabulary: log-probabilities, exact entropies and gradients without ever
+ * holding all logits. Cross-entropy is the case where ∂L/∂logp is −1/N.
+ * @module
+ */
+import type { Gpu } from "../gpu/device.ts";
+import type { Dim, Program } from "../gpu/program.ts";
+import { type RowWindow, rowWindows, type Tensor } from "../gpu/tensor.ts";
+import { headGradient, headReduce } from "../shaders/head.ts";
+import { addLinear, addLinearBackwardInput, addLinearBackwardWeight } from "../shaders/linear.ts";
+import type { Parameter } from "./parameters.ts";
+
+/** Elements of the logits tile: 16 MiB. */
+const TILE_ELEMENTS = 4 * 1024 * 1024;
+
+/** Tensors of the rows at hand; R = capacity in rows. */
+export interface HeadRows {
+  readonly rows: Dim;
+  /** [R, hidden] normed hidden states. */
+  readonly hidden: Tensor;
+  /** [R] next tokens. */
+  readonly targets: Tensor;
+  /** [R, 4]: log-probability of the target, entropy, log-sum-exp, 0. */
+  readonly result: Tensor;
+  /** Logits are divided by this before the softmax. */
+  readonly temperature: () => number;
+}
+
+/** The head of a model for up to `capacity` rows at a time. */
+export class Head {
+  #gpu: Gpu;
+  #weight: Parameter;
+  #windows: RowWindow[];
+  #gradients: RowWindow[];
+  #tile: Tensor;
+  #running: Tensor;
+  #width: number;
+  #stride: number;
+
+  /** @param weight [vocabulary, hidden]: the head's, or the embedding's when tied */
+  constructor(gpu: Gpu, weight: Parameter, capacity: number) {
+    const [vocabulary, width] = weight.weight.shape;
+    const limit = gpu.device.limits.maxStorageBufferBindingSize;
+    const columns = Math.max(64, Math.floor(TILE_ELEMENTS / capacity / 64) * 64);
+    this.#gpu = gpu;
+    this.#weight = weight;
+    this.#width = width;
+    this.#windows = rowWindows(weight.weight, limit, columns);
+    this.#gradients = weight.gradient ? rowWindows(weight.gradient, limit, columns) : [];
+    this.#stride = Math.ceil(Math.min(this.#windows[0].rows, vocabulary) / 4) * 4;
+    this.#tile = gpu.alloc("scratch logits tile", [capacity, this.#stride], "scratch");
+    this.#running = gpu.alloc("scratch head state", [capacity, 4], "scratch");
+  }
+
+  /** Records `result` of every row. */
+  recordForward(program: Program, r: HeadRows): void {
+    this.#windows.forEach((window, i) => {
+      this.#recordTile(program, r, window);
+      program.add(
+        headReduce,
+        { logits: this.#tile, targets: r.targets, running: this.#running, result: r.result },
+        this.#dims(r, window, i),
+      );
+    });
+  }
+
+  /**
+   * Records the gradients from `scalars` [R, 2] = (∂L/∂logp, ∂L/∂H): overwrites `dhidden` [R, hidden], accumulates the
+   * weight's gradient. It follows the forward of the same rows: with one tile the logits still stand in scratch.
+   */
+  recordBackward(program: Program, r: HeadRows, scalars: Tensor, dhidden: Tensor): void {
+    this.#windows.forEach((window, i) => {
+      if (this.#windows.length > 1) this.#recordTile(program, r, window);
+      program.add(
+        headGradient,
+        { tile: this.#tile, targets: r.targets, result: r.result, scalars },
+        this.#dims(r, window, i),
+      );
+      const shape = this.#shape(r, window);
+      addLinearBackwardInput(program, { dy: this.#tile, weight: window.tensor, dx: dhidden }, shape, i > 0);
+      if (this.#weight.gradient) {
+        addLinearBackwardWeight(
+          program,
+          { dy: this.#tile, x: r.hidden, dweight: this.#gradients[i].tensor },
+          shape,
+        );
+      }
+    });
+  }
+
+  /** Gives the scratch back. */
+  free(): void {
+    this.#gpu.pool.free(this.#tile);
+    this.#gpu.pool.free(this.#running);
+  }
+
+  #shape(r: HeadRows, window: RowWindow) {
+    return { tokens: r.rows, inputs: this.#width, outputs: window.rows, stride: this.#stride };
+  }
+
+  #recordTile(program: Program, r: HeadRows, window: RowWindow): void {
+    addLinear(program, { x: r.hidden, weight: window.tensor, y: this.#tile }, this.#shape(r, window));
+  }
+
+  #dims(r: HeadRows, window: RowWindow, index: number) {
+    return {
+      rows: r.rows,
+      stride: this.#stride,
+      first: window.first,
+      columns: window.rows,
+      last: index === this.#windows.length - 1 ? 1 : 0,
+      inverse_temperature: () => 1 / r.temperature(),
+    };
+  }
+}

@@ -1,0 +1,313 @@
+/**
+ * One decoder block: RMSNorm, grouped-query attention with RoPE, residual, RMSNorm, SwiGLU, residual; forward and its
+ * hand-written backward, recorded into programs.
+ * @module
+ */
+import type { Gpu } from "../gpu/device.ts";
+import type { Dim, Program } from "../gpu/program.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import {
+  attentionBackwardKeyValue,
+  attentionBackwardQuery,
+  attentionDelta,
+  attentionForward,
+} from "../shaders/attention.ts";
+import { columnSum, columnSumFinish } from "../shaders/column_sum.ts";
+import { addLinear, addLinearBackwardInput, addLinearBackwardWeight } from "../shaders/linear.ts";
+import { rmsnormBackward, rmsnormBackwardWeight, rmsnormForward } from "../shaders/rmsnorm.ts";
+import { rope } from "../shaders/rope.ts";
+import { swigluBackward, swigluForward } from "../shaders/swiglu.ts";
+import type { ModelConfig } from "./config.ts";
+import type { Parameter, Parameters } from "./parameters.ts";
+
+/** Tokens summed into one partial row of a parameter gradient before the rows are added up. */
+export const PARTIAL_TOKENS = 64;
+
+/** What a block needs besides its weights; T = capacity in tokens. */
+export interface SequenceContext {
+  readonly config: ModelConfig;
+  /** Tokens of the batch at hand, asked for at every run. */
+  readonly tokens: () => number;
+  /** [T] position of every token in its sequence. */
+  readonly positions: Tensor;
+  /** [T, 2] first token and end of the segment that a token belongs to. */
+  readonly segments: Tensor;
+  /** [max_position_embeddings, head_dim / 2] */
+  readonly cos: Tensor;
+  /** [max_position_embeddings, head_dim / 2] */
+  readonly sin: Tensor;
+}
+
+/** Activations of one block that its backward reads; T tokens, H hidden, S = (heads + 2 kv heads) · head_dim, I inner. */
+export interface LayerActivations {
+  /** [T, H] */ readonly normed1: Tensor;
+  /** [T] */ readonly rstd1: Tensor;
+  /** [T, S] after RoPE */ readonly qkv: Tensor;
+  /** [T, heads · head_dim] */ readonly attended: Tensor;
+  /** [T, heads] */ readonly lse: Tensor;
+  /** [T, H] after attention's residual */ readonly middle: Tensor;
+  /** [T, H] */ readonly normed2: Tensor;
+  /** [T] */ readonly rstd2: Tensor;
+  /** [T, 2 I] */ readonly gateUp: Tensor;
+  /** [T, I] */ readonly inner: Tensor;
+}
+
+/** Scratch that all blocks share in the backward pass. */
+export interface LayerScratch {
+  /** [T, I] */ readonly dinner: Tensor;
+  /** [T, 2 I] */ readonly dgateUp: Tensor;
+  /** [T, H] */ readonly dnormed: Tensor;
+  /** [T, heads · head_dim] */ readonly dattended: Tensor;
+  /** [T, heads] */ readonly delta: Tensor;
+  /** [T, S] */ readonly dqkv: Tensor;
+  /** [⌈T / PARTIAL_TOKENS⌉, widest bias or norm] */ readonly partial: Tensor;
+}
+
+/** Width of a fused query-key-value row. */
+export function qkvWidth(c: ModelConfig): number {
+  return (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim;
+}
+
+/** Allocates the activations of one block. */
+export function allocActivations(gpu: Gpu, c: ModelConfig, tokens: number): LayerActivations {
+  const a = (name: string, width: number) => gpu.alloc(`activation ${name}`, [tokens, width], "activation");
+  return {
+    normed1: a("normed1", c.hidden_size),
+    rstd1: a("rstd1", 1),
+    qkv: a("qkv", qkvWidth(c)),
+    attended: a("attended", c.num_attention_heads * c.head_dim),
+    lse: a("lse", c.num_attention_heads),
+    middle: a("middle", c.hidden_size),
+    normed2: a("normed2", c.hidden_size),
+    rstd2: a("rstd2", 1),
+    gateUp: a("gate_up", 2 * c.intermediate_size),
+    inner: a("inner", c.intermediate_size),
+  };
+}
+
+/** Allocates the backward scratch. */
+export function allocScratch(gpu: Gpu, c: ModelConfig, tokens: number): LayerScratch {
+  const a = (name: string, width: number) => gpu.alloc(`scratch ${name}`, [tokens, width], "scratch");
+  const widest = Math.max(c.hidden_size, qkvWidth(c), 2 * c.intermediate_size);
+  return {
+    dinner: a("dinner", c.intermediate_size),
+    dgateUp: a("dgate_up", 2 * c.intermediate_size),
+    dnormed: a("dnormed", c.hidden_size),
+    dattended: a("dattended", c.num_attention_heads * c.head_dim),
+    delta: a("delta", c.num_attention_heads),
+    dqkv: a("dqkv", qkvWidth(c)),
+    partial: gpu.alloc("scratch partial", [Math.ceil(tokens / PARTIAL_TOKENS), widest], "scratch"),
+  };
+}
+
+/** The stored parameters of block `index`. */
+export class LayerWeights {
+  readonly norm1: Parameter;
+  readonly qkv: Parameter;
+  readonly qkvBias?: Parameter;
+  readonly out: Parameter;
+  readonly outBias?: Parameter;
+  readonly norm2: Parameter;
+  readonly gateUp: Parameter;
+  readonly gateUpBias?: Parameter;
+  readonly down: Parameter;
+  readonly downBias?: Parameter;
+
+  constructor(parameters: Parameters, index: number) {
+    const name = (rest: string) => `model.layers.${index}.${rest}`;
+    this.norm1 = parameters.get(name("input_layernorm.weight"));
+    this.qkv = parameters.get(name("self_attn.qkv_proj.weight"));
+    this.qkvBias = parameters.find(name("self_attn.qkv_proj.bias"));
+    this.out = parameters.get(name("self_attn.o_proj.weight"));
+    this.outBias = parameters.find(name("self_attn.o_proj.bias"));
+    this.norm2 = parameters.get(name("post_attention_layernorm.weight"));
+    this.gateUp = parameters.get(name("mlp.gate_up_proj.weight"));
+    this.gateUpBias = parameters.find(name("mlp.gate_up_proj.bias"));
+    this.down = parameters.get(name("mlp.down_proj.weight"));
+    this.downBias = parameters.find(name("mlp.down_proj.bias"));
+  }
+}
+
+/** Sizes of a block's five products. */
+export function layerShapes(c: ModelConfig, tokens: Dim) {
+  const attended = c.num_attention_heads * c.head_dim;
+  return {
+    qkv: { tokens, inputs: c.hidden_size, outputs: qkvWidth(c) },
+    out: { tokens, inputs: attended, outputs: c.hidden_size },
+    gateUp: { tokens, inputs: c.hidden_size, outputs: 2 * c.intermediate_size },
+    down: { tokens, inputs: c.intermediate_size, outputs: c.hidden_size },
+  };
+}
+
+/** Dims of the packed attention kernels. */
+function attentionDims(c: ModelConfig, tokens: Dim) {
+  return {
+    tokens,
+    heads: c.num_attention_heads,
+    kv_heads: c.num_key_value_heads,
+    causal: 1,
+    scale: 1 / Math.sqrt(c.head_dim),
+  };
+}
+
+/** Dims of the rotation; sign −1 turns back. */
+export function ropeDims(c: ModelConfig, tokens: Dim, sign: 1 | -1) {
+  return {
+    tokens,
+    heads: c.num_attention_heads + c.num_key_value_heads,
+    stride: qkvWidth(c),
+    head_dim: c.head_dim,
+    sign,
+  };
+}
+
+/**
+ * Records `y [T, H] = block(x [T, H])`. Without `y` the last product is left out: what recomputation before a backward
+ * pass needs.
+ */
+export function recordLayerForward(
+  program: Program,
+  ctx: SequenceContext,
+  w: LayerWeights,
+  x: Tensor,
+  a: LayerActivations,
+  y: Tensor | undefined,
+): void {
+  const { config: c, tokens } = ctx;
+  const shapes = layerShapes(c, tokens);
+  const norm = { tokens, width: c.hidden_size, eps: c.rms_norm_eps };
+  program.add(rmsnormForward, { x, weight: w.norm1.weight, y: a.normed1, rstd: a.rstd1 }, norm);
+  addLinear(program, { x: a.normed1, weight: w.qkv.weight, bias: w.qkvBias?.weight, y: a.qkv }, shapes.qkv);
+  program.add(
+    rope,
+    { qkv: a.qkv, positions: ctx.positions, cos: ctx.cos, sin: ctx.sin },
+    ropeDims(c, tokens, 1),
+  );
+  program.add(
+    attentionForward(c.head_dim),
+    { qkv: a.qkv, segments: ctx.segments, out: a.attended, lse: a.lse },
+    attentionDims(c, tokens),
+  );
+  addLinear(
+    program,
+    { x: a.attended, weight: w.out.weight, bias: w.outBias?.weight, residual: x, y: a.middle },
+    shapes.out,
+  );
+  program.add(rmsnormForward, { x: a.middle, weight: w.norm2.weight, y: a.normed2, rstd: a.rstd2 }, norm);
+  addLinear(
+    program,
+    { x: a.normed2, weight: w.gateUp.weight, bias: w.gateUpBias?.weight, y: a.gateUp },
+    shapes.gateUp,
+  );
+  program.add(swigluForward, { gate_up: a.gateUp, y: a.inner }, { tokens, width: c.intermediate_size });
+  if (y) {
+    addLinear(
+      program,
+      { x: a.inner, weight: w.down.weight, bias: w.downBias?.weight, residual: a.middle, y },
+      shapes.down,
+    );
+  }
+}
+
+/** Records `bias.gradient += Σ_t dy [T, width]`. */
+function recordBias(
+  program: Program,
+  tokens: () => number,
+  dy: Tensor,
+  bias: Parameter | undefined,
+  partial: Tensor,
+): void {
+  if (!bias?.gradient) return;
+  const width = bias.weight.size;
+  program.add(columnSum, { dy, partial }, { tokens, width, chunk: PARTIAL_TOKENS });
+  program.add(columnSumFinish, { partial, out: bias.gradient }, {
+    rows: () => Math.ceil(tokens() / PARTIAL_TOKENS),
+    width,
+  });
+}
+
+/** Records the backward of `y = norm(x) · weight`: adds to `dx` and to the weight's gradient. */
+export function recordNormBackward(
+  program: Program,
+  ctx: Pick<SequenceContext, "config" | "tokens">,
+  t: { dy: Tensor; x: Tensor; rstd: Tensor; dx: Tensor; partial: Tensor },
+  weight: Parameter,
+): void {
+  const { tokens } = ctx;
+  const width = ctx.config.hidden_size;
+  program.add(rmsnormBackward, { dy: t.dy, x: t.x, weight: weight.weight, rstd: t.rstd, dx: t.dx }, {
+    tokens,
+    width,
+  });
+  if (!weight.gradient) return;
+  program.add(rmsnormBackwardWeight, { dy: t.dy, x: t.x, rstd: t.rstd, partial: t.partial }, {
+    tokens,
+    width,
+    chunk: PARTIAL_TOKENS,
+  });
+  program.add(columnSumFinish, { partial: t.partial, out: weight.gradient }, {
+    rows: () => Math.ceil(tokens() / PARTIAL_TOKENS),
+    width,
+  });
+}
+
+/** Records the block's backward: `dx` [T, H] holds ∂L/∂y before it and ∂L/∂x after it; parameter gradients accumulate. */
+export function recordLayerBackward(
+  program: Program,
+  ctx: SequenceContext,
+  w: LayerWeights,
+  x: Tensor,
+  a: LayerActivations,
+  s: LayerScratch,
+  dx: Tensor,
+): void {
+  const { config: c, tokens } = ctx;
+  const shapes = layerShapes(c, tokens);
+  const weightGradient = (dy: Tensor, input: Tensor, p: Parameter, shape: typeof shapes.qkv) => {
+    if (p.gradient) addLinearBackwardWeight(program, { dy, x: input, dweight: p.gradient }, shape);
+  };
+
+  weightGradient(dx, a.inner, w.down, shapes.down);
+  recordBias(program, tokens, dx, w.downBias, s.partial);
+  addLinearBackwardInput(program, { dy: dx, weight: w.down.weight, dx: s.dinner }, shapes.down);
+  program.add(swigluBackward, { gate_up: a.gateUp, dy: s.dinner, dgate_up: s.dgateUp }, {
+    tokens,
+    width: c.intermediate_size,
+  });
+  weightGradient(s.dgateUp, a.normed2, w.gateUp, shapes.gateUp);
+  recordBias(program, tokens, s.dgateUp, w.gateUpBias, s.partial);
+  addLinearBackwardInput(program, { dy: s.dgateUp, weight: w.gateUp.weight, dx: s.dnormed }, shapes.gateUp);
+  recordNormBackward(
+    program,
+    ctx,
+    { dy: s.dnormed, x: a.middle, rstd: a.rstd2, dx, partial: s.partial },
+    w.norm2,
+  );
+
+  weightGradient(dx, a.attended, w.out, shapes.out);
+  recordBias(program, tokens, dx, w.outBias, s.partial);
+  addLinearBackwardInput(program, { dy: dx, weight: w.out.weight, dx: s.dattended }, shapes.out);
+  const attention = {
+    qkv: a.qkv,
+    segments: ctx.segments,
+    dout: s.dattended,
+    lse: a.lse,
+    delta: s.delta,
+    dqkv: s.dqkv,
+  };
+  program.add(attentionDelta(c.head_dim), { dout: s.dattended, out: a.attended, delta: s.delta }, {
+    tokens,
+    heads: c.num_attention_heads,
+  });
+  program.add(attentionBackwardQuery(c.head_dim), attention, attentionDims(c, tokens));
+  program.add(attentionBackwardKeyValue(c.head_dim), attention, attentionDims(c, tokens));
+  program.add(
+    rope,
+    { qkv: s.dqkv, positions: ctx.positions, cos: ctx.cos, sin: ctx.sin },
+    ropeDims(c, tokens, -1),
+  );
+  weightGradient(s.dqkv, a.normed1, w.qkv, shapes.qkv);
+  recordBias(program, tokens, s.dqkv, w.qkvBias, s.partial);
+  addLinearBackwardInput(program, { dy: s.dqkv, weight: w.qkv.weight, dx: s.dnormed }, shapes.qkv);
+  recordNormBackward(program, ctx, { dy: s.dnormed, x, rstd: a.rstd1, dx, partial: s.partial }, w.norm1);
+}

@@ -1,0 +1,88 @@
+/**
+ * Sequences packed end to end, without padding: token ids, positions, a segment table, and the rows whose next token is
+ * scored.
+ * @module
+ */
+
+/** One sequence and which of its tokens are scored. */
+export interface Sequence {
+  readonly ids: ArrayLike<number>;
+  /** First scored token, at least 1: a token is predicted by the one before it. Usually the prompt's length. */
+  readonly scoreFrom: number;
+}
+
+/** Host arrays of one packed batch: T tokens, R scored rows. */
+export interface PackedBatch {
+  /** [T] */ readonly ids: Uint32Array<ArrayBuffer>;
+  /** [T] */ readonly positions: Uint32Array<ArrayBuffer>;
+  /** [T, 2] start and end of the token's segment. */ readonly segments: Uint32Array<ArrayBuffer>;
+  /** [R] index of the token that predicts. */ readonly rows: Uint32Array<ArrayBuffer>;
+  /** [R] id that is predicted. */ readonly targets: Uint32Array<ArrayBuffer>;
+  /** [sequences, 2] first row and number of rows of every sequence. */ readonly spans: Uint32Array<
+    ArrayBuffer
+  >;
+}
+
+/** Packs sequences in order. Rows of one sequence are contiguous, in token order. */
+export function packSequences(sequences: readonly Sequence[]): PackedBatch {
+  let tokens = 0;
+  let rows = 0;
+  for (const s of sequences) {
+    if (s.scoreFrom < 1) {
+      throw new RangeError(`scoreFrom = ${s.scoreFrom}: the first token has nothing before it`);
+    }
+    tokens += s.ids.length;
+    rows += Math.max(0, s.ids.length - s.scoreFrom);
+  }
+  const batch: PackedBatch = {
+    ids: new Uint32Array(tokens),
+    positions: new Uint32Array(tokens),
+    segments: new Uint32Array(tokens * 2),
+    rows: new Uint32Array(rows),
+    targets: new Uint32Array(rows),
+    spans: new Uint32Array(sequences.length * 2),
+  };
+  let token = 0;
+  let row = 0;
+  sequences.forEach((s, i) => {
+    const n = s.ids.length;
+    batch.spans[2 * i] = row;
+    batch.spans[2 * i + 1] = Math.max(0, n - s.scoreFrom);
+    for (let t = 0; t < n; t++) {
+      batch.ids[token + t] = s.ids[t];
+      batch.positions[token + t] = t;
+      batch.segments[2 * (token + t)] = token;
+      batch.segments[2 * (token + t) + 1] = token + n;
+      if (t >= s.scoreFrom) {
+        batch.rows[row] = token + t - 1;
+        batch.targets[row++] = s.ids[t];
+      }
+    }
+    token += n;
+  });
+  return batch;
+}
+
+/**
+ * Cuts sequences into consecutive groups of at most `tokens` tokens.
+ * @throws RangeError when one sequence alone is longer
+ */
+export function groupByTokens<S extends { readonly ids: ArrayLike<number> }>(
+  sequences: readonly S[],
+  tokens: number,
+): S[][] {
+  const groups: S[][] = [];
+  let held = Infinity;
+  for (const s of sequences) {
+    if (s.ids.length > tokens) {
+      throw new RangeError(`a sequence of ${s.ids.length} tokens exceeds the micro-batch of ${tokens}`);
+    }
+    if (held + s.ids.length > tokens) {
+      groups.push([]);
+      held = 0;
+    }
+    groups[groups.length - 1].push(s);
+    held += s.ids.length;
+  }
+  return groups;
+}

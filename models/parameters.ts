@@ -1,0 +1,158 @@
+/**
+ * The weights on the GPU. Projections that read the same input are stored as one matrix (q, k and v; gate and up), so
+ * that one product serves them; their Hugging Face names are slices of it.
+ * @module
+ */
+import type { Gpu } from "../gpu/device.ts";
+import { elements, type Tensor } from "../gpu/tensor.ts";
+import { type ModelConfig, parameterShapes } from "./config.ts";
+
+/** A Hugging Face parameter inside a stored tensor. */
+export interface Slice {
+  /** Hugging Face name. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** First element within the stored tensor. */
+  readonly start: number;
+}
+
+/** One tensor of weights, with its gradient when it is trained. */
+export interface Parameter {
+  /** The Hugging Face name, or that of the fused projection (`…qkv_proj…`, `…gate_up_proj…`). */
+  readonly name: string;
+  readonly weight: Tensor;
+  /** Same shape as `weight`; accumulated into by the backward pass. */
+  readonly gradient?: Tensor;
+  readonly slices: readonly Slice[];
+}
+
+/** A named array in the host's memory. */
+export interface NamedArray {
+  readonly name: string;
+  readonly shape: number[];
+  readonly data: Float32Array;
+}
+
+const FUSED: readonly [RegExp, string][] = [[/\.(q|k|v)_proj\./, ".qkv_proj."], [
+  /\.(gate|up)_proj\./,
+  ".gate_up_proj.",
+]];
+
+/** Which slices are stored together, in order. */
+export function storagePlan(config: ModelConfig): { name: string; shape: number[]; slices: Slice[] }[] {
+  const plan = new Map<string, { name: string; shape: number[]; slices: Slice[] }>();
+  for (const [name, shape] of parameterShapes(config)) {
+    const fused = FUSED.find(([pattern]) => pattern.test(name));
+    const stored = fused ? name.replace(fused[0], fused[1]) : name;
+    const entry = plan.get(stored);
+    if (!entry) plan.set(stored, { name: stored, shape: [...shape], slices: [{ name, shape, start: 0 }] });
+    else {
+      entry.slices.push({ name, shape, start: elements(entry.shape) });
+      entry.shape[0] += shape[0];
+    }
+  }
+  return [...plan.values()];
+}
+
+/** All weights of one model. */
+export class Parameters {
+  readonly list: readonly Parameter[];
+  #gpu: Gpu;
+  #byName: Map<string, Parameter>;
+
+  private constructor(gpu: Gpu, list: Parameter[]) {
+    this.#gpu = gpu;
+    this.list = list;
+    this.#byName = new Map(list.map((p) => [p.name, p]));
+  }
+
+  /**
+   * Allocates the weights and fills them, one Hugging Face tensor at a time.
+   * @param read gives the values of a parameter, row-major
+   * @param trainable whether gradients are allocated
+   */
+  static async load(
+    gpu: Gpu,
+    config: ModelConfig,
+    read: (name: string, shape: readonly number[]) => Promise<Float32Array> | Float32Array,
+    trainable: boolean,
+  ): Promise<Parameters> {
+    const list: Parameter[] = [];
+    for (const { name, shape, slices } of storagePlan(config)) {
+      const weight = gpu.alloc(name, shape, "parameter");
+      for (const slice of slices) gpu.write(weight, await read(slice.name, slice.shape), slice.start);
+      const gradient = trainable ? gpu.alloc(`${name}.grad`, shape, "gradient") : undefined;
+      if (gradient) gpu.clear(gradient);
+      list.push({ name, weight, gradient, slices });
+    }
+    return new Parameters(gpu, list);
+  }
+
+  /** A copy of the weights without gradients. */
+  frozenCopy(): Parameters {
+    const list = this.list.map((p) => ({
+      name: p.name,
+      weight: this.#gpu.alloc(`${p.name} (frozen)`, p.weight.shape, "parameter"),
+      slices: p.slices,
+    }));
+    const copy = new Parameters(this.#gpu, list);
+    copy.copyFrom(this);
+    return copy;
+  }
+
+  /** Overwrites the weights with those of a model of the same config. */
+  copyFrom(other: Parameters): void {
+    this.#gpu.copy(...this.list.map((p, i): [Tensor, Tensor] => [other.list[i].weight, p.weight]));
+  }
+
+  /** The stored parameter of that name, or undefined (a bias that the architecture does not have). */
+  find(name: string): Parameter | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** The stored parameter of that name. */
+  get(name: string): Parameter {
+    const p = this.#byName.get(name);
+    if (!p) throw new Error(`no parameter ${name}`);
+    return p;
+  }
+
+  /** Number of weights. */
+  get count(): number {
+    return this.list.reduce((n, p) => n + p.weight.size, 0);
+  }
+
+  /** The weights under their Hugging Face names, read back one stored tensor at a time. */
+  weights(): AsyncGenerator<NamedArray> {
+    return this.#slices((p) => p.weight);
+  }
+
+  /** The accumulated gradients under their Hugging Face names. */
+  gradients(): AsyncGenerator<NamedArray> {
+    return this.#slices((p) => p.gradient);
+  }
+
+  /** Zeroes the gradients. */
+  clearGradients(): void {
+    this.#gpu.clear(...this.list.flatMap((p) => p.gradient ? [p.gradient] : []));
+  }
+
+  /** Gives the memory back. */
+  free(): void {
+    for (const p of this.list) {
+      this.#gpu.pool.free(p.weight);
+      if (p.gradient) this.#gpu.pool.free(p.gradient);
+    }
+  }
+
+  async *#slices(pick: (p: Parameter) => Tensor | undefined): AsyncGenerator<NamedArray> {
+    for (const p of this.list) {
+      const tensor = pick(p);
+      if (!tensor) continue;
+      const all = await this.#gpu.readF32(tensor);
+      for (const s of p.slices) {
+        yield { name: s.name, shape: [...s.shape], data: all.subarray(s.start, s.start + elements(s.shape)) };
+      }
+    }
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * The model over packed sequences: forward to log-probabilities and entropies, backward from one scalar pair a row to the
+ * gradient of every parameter. Recorded once for a capacity, replayed for every batch that fits.
+ * @module
+ */
+import { Program } from "../gpu/program.ts";
+import { rowWindows, type Tensor } from "../gpu/tensor.ts";
+import { embeddingBackward, embeddingForward, embeddingPlan } from "../shaders/embedding.ts";
+import { rmsnormForward } from "../shaders/rmsnorm.ts";
+import { gatherRows, NO_ROW, scatterRows } from "../shaders/rows.ts";
+import type { CausalLM } from "./causal_lm.ts";
+import { Head, type HeadRows } from "./head.ts";
+import {
+  allocActivations,
+  allocScratch,
+  type LayerActivations,
+  LayerWeights,
+  recordLayerBackward,
+  recordLayerForward,
+  recordNormBackward,
+  type SequenceContext,
+} from "./layer.ts";
+import type { PackedBatch } from "./packed_batch.ts";
+
+/** How large a graph is and what it keeps. */
+export interface GraphOptions {
+  /** Capacity in tokens. */
+  readonly tokens: number;
+  /** Capacity in scored rows; `tokens` by default. */
+  readonly rows?: number;
+  /** Whether a backward pass is recorded; the model must be trainable. */
+  readonly train?: boolean;
+  /** Keep block inputs only and recompute each block in the backward pass: memory for about a third more time. */
+  readonly recompute?: boolean;
+}
+
+/** Forward and backward of a model for batches up to a capacity. */
+export class SequenceGraph {
+  readonly model: CausalLM;
+  /** Capacity in tokens. */
+  readonly capacity: number;
+  /** [rows, 4]: log-probability of the target, exact entropy (nats), log-sum-exp, 0. */
+  readonly result: Tensor;
+  /** [rows, 2]: ∂L/∂logp and ∂L/∂H, to be set before {@link backward}. */
+  readonly scalars: Tensor;
+  /** [tokens, hidden] after the final norm. */
+  readonly normed: Tensor;
+  /** Logits are divided by this before the softmax. */
+  temperature = 1;
+  /** Forward and backward programs, for profiling. */
+  readonly programs: { readonly forward: Program; readonly backward?: Program };
+  #tokens = 0;
+  #rows = 0;
+  #unique = 0;
+  #owned: Tensor[] = [];
+  #inputs: Record<
+    "ids" | "positions" | "segments" | "rows" | "inverse" | "targets" | "order" | "starts" | "unique",
+    Tensor
+  >;
+  #hidden: Tensor[];
+  #dx: Tensor | undefined;
+  #head: Head;
+
+  constructor(model: CausalLM, options: GraphOptions) {
+    const { gpu, config: c } = model;
+    const T = options.tokens;
+    const R = options.rows ?? T;
+    this.model = model;
+    this.capacity = T;
+    const data = (name: string, shape: number[]) => this.#own(gpu.alloc(name, shape, "data", "u32"));
+    const activation = (name: string, shape: number[]) => this.#own(gpu.alloc(name, shape, "activation"));
+    this.#inputs = {
+      ids: data("ids", [T]),
+      positions: data("positions", [T]),
+      segments: data("segments", [T, 2]),
+      rows: data("rows", [R]),
+      inverse: data("inverse rows", [T]),
+      targets: data("targets", [R]),
+      order: data("embedding order", [T]),
+      starts: data("embedding starts", [T + 1]),
+      unique: data("embedding ids", [T]),
+    };
+    this.result = activation("head result", [R, 4]);
+    this.scalars = activation("head scalars", [R, 2]);
+    const ctx: SequenceContext = {
+      config: c,
+      tokens: () => this.#tokens,
+      positions: this.#inputs.positions,
+      segments: this.#inputs.segments,
+      cos: model.cos,
+      sin: model.sin,
+    };
+    const layers = Array.from(
+      { length: c.num_hidden_layers },
+      (_, i) => new LayerWeights(model.parameters, i),
+    );
+    const own = <A extends object>(set: A): A => {
+      for (const tensor of Object.values(set)) this.#own(tensor as Tensor);
+      return set;
+    };
+    const perLayer = options.train === true && !options.recompute;
+    const sets: LayerActivations[] = [own(allocActivations(gpu, c, T))];
+    while (perLayer && sets.length < layers.length) sets.push(own(allocActivations(gpu, c, T)));
+    const activations = (i: number) => sets[i % sets.length];
+    // Without a backward pass two buffers take turns.
+    const streams = options.train ? layers.length + 1 : 2;
+    const xs = Array.from({ length: streams }, (_, i) => activation(`block input ${i}`, [T, c.hidden_size]));
+    const x = (i: number) => xs[i % xs.length];
+    this.#hidden = xs;
+    const normed = activation("final normed", [T, c.hidden_size]);
+    const rstd = activation("final rstd", [T]);
+    const picked = activation("head input", [R, c.hidden_size]);
+    const head = this.#head = new Head(gpu, model.headWeight, R);
+    this.normed = normed;
+    const rows: HeadRows = {
+      rows: () => this.#rows,
+      hidden: picked,
+      targets: this.#inputs.targets,
+      result: this.result,
+      temperature: () => this.temperature,
+    };
+
+    const width = c.hidden_size;
+    const embedding = model.parameters.get("model.embed_tokens.weight");
+    const limit = gpu.device.limits.maxStorageBufferBindingSize;
+    const forward = new Program(gpu, "forward");
+    for (const w of rowWindows(embedding.weight, limit)) {
+      forward.add(embeddingForward, { ids: this.#inputs.ids, weight: w.tensor, y: x(0) }, {
+        tokens: ctx.tokens,
+        width,
+        first_row: w.first,
+        rows: w.rows,
+      });
+    }
+    layers.forEach((layer, i) => recordLayerForward(forward, ctx, layer, x(i), activations(i), x(i + 1)));
+    const last = x(layers.length);
+    const norm = model.parameters.get("model.norm.weight");
+    forward.add(rmsnormForward, { x: last, weight: norm.weight, y: normed, rstd }, {
+      tokens: ctx.tokens,
+      width,
+      eps: c.rms_norm_eps,
+    });
+    forward.add(gatherRows, { x: normed, index: this.#inputs.rows, y: picked }, { rows: rows.rows, width });
+    head.recordForward(forward, rows);
+
+    let backward: Program | undefined;
+    if (options.train) {
+      backward = new Program(gpu, "backward");
+      const scratch = own(allocScratch(gpu, c, T));
+      const dpicked = this.#own(gpu.alloc("scratch dhead", [R, width], "scratch"));
+      const dnormed = scratch.dnormed;
+      const dx = this.#own(gpu.alloc("scratch dx", [T, width], "scratch"));
+      this.#dx = dx;
+      head.recordBackward(backward, rows, this.scalars, dpicked);
+      backward.add(scatterRows, { dy: dpicked, inverse: this.#inputs.inverse, dx: dnormed }, {
+        rows: ctx.tokens,
+        width,
+      });
+      recordNormBackward(backward, ctx, { dy: dnormed, x: last, rstd, dx, partial: scratch.partial }, norm);
+      for (let i = layers.length - 1; i >= 0; i--) {
+        if (!perLayer) recordLayerForward(backward, ctx, layers[i], x(i), activations(i), undefined);
+        recordLayerBackward(backward, ctx, layers[i], x(i), activations(i), scratch, dx);
+      }
+      if (embedding.gradient) {
+        for (const w of rowWindows(embedding.gradient, limit)) {
+          backward.add(embeddingBackward, {
+            order: this.#inputs.order,
+            starts: this.#inputs.starts,
+            unique: this.#inputs.unique,
+            dy: dx,
+            dweight: w.tensor,
+          }, { unique: () => this.#unique, width, first_row: w.first, rows: w.rows });
+        }
+      }
+    }
+    this.programs = { forward, backward };
+  }
+
+  /** Sends a batch to the GPU. */
+  load(batch: PackedBatch): void {
+    const { gpu } = this.model;
+    const T = batch.ids.length;
+    if (T > this.capacity || batch.rows.length > this.scalars.shape[0]) {
+      throw new RangeError(
+        `a batch of ${T} tokens and ${batch.rows.length} rows exceeds this graph (${this.capacity} tokens, ${
+          this.scalars.shape[0]
+        } rows)`,
+      );
+    }
+    this.#tokens = T;
+    this.#rows = batch.rows.length;
+    const inverse = new Uint32Array(T).fill(NO_ROW);
+    batch.rows.forEach((token, row) => inverse[token] = row);
+    gpu.write(this.#inputs.ids, batch.ids);
+    gpu.write(this.#inputs.positions, batch.positions);
+    gpu.write(this.#inputs.segments, batch.segments);
+    gpu.write(this.#inputs.rows, batch.rows);
+    gpu.write(this.#inputs.targets, batch.targets);
+    if (!this.programs.backward) return;
+    const plan = embeddingPlan(batch.ids);
+    this.#unique = plan.unique.length;
+    gpu.write(this.#inputs.inverse, inverse);
+    gpu.write(this.#inputs.order, plan.order);
+    gpu.write(this.#inputs.starts, plan.starts);
+    gpu.write(this.#inputs.unique, plan.unique);
+  }
+
+  /** Submits the forward pass of the loaded batch; `result` holds it once the GPU is done. */
+  forward(): Promise<void> {
+    return this.programs.forward.run();
+  }
+
+  /** Submits the backward pass from `scalars`; gradients accumulate in the parameters. Follows its own forward. */
+  backward(): Promise<void> {
+    if (!this.programs.backward || !this.#dx) throw new Error("this graph was made without `train`");
+    // The final norm's backward adds to dx: it starts from zero.
+    this.model.gpu.clear(this.#dx);
+    return this.programs.backward.run();
+  }
+
+  /** Input of block `index` [tokens, hidden] of the last forward pass, for checks; every one stands only with `train`. */
+  blockInput(index: number): Tensor {
+    return this.#hidden[index];
+  }
+
+  /** Gives the memory back; the model stays. */
+  free(): void {
+    this.programs.forward.destroy();
+    this.programs.backward?.destroy();
+    this.#head.free();
+    for (const tensor of this.#owned) this.model.gpu.pool.free(tensor);
+    this.#owned = [];
+  }
+
+  #own(tensor: Tensor): Tensor {
+    this.#owned.push(tensor);
+    return tensor;
+  }
+}
