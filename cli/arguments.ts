@@ -1,0 +1,256 @@
+/**
+ * The commands and their options, declared once: parsing, `--help` and the argument types below agree.
+ * @module
+ */
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
+
+/** Arguments of `train`. What is undefined was not given and is left to the configuration. */
+export interface TrainArgs {
+  /** `a.b=c`, in the order given. */
+  overrides: string[];
+  /** YAML file. */
+  config?: string;
+  /** Name of a preset, or several with commas. */
+  preset?: string;
+  /** Hugging Face folder. */
+  model?: string;
+  /** JSONL file of training problems. */
+  train?: string;
+  /** JSONL file of held-out problems. */
+  val?: string;
+  /** Folder that relative image paths start from. */
+  imageDir?: string;
+  /** Iterations. */
+  maxSteps?: number;
+  /** Name of the run folder under `runs/`. */
+  run?: string;
+  /** A run's or checkpoint's folder; `true`: this run's own folder. */
+  resume?: string | true;
+  /** Seed of all sampling. */
+  seed?: number;
+  /** Which stages run. */
+  stage: "adacs" | "aepo" | "both";
+  /** False: no evaluation before, between and after the stages. */
+  eval: boolean;
+}
+
+/** Arguments of `eval`. */
+export interface EvalArgs {
+  /** Hugging Face or checkpoint folder. */
+  model?: string;
+  /** JSONL file of problems; undefined: the micro-world's held-out ones. */
+  data?: string;
+  /** Responses of each problem. */
+  samples: number;
+  /** Take the most likely token, one response a problem. */
+  greedy: boolean;
+  /** Sampling temperature. */
+  temperature: number;
+  /** Nucleus of sampling. */
+  topP: number;
+  /** Longest response. */
+  maxTokens?: number;
+  /** Only the first so many problems. */
+  limit?: number;
+  /** File for the result as JSON. */
+  json?: string;
+  /** What the table's rows are; undefined: by what the data has. */
+  by?: "source" | "level";
+  /** Seed of all sampling. */
+  seed: number;
+}
+
+/** Arguments of `generate`. */
+export interface GenerateArgs {
+  /** Hugging Face or checkpoint folder. */
+  model?: string;
+  /** The user's turn; undefined: read from standard input. */
+  prompt?: string;
+  /** Image files, in order. */
+  image: string[];
+  /** The system turn. */
+  system?: string;
+  /** Longest response. */
+  maxTokens: number;
+  /** Sampling temperature; undefined: the model's generation_config.json, else 1. */
+  temperature?: number;
+  /** Nucleus of sampling. */
+  topP?: number;
+  /** Most likely tokens sampled from; −1: all. */
+  topK?: number;
+  /** Take the most likely token. */
+  greedy: boolean;
+  /** Seed of all sampling. */
+  seed: number;
+  /** Continue the prompt as it is, without a chat template. */
+  raw: boolean;
+}
+
+/** Arguments of `doctor`. */
+export interface DoctorArgs {
+  /** Print JSON instead of a table. */
+  json: boolean;
+}
+
+/** Arguments of `bench`. */
+export interface BenchArgs {
+  /** Kernels whose name contains one of these; none: all. */
+  names: string[];
+  /** Print JSON instead of a table. */
+  json: boolean;
+  /** Timed repetitions of each case. */
+  rounds: number;
+}
+
+/** Arguments of `pretrain`. */
+export interface PretrainArgs {
+  /** Folder for the model. */
+  out: string;
+  /** Training tokens. */
+  tokens?: number;
+  /** Seed of weights and data. */
+  seed: number;
+}
+
+/** The commands by name with their arguments. */
+export interface CommandArgs {
+  /** Both training stages. */
+  train: TrainArgs;
+  /** Accuracy of a model. */
+  eval: EvalArgs;
+  /** One answer, streamed. */
+  generate: GenerateArgs;
+  /** Adapter, limits and every kernel's check. */
+  doctor: DoctorArgs;
+  /** Speed of every kernel. */
+  bench: BenchArgs;
+  /** Makes the built-in base model. */
+  pretrain: PretrainArgs;
+}
+
+/** A parsed command line. */
+export type Invocation =
+  | { [K in keyof CommandArgs]: { command: K; args: CommandArgs[K] } }[keyof CommandArgs]
+  | { command: "help-config" };
+
+/**
+ * Parses a command line (without program name).
+ * @throws CommanderError after printing help (exit code 0) or what is wrong with the arguments
+ */
+export function parseArguments(argv: readonly string[]): Invocation {
+  let invocation: Invocation | undefined;
+  const program = new Command("ares")
+    .description("Trains reasoning models with ARES (AdaCS, then AEPO) on WebGPU.")
+    .exitOverride();
+  const command = (name: keyof CommandArgs, description: string): Command =>
+    program.command(name).description(description).showHelpAfterError(
+      `(--help lists the options of ${name})`,
+    );
+  const seed = (what: string): Option => new Option("--seed <n>", what).argParser(integer(0, 2 ** 31 - 1));
+
+  command("train", "train a model: the built-in demo, or your own model and problems")
+    .argument("[overrides...]", "configuration fields as a.b=c")
+    .option("--config <file>", "YAML file (EasyR1 files are accepted)")
+    .option("--preset <name>", "default, smoke, aepo, grpo, dapo; several with commas")
+    .option("--model <folder>", "Hugging Face folder of the model to train")
+    .option("--train <file>", "JSONL file of training problems")
+    .option("--val <file>", "JSONL file of held-out problems")
+    .option("--image-dir <folder>", "folder that relative image paths start from")
+    .option("--max-steps <n>", "iterations", integer(1))
+    .option("--run <name>", "name of the run folder under runs/")
+    .option("--resume [folder]", "go on from a run's newest sound checkpoint, or from one checkpoint")
+    .addOption(seed("seed of all sampling"))
+    .addOption(
+      new Option("--stage <name>", "stages to run").choices(["adacs", "aepo", "both"]).default("both"),
+    )
+    .option("--no-eval", "no evaluation before, between and after the stages")
+    .option("--help-config", "print every configuration field and stop")
+    .action((given: string[], { helpConfig, ...options }) => {
+      const overrides = [...given];
+      // In `--resume a.b=c` the optional folder was left out and an override follows.
+      if (typeof options.resume === "string" && /^[\w.]+=/.test(options.resume)) {
+        overrides.unshift(options.resume);
+        options.resume = true;
+      }
+      invocation = helpConfig
+        ? { command: "help-config" }
+        : { command: "train", args: { overrides, ...options } as TrainArgs };
+    });
+
+  command("eval", "measure a model's accuracy: pass@1 and avg@k with 95 % intervals")
+    .option("--model <folder>", "Hugging Face or checkpoint folder (default: the built-in base)")
+    .option("--data <file>", "JSONL file of problems (default: the micro-world's held-out ones)")
+    .option("--samples <k>", "responses of each problem", integer(1, 4096), 4)
+    .option("--greedy", "take the most likely token, one response a problem", false)
+    .option("--temperature <t>", "sampling temperature", number(0, 10), 1)
+    .option("--top-p <p>", "sample from the smallest set of tokens with this probability", number(0.01, 1), 1)
+    .option("--max-tokens <n>", "longest response", integer(1))
+    .option("--limit <n>", "only the first n problems", integer(1))
+    .option("--json <file>", "write the result as JSON as well")
+    .addOption(new Option("--by <column>", "rows of the table").choices(["source", "level"]))
+    .addOption(seed("seed of all sampling").default(0))
+    .action((options) => void (invocation = { command: "eval", args: options as EvalArgs }));
+
+  command("generate", "answer a prompt, streaming")
+    .option("--model <folder>", "Hugging Face or checkpoint folder (default: the built-in base)")
+    .option("--prompt <text>", "the user's turn (default: standard input)")
+    .option("--image <file>", "an image; may be given several times", collect, [])
+    .option("--system <text>", "the system turn")
+    .option("--max-tokens <n>", "longest response", integer(1), 512)
+    .option("--temperature <t>", "sampling temperature (default: the model's own)", number(0, 10))
+    .option("--top-p <p>", "sample from the smallest set of tokens with this probability", number(0.01, 1))
+    .option("--top-k <k>", "sample from the k most likely tokens; -1: all", integer(-1))
+    .option("--greedy", "take the most likely token", false)
+    .addOption(seed("seed of all sampling").default(0))
+    .option("--raw", "continue the prompt as it is, without a chat template", false)
+    .action((options) => void (invocation = { command: "generate", args: options as GenerateArgs }));
+
+  command("doctor", "print adapter, limits and features, and check every kernel on it")
+    .option("--json", "print JSON", false)
+    .action((options) => void (invocation = { command: "doctor", args: options as DoctorArgs }));
+
+  command("bench", "time every kernel on its real shapes, and one training and one decode step")
+    .addArgument(new Argument("[names...]", "kernels whose name contains one of these"))
+    .option("--json", "print JSON", false)
+    .option("--rounds <n>", "timed repetitions of each case", integer(1, 10_000), 5)
+    .action((names: string[], options) =>
+      void (invocation = { command: "bench", args: { names, ...options } as BenchArgs })
+    );
+
+  command("pretrain", "make the built-in base model from nothing")
+    .option("--out <folder>", "folder for the model", "models/micro")
+    .option("--tokens <n>", "training tokens (default: the recipe's)", integer(1))
+    .addOption(
+      seed("seed of weights and data").default(0),
+    )
+    .action((options) => void (invocation = { command: "pretrain", args: options as PretrainArgs }));
+
+  program.parse(argv, { from: "user" });
+  if (invocation === undefined) throw new Error("commander returned without running a command");
+  return invocation;
+}
+
+function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !Number.isInteger(value) || value < min || value > max) {
+      const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+      throw new InvalidArgumentError(`Give an integer ${range}.`);
+    }
+    return value;
+  };
+}
+
+function number(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= min && value <= max)) {
+      throw new InvalidArgumentError(`Give a number from ${min} to ${max}.`);
+    }
+    return value;
+  };
+}
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}
