@@ -157,8 +157,8 @@ export class ChatTemplate {
   }
 
   /**
-   * Does the template read lists of parts? One that does not would print "[object Object]" for them: the library
-   * joins a string and a list, where Python raises.
+   * Does the template read lists of parts? One that does not would print them as JSON: the library joins a string and
+   * a list, where Python raises.
    */
   #probe(): boolean {
     const text = "a piece of text";
@@ -171,7 +171,7 @@ export class ChatTemplate {
         messages,
         add_generation_prompt: false,
       });
-      return out.includes(text) && !out.includes("[object Object]");
+      return out.includes(text) && !out.includes(JSON.stringify(text));
     } catch {
       return false;
     }

@@ -207,7 +207,8 @@ export async function saveCheckpoint(folder: string, contents: CheckpointContent
     await Deno.writeTextFile(join(fresh, "config.json"), JSON.stringify(config, null, 2) + "\n");
     for (const name of contents.copyFrom === undefined ? [] : COPIED) {
       const from = join(contents.copyFrom as string, name);
-      if (await exists(from)) await Deno.copyFile(from, join(fresh, name));
+      // Not copyFile: that would carry over read-only permissions.
+      if (await exists(from)) await Deno.writeFile(join(fresh, name), await Deno.readFile(from));
     }
     await contents.alsoWrite?.(fresh);
     await syncFolder(fresh);

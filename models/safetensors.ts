@@ -64,9 +64,9 @@ export class SafetensorsFile {
   }
 
   /** The tensor's bytes as they stand in the file (little-endian), in a buffer of their own. */
-  readRaw(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  async readRaw(name: string): Promise<Uint8Array<ArrayBuffer>> {
     const { begin, end } = this.info(name);
-    return readRange(this.path, begin, end, name);
+    return await readRange(this.path, begin, end, name);
   }
 
   /**
