@@ -86,6 +86,7 @@ export class ChatTemplate {
   #takesParts?: boolean;
 
   /**
+   * Compiles a template.
    * @param source The Jinja text.
    * @param tokens Special tokens the template may name (`bos_token`, …).
    * @param where The template's file, for messages.

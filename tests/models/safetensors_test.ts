@@ -96,6 +96,19 @@ for (const [dtype, exponent] of [["F16", 5], ["BF16", 8]] as [FloatDtype, number
     }));
 }
 
+Deno.test("safetensors: a NaN with only low bits set does not become infinity in BF16", () =>
+  withFile(async (path) => {
+    const data = new Float32Array(Uint32Array.of(0x7f800001, 0xff80ffff, 0x7fffffff).buffer);
+    await writeSafetensors(path, [{ name: "t", shape: [3], dtype: "BF16", data }]);
+    assert((await (await openSafetensors(path)).readF32("t")).every(Number.isNaN));
+  }));
+
+Deno.test("safetensors: a tensor may be called __proto__", () =>
+  withFile(async (path) => {
+    await writeSafetensors(path, [{ name: "__proto__", shape: [1], data: Float32Array.of(3) }]);
+    assertEquals([...await (await openSafetensors(path)).readF32("__proto__")], [3]);
+  }));
+
 const tensorArbitrary: fc.Arbitrary<{ name: string; shape: number[]; seed: number }[]> = fc.uniqueArray(
   fc.record({
     name: fc.string({ unit: "binary" }).filter((name) => name !== "__metadata__" && name.isWellFormed()),
