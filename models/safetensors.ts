@@ -249,9 +249,9 @@ export class SafetensorsWriter {
     plan: Iterable<TensorPlan>,
     metadata: Record<string, string> = {},
   ): Promise<SafetensorsWriter> {
-    // Without a prototype, so that a tensor may even be called __proto__.
-    const header: Record<string, unknown> = Object.create(null);
-    if (Object.keys(metadata).length > 0) header.__metadata__ = metadata;
+    const header: Record<string, unknown> = Object.keys(metadata).length > 0
+      ? { __metadata__: metadata }
+      : {};
     const offsets = new Map<string, { begin: number; plan: TensorPlan }>();
     let at = 0;
     for (const tensor of plan) {
