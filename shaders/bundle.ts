@@ -2,7 +2,481 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"column_sum" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"attention" | "attention_head" | "attention_head_16" | "attention_head_32" | "attention_head_64" | "column_sum" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "slots" | "values_f32" | "values_vec4", string>> = {
+  attention: `// Packed causal or full attention with grouped queries; online softmax, so no score is ever stored
+// (Dao et al. 2022, FlashAttention, algorithms 1 and 4; grouped queries: Ainslie et al. 2023).
+// qkv [T, (Hq + 2 Hkv) D]: rows of q heads, k heads, v heads; query head h reads k, v head h / (Hq / Hkv).
+// segments [T, 2]: first token and end of the segment of each token; keys of token t are first..t (causal) or first..end-1.
+//   forward               s_ij = scale q_i . k_j;  lse_i = log sum_j exp s_ij;  out_i = sum_j exp(s_ij - lse_i) v_j
+//                         out [T, Hq D], lse [T, Hq]; lse is kept for backward
+//   delta                 delta_i = dout_i . out_i                       delta [T, Hq]
+//   backward_query        with p_ij = exp(s_ij - lse_i), ds_ij = p_ij (dout_i . v_j - delta_i):
+//                         dq_i = scale sum_j ds_ij k_j                   written to the q part of dqkv
+//   backward_key_value    dk_j = scale sum_i ds_ij q_i, dv_j = sum_i p_ij dout_i over all query heads of the k, v head;
+//                         written to the k and v parts of dqkv
+// A thread owns four rows and meets the other side four rows at a time, in 4 x 4 matrix products: storage loads are what
+// costs, and so each one serves four rows. A "row" of a k, v head is one of its query heads at one token.
+// Prelude: Head holds four rows of D values; column c of each matrix is row c. HEAD = D, GROUP threads a workgroup.
+// A block of four at the end repeats its last row, which then writes the same values twice.
+
+struct Dims { tokens: u32, heads: u32, kv_heads: u32, causal: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
+@group(0) @binding(2) var<storage, read> segments: array<vec2u>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> lse: array<f32>;
+
+struct DeltaDims { tokens: u32, heads: u32 }
+@group(0) @binding(0) var<uniform> delta_dims: DeltaDims;
+@group(0) @binding(1) var<storage, read> delta_dout: array<vec4f>;
+@group(0) @binding(2) var<storage, read> delta_out: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> delta: array<f32>;
+
+@group(0) @binding(3) var<storage, read> dout: array<vec4f>;
+@group(0) @binding(4) var<storage, read> backward_lse: array<f32>;
+@group(0) @binding(5) var<storage, read> backward_delta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4f>;
+
+const STEP = vec4u(0u, 1u, 2u, 3u);
+const VECTORS = HEAD / 4u;
+
+fn four_qkv(at: vec4u) -> mat4x4f { return mat4x4f(qkv[at.x], qkv[at.y], qkv[at.z], qkv[at.w]); }
+fn four_dout(at: vec4u) -> mat4x4f { return mat4x4f(dout[at.x], dout[at.y], dout[at.z], dout[at.w]); }
+fn store_out(at: vec4u, rows: mat4x4f) {
+  out[at.x] = rows[0];
+  out[at.y] = rows[1];
+  out[at.z] = rows[2];
+  out[at.w] = rows[3];
+}
+fn store_dqkv(at: vec4u, rows: mat4x4f) {
+  dqkv[at.x] = rows[0];
+  dqkv[at.y] = rows[1];
+  dqkv[at.z] = rows[2];
+  dqkv[at.w] = rows[3];
+}
+
+fn smallest(v: vec4u) -> u32 { return min(min(v.x, v.y), min(v.z, v.w)); }
+fn largest(v: vec4u) -> u32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+fn largest_of(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+
+// Position in qkv of head \`head\` (counted over q, k and v heads) of four tokens.
+fn place(token: vec4u, head: vec4u) -> vec4u {
+  return (token * (dims.heads + 2u * dims.kv_heads) + head) * VECTORS;
+}
+
+// Four tokens' segments: first tokens, ends.
+fn firsts(t: vec4u) -> vec4u { return vec4u(segments[t.x].x, segments[t.y].x, segments[t.z].x, segments[t.w].x); }
+fn ends(t: vec4u) -> vec4u { return vec4u(segments[t.x].y, segments[t.y].y, segments[t.z].y, segments[t.w].y); }
+
+// The keys that four query tokens see: first..end-1.
+fn key_ends(t: vec4u) -> vec4u {
+  if (dims.causal != 0u) { return t + 1u; }
+  return ends(t);
+}
+
+fn inside(at: vec4u, first: u32, end: u32) -> vec4<bool> { return (at >= vec4u(first)) & (at < vec4u(end)); }
+
+struct Online { largest: f32, sum: f32, shrink: f32, weights: vec4f }
+
+// One row's online softmax over four more scores.
+fn online(scores: vec4f, valid: vec4<bool>, before: f32, sum: f32) -> Online {
+  let now = max(before, largest_of(select(vec4f(-1e30), scores, valid)));
+  let weights = select(vec4f(0.0), exp(scores - now), valid);
+  let shrink = exp(before - now);
+  return Online(now, sum * shrink + dot(weights, vec4f(1.0)), shrink, weights);
+}
+
+@compute @workgroup_size(GROUP)
+fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+           @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let shared_by = dims.heads / dims.kv_heads;
+  let rows = dims.tokens * shared_by;
+  let blocks = (rows + 3u) / 4u;
+  let kv_head = i / blocks;
+  if (kv_head >= dims.kv_heads) { return; }
+  let row = min(i % blocks * 4u + STEP, vec4u(rows - 1u));
+  let token = row / shared_by;
+  let head = kv_head * shared_by + row % shared_by;
+  let first = firsts(token);
+  let end = key_ends(token);
+  let last = largest(end) - 1u;
+  var q = load_qkv(place(token, head));
+  var o = Head();
+  var top = vec4f(-1e30);
+  var sum = vec4f(0.0);
+  for (var j = smallest(first); j <= last; j += 4u) {
+    let key = min(j + STEP, vec4u(last));
+    var k = load_qkv(place(key, vec4u(dims.heads + kv_head)));
+    let s = product(&k, &q) * dims.scale;
+    let a = online(s[0], inside(j + STEP, first.x, end.x), top.x, sum.x);
+    let b = online(s[1], inside(j + STEP, first.y, end.y), top.y, sum.y);
+    let c = online(s[2], inside(j + STEP, first.z, end.z), top.z, sum.z);
+    let d = online(s[3], inside(j + STEP, first.w, end.w), top.w, sum.w);
+    top = vec4f(a.largest, b.largest, c.largest, d.largest);
+    sum = vec4f(a.sum, b.sum, c.sum, d.sum);
+    var v = load_qkv(place(key, vec4u(dims.heads + dims.kv_heads + kv_head)));
+    scale_rows(&o, vec4f(a.shrink, b.shrink, c.shrink, d.shrink));
+    accumulate(&o, &v, mat4x4f(a.weights, b.weights, c.weights, d.weights));
+  }
+  scale_rows(&o, 1.0 / sum);
+  let at = token * dims.heads + head;
+  write_out(at * VECTORS, &o);
+  let l = top + log(sum);
+  lse[at.x] = l.x;
+  lse[at.y] = l.y;
+  lse[at.z] = l.z;
+  lse[at.w] = l.w;
+}
+
+@compute @workgroup_size(GROUP)
+fn delta_of(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+            @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  if (i >= delta_dims.tokens * delta_dims.heads) { return; }
+  var sum = 0.0;
+  for (var d = i * VECTORS; d < (i + 1u) * VECTORS; d++) { sum += dot(delta_dout[d], delta_out[d]); }
+  delta[i] = sum;
+}
+
+// exp(s - lse) where valid: the probabilities of one column of scores.
+fn chance(scores: vec4f, valid: vec4<bool>, log_sum: vec4f) -> vec4f {
+  return select(vec4f(0.0), exp(scores - log_sum), valid);
+}
+
+@compute @workgroup_size(GROUP)
+fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                  @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let shared_by = dims.heads / dims.kv_heads;
+  let rows = dims.tokens * shared_by;
+  let blocks = (rows + 3u) / 4u;
+  let kv_head = i / blocks;
+  if (kv_head >= dims.kv_heads) { return; }
+  let row = min(i % blocks * 4u + STEP, vec4u(rows - 1u));
+  let token = row / shared_by;
+  let head = kv_head * shared_by + row % shared_by;
+  let first = firsts(token);
+  let end = key_ends(token);
+  let last = largest(end) - 1u;
+  let at = token * dims.heads + head;
+  let l = vec4f(backward_lse[at.x], backward_lse[at.y], backward_lse[at.z], backward_lse[at.w]);
+  let del = vec4f(backward_delta[at.x], backward_delta[at.y], backward_delta[at.z], backward_delta[at.w]);
+  var q = load_qkv(place(token, head));
+  var d = load_dout(at * VECTORS);
+  var dq = Head();
+  for (var j = smallest(first); j <= last; j += 4u) {
+    let key = min(j + STEP, vec4u(last));
+    var k = load_qkv(place(key, vec4u(dims.heads + kv_head)));
+    var v = load_qkv(place(key, vec4u(dims.heads + dims.kv_heads + kv_head)));
+    let s = product(&k, &q) * dims.scale;
+    let dp = product(&v, &d);
+    accumulate(&dq, &k, mat4x4f(
+      chance(s[0], inside(j + STEP, first.x, end.x), vec4f(l.x)) * (dp[0] - del.x),
+      chance(s[1], inside(j + STEP, first.y, end.y), vec4f(l.y)) * (dp[1] - del.y),
+      chance(s[2], inside(j + STEP, first.z, end.z), vec4f(l.z)) * (dp[2] - del.z),
+      chance(s[3], inside(j + STEP, first.w, end.w), vec4f(l.w)) * (dp[3] - del.w)));
+  }
+  scale_rows(&dq, vec4f(dims.scale));
+  write_dqkv(place(token, head), &dq);
+}
+
+@compute @workgroup_size(GROUP)
+fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                      @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let blocks = (dims.tokens + 3u) / 4u;
+  let kv_head = i / blocks;
+  if (kv_head >= dims.kv_heads) { return; }
+  let key = min(i % blocks * 4u + STEP, vec4u(dims.tokens - 1u));
+  let shared_by = dims.heads / dims.kv_heads;
+  // The query tokens that see each key: first..end-1.
+  var first = firsts(key);
+  if (dims.causal != 0u) { first = key; }
+  let end = ends(key);
+  let last = largest(end) * shared_by - 1u;
+  var k = load_qkv(place(key, vec4u(dims.heads + kv_head)));
+  var v = load_qkv(place(key, vec4u(dims.heads + dims.kv_heads + kv_head)));
+  var dk = Head();
+  var dv = Head();
+  for (var r = smallest(first) * shared_by; r <= last; r += 4u) {
+    let row = min(r + STEP, vec4u(last));
+    let token = row / shared_by;
+    let head = kv_head * shared_by + row % shared_by;
+    let at = token * dims.heads + head;
+    let l = vec4f(backward_lse[at.x], backward_lse[at.y], backward_lse[at.z], backward_lse[at.w]);
+    let del = vec4f(backward_delta[at.x], backward_delta[at.y], backward_delta[at.z], backward_delta[at.w]);
+    var q = load_qkv(place(token, head));
+    var d = load_dout(at * VECTORS);
+    let s = product(&q, &k) * dims.scale;
+    let dp = product(&d, &v);
+    let seen = (r + STEP) / shared_by;
+    let p = mat4x4f(
+      chance(s[0], inside(seen, first.x, end.x), l),
+      chance(s[1], inside(seen, first.y, end.y), l),
+      chance(s[2], inside(seen, first.z, end.z), l),
+      chance(s[3], inside(seen, first.w, end.w), l));
+    accumulate(&dv, &d, p);
+    accumulate(&dk, &q, mat4x4f(p[0] * (dp[0] - del), p[1] * (dp[1] - del), p[2] * (dp[2] - del), p[3] * (dp[3] - del)));
+  }
+  scale_rows(&dk, vec4f(dims.scale));
+  write_dqkv(place(key, vec4u(dims.heads + kv_head)), &dk);
+  write_dqkv(place(key, vec4u(dims.heads + dims.kv_heads + kv_head)), &dv);
+}
+`,
+  attention_head: `// Prelude of attention.wgsl: four rows of HEAD values in registers, for any HEAD that is a multiple of 4.
+struct Head { d: array<mat4x4f, HEAD / 4u> }
+
+fn load_qkv(at: vec4u) -> Head {
+  var h: Head;
+  for (var i = 0u; i < VECTORS; i++) { h.d[i] = four_qkv(at + i); }
+  return h;
+}
+fn load_dout(at: vec4u) -> Head {
+  var h: Head;
+  for (var i = 0u; i < VECTORS; i++) { h.d[i] = four_dout(at + i); }
+  return h;
+}
+fn write_out(at: vec4u, h: ptr<function, Head>) {
+  for (var i = 0u; i < VECTORS; i++) { store_out(at + i, (*h).d[i]); }
+}
+fn write_dqkv(at: vec4u, h: ptr<function, Head>) {
+  for (var i = 0u; i < VECTORS; i++) { store_dqkv(at + i, (*h).d[i]); }
+}
+
+// x_r . y_c of every row r of x and c of y, in column c, row r.
+fn product(x: ptr<function, Head>, y: ptr<function, Head>) -> mat4x4f {
+  var s = mat4x4f();
+  for (var i = 0u; i < VECTORS; i++) { s += transpose((*x).d[i]) * (*y).d[i]; }
+  return s;
+}
+
+// o_c += sum_r w[c][r] x_r.
+fn accumulate(o: ptr<function, Head>, x: ptr<function, Head>, w: mat4x4f) {
+  for (var i = 0u; i < VECTORS; i++) { (*o).d[i] += (*x).d[i] * w; }
+}
+
+// o_c *= f[c].
+fn scale_rows(o: ptr<function, Head>, f: vec4f) {
+  for (var i = 0u; i < VECTORS; i++) {
+    let m = (*o).d[i];
+    (*o).d[i] = mat4x4f(m[0] * f.x, m[1] * f.y, m[2] * f.z, m[3] * f.w);
+  }
+}
+`,
+  attention_head_16: `// Prelude of attention.wgsl: four rows of 16 values in registers, written out (loops over private arrays are not unrolled
+// by every driver); the functions' meaning stands in attention_head.wgsl.
+struct Head {
+  a: mat4x4f, b: mat4x4f, c: mat4x4f, d: mat4x4f,
+}
+
+fn load_qkv(at: vec4u) -> Head {
+  return Head(
+    four_qkv(at + 0u), four_qkv(at + 1u), four_qkv(at + 2u), four_qkv(at + 3u));
+}
+fn load_dout(at: vec4u) -> Head {
+  return Head(
+    four_dout(at + 0u), four_dout(at + 1u), four_dout(at + 2u), four_dout(at + 3u));
+}
+fn write_out(at: vec4u, h: ptr<function, Head>) {
+  store_out(at + 0u, (*h).a);
+  store_out(at + 1u, (*h).b);
+  store_out(at + 2u, (*h).c);
+  store_out(at + 3u, (*h).d);
+}
+fn write_dqkv(at: vec4u, h: ptr<function, Head>) {
+  store_dqkv(at + 0u, (*h).a);
+  store_dqkv(at + 1u, (*h).b);
+  store_dqkv(at + 2u, (*h).c);
+  store_dqkv(at + 3u, (*h).d);
+}
+fn product(x: ptr<function, Head>, y: ptr<function, Head>) -> mat4x4f {
+  return transpose((*x).a) * (*y).a + transpose((*x).b) * (*y).b +
+    transpose((*x).c) * (*y).c + transpose((*x).d) * (*y).d;
+}
+fn accumulate(o: ptr<function, Head>, x: ptr<function, Head>, w: mat4x4f) {
+  (*o).a += (*x).a * w;
+  (*o).b += (*x).b * w;
+  (*o).c += (*x).c * w;
+  (*o).d += (*x).d * w;
+}
+fn scaled(m: mat4x4f, f: vec4f) -> mat4x4f { return mat4x4f(m[0] * f.x, m[1] * f.y, m[2] * f.z, m[3] * f.w); }
+fn scale_rows(o: ptr<function, Head>, f: vec4f) {
+  (*o).a = scaled((*o).a, f);
+  (*o).b = scaled((*o).b, f);
+  (*o).c = scaled((*o).c, f);
+  (*o).d = scaled((*o).d, f);
+}
+`,
+  attention_head_32: `// Prelude of attention.wgsl: four rows of 32 values in registers, written out (loops over private arrays are not unrolled
+// by every driver); the functions' meaning stands in attention_head.wgsl.
+struct Head {
+  a: mat4x4f, b: mat4x4f, c: mat4x4f, d: mat4x4f, e: mat4x4f, f: mat4x4f, g: mat4x4f, h: mat4x4f,
+}
+
+fn load_qkv(at: vec4u) -> Head {
+  return Head(
+    four_qkv(at + 0u), four_qkv(at + 1u), four_qkv(at + 2u), four_qkv(at + 3u),
+    four_qkv(at + 4u), four_qkv(at + 5u), four_qkv(at + 6u), four_qkv(at + 7u));
+}
+fn load_dout(at: vec4u) -> Head {
+  return Head(
+    four_dout(at + 0u), four_dout(at + 1u), four_dout(at + 2u), four_dout(at + 3u),
+    four_dout(at + 4u), four_dout(at + 5u), four_dout(at + 6u), four_dout(at + 7u));
+}
+fn write_out(at: vec4u, h: ptr<function, Head>) {
+  store_out(at + 0u, (*h).a);
+  store_out(at + 1u, (*h).b);
+  store_out(at + 2u, (*h).c);
+  store_out(at + 3u, (*h).d);
+  store_out(at + 4u, (*h).e);
+  store_out(at + 5u, (*h).f);
+  store_out(at + 6u, (*h).g);
+  store_out(at + 7u, (*h).h);
+}
+fn write_dqkv(at: vec4u, h: ptr<function, Head>) {
+  store_dqkv(at + 0u, (*h).a);
+  store_dqkv(at + 1u, (*h).b);
+  store_dqkv(at + 2u, (*h).c);
+  store_dqkv(at + 3u, (*h).d);
+  store_dqkv(at + 4u, (*h).e);
+  store_dqkv(at + 5u, (*h).f);
+  store_dqkv(at + 6u, (*h).g);
+  store_dqkv(at + 7u, (*h).h);
+}
+fn product(x: ptr<function, Head>, y: ptr<function, Head>) -> mat4x4f {
+  return transpose((*x).a) * (*y).a + transpose((*x).b) * (*y).b +
+    transpose((*x).c) * (*y).c + transpose((*x).d) * (*y).d +
+    transpose((*x).e) * (*y).e + transpose((*x).f) * (*y).f +
+    transpose((*x).g) * (*y).g + transpose((*x).h) * (*y).h;
+}
+fn accumulate(o: ptr<function, Head>, x: ptr<function, Head>, w: mat4x4f) {
+  (*o).a += (*x).a * w;
+  (*o).b += (*x).b * w;
+  (*o).c += (*x).c * w;
+  (*o).d += (*x).d * w;
+  (*o).e += (*x).e * w;
+  (*o).f += (*x).f * w;
+  (*o).g += (*x).g * w;
+  (*o).h += (*x).h * w;
+}
+fn scaled(m: mat4x4f, f: vec4f) -> mat4x4f { return mat4x4f(m[0] * f.x, m[1] * f.y, m[2] * f.z, m[3] * f.w); }
+fn scale_rows(o: ptr<function, Head>, f: vec4f) {
+  (*o).a = scaled((*o).a, f);
+  (*o).b = scaled((*o).b, f);
+  (*o).c = scaled((*o).c, f);
+  (*o).d = scaled((*o).d, f);
+  (*o).e = scaled((*o).e, f);
+  (*o).f = scaled((*o).f, f);
+  (*o).g = scaled((*o).g, f);
+  (*o).h = scaled((*o).h, f);
+}
+`,
+  attention_head_64: `// Prelude of attention.wgsl: four rows of 64 values in registers, written out (loops over private arrays are not unrolled
+// by every driver); the functions' meaning stands in attention_head.wgsl.
+struct Head {
+  d0: mat4x4f, d1: mat4x4f, d2: mat4x4f, d3: mat4x4f, d4: mat4x4f, d5: mat4x4f, d6: mat4x4f, d7: mat4x4f,
+  d8: mat4x4f, d9: mat4x4f, d10: mat4x4f, d11: mat4x4f, d12: mat4x4f, d13: mat4x4f, d14: mat4x4f, d15: mat4x4f,
+}
+
+fn load_qkv(at: vec4u) -> Head {
+  return Head(
+    four_qkv(at + 0u), four_qkv(at + 1u), four_qkv(at + 2u), four_qkv(at + 3u),
+    four_qkv(at + 4u), four_qkv(at + 5u), four_qkv(at + 6u), four_qkv(at + 7u),
+    four_qkv(at + 8u), four_qkv(at + 9u), four_qkv(at + 10u), four_qkv(at + 11u),
+    four_qkv(at + 12u), four_qkv(at + 13u), four_qkv(at + 14u), four_qkv(at + 15u));
+}
+fn load_dout(at: vec4u) -> Head {
+  return Head(
+    four_dout(at + 0u), four_dout(at + 1u), four_dout(at + 2u), four_dout(at + 3u),
+    four_dout(at + 4u), four_dout(at + 5u), four_dout(at + 6u), four_dout(at + 7u),
+    four_dout(at + 8u), four_dout(at + 9u), four_dout(at + 10u), four_dout(at + 11u),
+    four_dout(at + 12u), four_dout(at + 13u), four_dout(at + 14u), four_dout(at + 15u));
+}
+fn write_out(at: vec4u, h: ptr<function, Head>) {
+  store_out(at + 0u, (*h).d0);
+  store_out(at + 1u, (*h).d1);
+  store_out(at + 2u, (*h).d2);
+  store_out(at + 3u, (*h).d3);
+  store_out(at + 4u, (*h).d4);
+  store_out(at + 5u, (*h).d5);
+  store_out(at + 6u, (*h).d6);
+  store_out(at + 7u, (*h).d7);
+  store_out(at + 8u, (*h).d8);
+  store_out(at + 9u, (*h).d9);
+  store_out(at + 10u, (*h).d10);
+  store_out(at + 11u, (*h).d11);
+  store_out(at + 12u, (*h).d12);
+  store_out(at + 13u, (*h).d13);
+  store_out(at + 14u, (*h).d14);
+  store_out(at + 15u, (*h).d15);
+}
+fn write_dqkv(at: vec4u, h: ptr<function, Head>) {
+  store_dqkv(at + 0u, (*h).d0);
+  store_dqkv(at + 1u, (*h).d1);
+  store_dqkv(at + 2u, (*h).d2);
+  store_dqkv(at + 3u, (*h).d3);
+  store_dqkv(at + 4u, (*h).d4);
+  store_dqkv(at + 5u, (*h).d5);
+  store_dqkv(at + 6u, (*h).d6);
+  store_dqkv(at + 7u, (*h).d7);
+  store_dqkv(at + 8u, (*h).d8);
+  store_dqkv(at + 9u, (*h).d9);
+  store_dqkv(at + 10u, (*h).d10);
+  store_dqkv(at + 11u, (*h).d11);
+  store_dqkv(at + 12u, (*h).d12);
+  store_dqkv(at + 13u, (*h).d13);
+  store_dqkv(at + 14u, (*h).d14);
+  store_dqkv(at + 15u, (*h).d15);
+}
+fn product(x: ptr<function, Head>, y: ptr<function, Head>) -> mat4x4f {
+  return transpose((*x).d0) * (*y).d0 + transpose((*x).d1) * (*y).d1 +
+    transpose((*x).d2) * (*y).d2 + transpose((*x).d3) * (*y).d3 +
+    transpose((*x).d4) * (*y).d4 + transpose((*x).d5) * (*y).d5 +
+    transpose((*x).d6) * (*y).d6 + transpose((*x).d7) * (*y).d7 +
+    transpose((*x).d8) * (*y).d8 + transpose((*x).d9) * (*y).d9 +
+    transpose((*x).d10) * (*y).d10 + transpose((*x).d11) * (*y).d11 +
+    transpose((*x).d12) * (*y).d12 + transpose((*x).d13) * (*y).d13 +
+    transpose((*x).d14) * (*y).d14 + transpose((*x).d15) * (*y).d15;
+}
+fn accumulate(o: ptr<function, Head>, x: ptr<function, Head>, w: mat4x4f) {
+  (*o).d0 += (*x).d0 * w;
+  (*o).d1 += (*x).d1 * w;
+  (*o).d2 += (*x).d2 * w;
+  (*o).d3 += (*x).d3 * w;
+  (*o).d4 += (*x).d4 * w;
+  (*o).d5 += (*x).d5 * w;
+  (*o).d6 += (*x).d6 * w;
+  (*o).d7 += (*x).d7 * w;
+  (*o).d8 += (*x).d8 * w;
+  (*o).d9 += (*x).d9 * w;
+  (*o).d10 += (*x).d10 * w;
+  (*o).d11 += (*x).d11 * w;
+  (*o).d12 += (*x).d12 * w;
+  (*o).d13 += (*x).d13 * w;
+  (*o).d14 += (*x).d14 * w;
+  (*o).d15 += (*x).d15 * w;
+}
+fn scaled(m: mat4x4f, f: vec4f) -> mat4x4f { return mat4x4f(m[0] * f.x, m[1] * f.y, m[2] * f.z, m[3] * f.w); }
+fn scale_rows(o: ptr<function, Head>, f: vec4f) {
+  (*o).d0 = scaled((*o).d0, f);
+  (*o).d1 = scaled((*o).d1, f);
+  (*o).d2 = scaled((*o).d2, f);
+  (*o).d3 = scaled((*o).d3, f);
+  (*o).d4 = scaled((*o).d4, f);
+  (*o).d5 = scaled((*o).d5, f);
+  (*o).d6 = scaled((*o).d6, f);
+  (*o).d7 = scaled((*o).d7, f);
+  (*o).d8 = scaled((*o).d8, f);
+  (*o).d9 = scaled((*o).d9, f);
+  (*o).d10 = scaled((*o).d10, f);
+  (*o).d11 = scaled((*o).d11, f);
+  (*o).d12 = scaled((*o).d12, f);
+  (*o).d13 = scaled((*o).d13, f);
+  (*o).d14 = scaled((*o).d14, f);
+  (*o).d15 = scaled((*o).d15, f);
+}
+`,
   column_sum: `// Sums over tokens, for the gradients of biases and norm weights, in two stages so that no thread runs a long loop and
 // the order of additions is fixed:
 //   column_sum   partial[c,j] = sum over the tokens t of chunk c of dy[t,j];  dy [T, N], partial [chunks, N]
@@ -172,10 +646,10 @@ fn write(
   if (row == 0xffffffffu) { return; }
   let c = i % width;
   let q_width = wd.heads * wd.head_dim / 4u;
-  let from = t * (q_width + 2u * width) + q_width + c;
-  let to = row * width + c;
-  k_cache[to] = qkv[from];
-  v_cache[to] = qkv[from + width];
+  let source = t * (q_width + 2u * width) + q_width + c;
+  let dest = row * width + c;
+  k_cache[dest] = qkv[source];
+  v_cache[dest] = qkv[source + width];
 }
 
 struct CopyDims { count: u32, width: u32 }
@@ -194,10 +668,10 @@ fn copy_rows(
   let width = cd.width / 4u;
   let n = i / width;
   if (n >= cd.count) { return; }
-  let from = pairs[n].x * width + i % width;
-  let to = pairs[n].y * width + i % width;
-  k_rows[to] = k_rows[from];
-  v_rows[to] = v_rows[from];
+  let source = pairs[n].x * width + i % width;
+  let dest = pairs[n].y * width + i % width;
+  k_rows[dest] = k_rows[source];
+  v_rows[dest] = v_rows[source];
 }
 `,
   linear: `// Linear layer, f32: Y = X Wᵀ (+ bias) (+ residual), and its two gradients.
@@ -909,6 +1383,43 @@ fn scatter(@builtin(global_invocation_id) id: vec3u) {
   var v = 0.0;
   if (source != 0xffffffffu) { v = x[source * d.width + id.x]; }
   y[id.y * d.width + id.x] = v;
+}
+`,
+  slots: `// The start of a decode step: what the model's kernels read, from the state of every slot.
+//   slots [S, 8] = token, position, alive, last_position, key0, key1, generated, finish     table [S, max_blocks]
+//   ids[s] = token, positions[s] = position, rows[s] = cache row of this token: table[s][position / block_size] ·
+//   block_size + position % block_size. A dead slot computes token 0 at position 0 and writes no row.
+
+struct Dims {
+  slots: u32,
+  max_blocks: u32,
+  block_size: u32,
+}
+
+const NO_ROW = 0xffffffffu;
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> slots: array<u32>;
+@group(0) @binding(2) var<storage, read> table: array<u32>;
+@group(0) @binding(3) var<storage, read_write> ids: array<u32>;
+@group(0) @binding(4) var<storage, read_write> positions: array<u32>;
+@group(0) @binding(5) var<storage, read_write> rows: array<u32>;
+
+@compute @workgroup_size(64)
+fn begin_step(@builtin(global_invocation_id) id: vec3u) {
+  let s = id.x;
+  if (s >= d.slots) { return; }
+  var token = 0u;
+  var position = 0u;
+  var row = NO_ROW;
+  if (slots[s * 8u + 2u] == 1u) {
+    token = slots[s * 8u];
+    position = slots[s * 8u + 1u];
+    row = table[s * d.max_blocks + position / d.block_size] * d.block_size + position % d.block_size;
+  }
+  ids[s] = token;
+  positions[s] = position;
+  rows[s] = row;
 }
 `,
   values_f32: `// Prelude: a kernel over Value handles one f32 at a time; any width.

@@ -68,8 +68,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: kvWrite.name,
     mistake: {
       why: "k and v exchanged",
-      from: "k_cache[to] = qkv[from];",
-      to: "k_cache[to] = qkv[from + width];",
+      from: "k_cache[dest] = qkv[source];",
+      to: "k_cache[dest] = qkv[source + width];",
     },
   },
   {
@@ -84,8 +84,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: kvCopyRows.name,
     mistake: {
       why: "v is not copied",
-      from: "v_rows[to] = v_rows[from];",
-      to: "v_rows[to] = v_rows[to];",
+      from: "v_rows[dest] = v_rows[source];",
+      to: "v_rows[dest] = v_rows[dest];",
     },
   },
   {

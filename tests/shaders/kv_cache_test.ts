@@ -1,0 +1,5 @@
+/** Tests of the cache kernels. @module */
+import { checkKernels } from "./check_kernels.ts";
+import { cases, mistakes } from "./kv_cache_cases.ts";
+
+checkKernels("kv_cache", cases, mistakes);
