@@ -43,13 +43,9 @@ export class CausalLM {
   static async load(gpu: Gpu, folder: string, options: { trainable?: boolean } = {}): Promise<CausalLM> {
     const config = await loadModelConfig(folder);
     const checkpoint = await openCheckpoint(folder, config);
-    try {
-      const read = (name: string) => checkpoint.readF32(name);
-      const parameters = await Parameters.load(gpu, config, read, options.trainable ?? false);
-      return new CausalLM(gpu, config, parameters, ...CausalLM.#tables(gpu, config));
-    } finally {
-      await checkpoint.close?.();
-    }
+    const read = (name: string) => checkpoint.readF32(name);
+    const parameters = await Parameters.load(gpu, config, read, options.trainable ?? false);
+    return new CausalLM(gpu, config, parameters, ...CausalLM.#tables(gpu, config));
   }
 
   /** A new model with weights from `init`. */

@@ -1,0 +1,208 @@
+/**
+ * One decode step for a fixed number of slots, replayed as often as wanted without the host: embed, blocks over the
+ * paged cache, head, sampling, next input.
+ * @module
+ */
+import { Program } from "../gpu/program.ts";
+import { rowWindows, type Tensor } from "../gpu/tensor.ts";
+import { attentionDecode } from "../shaders/attention_decode.ts";
+import { embeddingForward } from "../shaders/embedding.ts";
+import { kvWrite } from "../shaders/kv_cache.ts";
+import { addLinear } from "../shaders/linear.ts";
+import { rmsnormForward } from "../shaders/rmsnorm.ts";
+import { rope } from "../shaders/rope.ts";
+import { sample } from "../shaders/sample.ts";
+import { beginStep, SLOT_WORDS } from "../shaders/slots.ts";
+import { swigluForward } from "../shaders/swiglu.ts";
+import type { CausalLM } from "./causal_lm.ts";
+import type { KvCache } from "./kv_cache.ts";
+import { allocActivations, layerShapes, LayerWeights, ropeDims } from "./layer.ts";
+import { recordLogits } from "./logits.ts";
+
+/** How tokens are chosen; Hugging Face's names and order: penalty, temperature, top-k, top-p, min-p. */
+export interface SamplingOptions {
+  /** 0 is greedy. */
+  readonly temperature: number;
+  readonly top_p: number;
+  /** 0 turns it off. */
+  readonly top_k: number;
+  /** 0 turns it off. */
+  readonly min_p: number;
+  /** 1 turns it off. */
+  readonly repetition_penalty: number;
+}
+
+/** Sizes of a decode graph. */
+export interface DecodeOptions {
+  /** Sequences decoded at once. */
+  readonly slots: number;
+  /** Most steps between two reads. */
+  readonly chunk: number;
+  /** Cache blocks a sequence may need. */
+  readonly maxBlocks: number;
+  /** Most stop tokens. */
+  readonly maxStops: number;
+}
+
+/** The decode step of a model over a cache. */
+export class DecodeGraph {
+  /** [slots, 8], see shaders/slots.wgsl. */
+  readonly slots: Tensor;
+  /** [slots, maxBlocks] cache blocks of each sequence. */
+  readonly table: Tensor;
+  /** [slots, ⌈vocab / 32⌉] bit set of tokens that the repetition penalty sees. */
+  readonly seen: Tensor;
+  /** [⌈vocab / 32⌉] bit set of tokens that are never sampled. */
+  readonly banned: Tensor;
+  /** [maxStops] */
+  readonly stops: Tensor;
+  /** [chunk, slots] sampled tokens; 0xffffffff where a slot was dead. */
+  readonly outTokens: Tensor;
+  /** [chunk, slots, 2] log-probability and entropy at the temperature, over the whole vocabulary. */
+  readonly outValues: Tensor;
+  /** [1] step within the chunk. */
+  readonly tick: Tensor;
+  /** Slots in use: those at or above it cost nothing. */
+  active = 0;
+  /** Number of stop tokens in `stops`. */
+  stopCount = 0;
+  sampling: SamplingOptions = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1 };
+  /** The recorded step, for profiling. */
+  readonly step: Program;
+  #model: CausalLM;
+  #owned: Tensor[] = [];
+
+  constructor(model: CausalLM, cache: KvCache, options: DecodeOptions) {
+    const { gpu, config: c } = model;
+    const S = options.slots;
+    this.#model = model;
+    const own = (tensor: Tensor) => {
+      this.#owned.push(tensor);
+      return tensor;
+    };
+    const data = (name: string, shape: number[]) => own(gpu.alloc(name, shape, "data", "u32"));
+    const words = Math.ceil(c.vocab_size / 32);
+    this.slots = data("slots", [S, SLOT_WORDS]);
+    this.table = data("block table", [S, options.maxBlocks]);
+    this.seen = data("seen tokens", [S, words]);
+    this.banned = data("banned tokens", [words]);
+    this.stops = data("stop tokens", [options.maxStops]);
+    this.outTokens = data("sampled tokens", [options.chunk, S]);
+    this.outValues = own(gpu.alloc("sampled values", [options.chunk, S, 2], "data"));
+    this.tick = data("tick", [1]);
+    gpu.clear(this.slots, this.seen, this.banned);
+    const ids = data("decode ids", [S]);
+    const positions = data("decode positions", [S]);
+    const rows = data("decode cache rows", [S]);
+    const a = allocActivations(gpu, c, S);
+    for (const tensor of Object.values(a) as Tensor[]) own(tensor);
+    const activation = (name: string, width: number) => own(gpu.alloc(name, [S, width], "activation"));
+    const x = [activation("decode stream 0", c.hidden_size), activation("decode stream 1", c.hidden_size)];
+    const logits = activation("decode logits", c.vocab_size);
+
+    const tokens = () => this.active;
+    const step = this.step = new Program(gpu, "decode step");
+    step.add(beginStep, { slots: this.slots, table: this.table, ids, positions, rows }, {
+      slots: tokens,
+      max_blocks: options.maxBlocks,
+      block_size: cache.blockSize,
+    });
+    const embedding = model.parameters.get("model.embed_tokens.weight").weight;
+    for (const w of rowWindows(embedding, gpu.device.limits.maxStorageBufferBindingSize)) {
+      step.add(embeddingForward, { ids, weight: w.tensor, y: x[0] }, {
+        tokens,
+        width: c.hidden_size,
+        first_row: w.first,
+        rows: w.rows,
+      });
+    }
+    const shapes = layerShapes(c, tokens);
+    const norm = { tokens, width: c.hidden_size, eps: c.rms_norm_eps };
+    for (let i = 0; i < c.num_hidden_layers; i++) {
+      const w = new LayerWeights(model.parameters, i);
+      const { keys, values } = cache.layers[i];
+      const [input, output] = [x[i % 2], x[(i + 1) % 2]];
+      step.add(rmsnormForward, { x: input, weight: w.norm1.weight, y: a.normed1, rstd: a.rstd1 }, norm);
+      addLinear(step, { x: a.normed1, weight: w.qkv.weight, bias: w.qkvBias?.weight, y: a.qkv }, shapes.qkv);
+      step.add(rope, { qkv: a.qkv, positions, cos: model.cos, sin: model.sin }, ropeDims(c, tokens, 1));
+      step.add(kvWrite, { qkv: a.qkv, rows, k_cache: keys, v_cache: values }, {
+        tokens,
+        heads: c.num_attention_heads,
+        kv_heads: c.num_key_value_heads,
+        head_dim: c.head_dim,
+      });
+      step.add(attentionDecode(c.head_dim), {
+        qkv: a.qkv,
+        k_cache: keys,
+        v_cache: values,
+        table: this.table,
+        slots: this.slots,
+        out: a.attended,
+      }, {
+        slots: tokens,
+        heads: c.num_attention_heads,
+        kv_heads: c.num_key_value_heads,
+        max_blocks: options.maxBlocks,
+        block_size: cache.blockSize,
+        scale: 1 / Math.sqrt(c.head_dim),
+      });
+      addLinear(step, {
+        x: a.attended,
+        weight: w.out.weight,
+        bias: w.outBias?.weight,
+        residual: input,
+        y: a.middle,
+      }, shapes.out);
+      step.add(rmsnormForward, { x: a.middle, weight: w.norm2.weight, y: a.normed2, rstd: a.rstd2 }, norm);
+      addLinear(
+        step,
+        { x: a.normed2, weight: w.gateUp.weight, bias: w.gateUpBias?.weight, y: a.gateUp },
+        shapes.gateUp,
+      );
+      step.add(swigluForward, { gate_up: a.gateUp, y: a.inner }, { tokens, width: c.intermediate_size });
+      addLinear(step, {
+        x: a.inner,
+        weight: w.down.weight,
+        bias: w.downBias?.weight,
+        residual: a.middle,
+        y: output,
+      }, shapes.down);
+    }
+    const last = x[c.num_hidden_layers % 2];
+    const finalNorm = model.parameters.get("model.norm.weight").weight;
+    step.add(rmsnormForward, { x: last, weight: finalNorm, y: a.normed1, rstd: a.rstd1 }, norm);
+    recordLogits(step, model, a.normed1, logits, tokens);
+    step.add(sample, {
+      logits,
+      slots: this.slots,
+      seen: this.seen,
+      banned: this.banned,
+      stops: this.stops,
+      out_tokens: this.outTokens,
+      out_values: this.outValues,
+      tick: this.tick,
+    }, {
+      slots: tokens,
+      vocab: c.vocab_size,
+      stride: c.vocab_size,
+      stop_count: () => this.stopCount,
+      temperature: () => this.sampling.temperature,
+      top_p: () => this.sampling.top_p,
+      top_k: () => this.sampling.top_k,
+      min_p: () => this.sampling.min_p,
+      repetition_penalty: () => this.sampling.repetition_penalty,
+    });
+  }
+
+  /** Submits `steps` decode steps; the outputs are in `outTokens` and `outValues` from row 0. */
+  async run(steps: number): Promise<void> {
+    this.#model.gpu.write(this.tick, Uint32Array.of(0));
+    await this.step.run(steps);
+  }
+
+  /** Gives the memory back. */
+  free(): void {
+    this.step.destroy();
+    for (const tensor of this.#owned) this.#model.gpu.pool.free(tensor);
+  }
+}
