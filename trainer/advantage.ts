@@ -49,6 +49,27 @@ export function groupAdvantages(
   return out;
 }
 
+/**
+ * {@link groupAdvantages} with `sample` as the release computes it: the mean summed one by one and rounded in float32,
+ * the spread taken around that mean. A group of equal rewards that float32 cannot average exactly (eight times 0.7)
+ * then gets advantages near ±0.06 instead of 0, for the rounding of the mean is divided by ε.
+ */
+export function referenceGroupAdvantages(
+  rewards: ArrayLike<number>,
+  groups: readonly (string | number)[],
+  epsilon = 1e-6,
+): Float64Array {
+  const out = new Float64Array(rewards.length);
+  const round = Math.fround;
+  for (const list of groupsOf(groups, rewards.length, "group advantages")) {
+    const mean = round(list.reduce((s, i) => round(s + round(rewards[i])), 0) / list.length);
+    const squares = list.reduce((s, i) => s + (round(rewards[i]) - mean) ** 2, 0);
+    const scale = round(round(Math.sqrt(squares / (list.length - 1))) + epsilon);
+    for (const i of list) out[i] = round(round(round(rewards[i]) - mean) / scale);
+  }
+  return out;
+}
+
 /** RLOO: R_i minus the mean of the other rewards of its group (arXiv 2402.14740). [B] -> [B]. */
 export function rlooAdvantages(
   rewards: ArrayLike<number>,

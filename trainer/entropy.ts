@@ -68,11 +68,13 @@ export function quantile(values: ArrayLike<number>, q: number): number {
 }
 
 /**
- * τ of recipe `paper` (section 3.2): the mean over the batch's trajectories of the q-quantile of their token
- * entropies. Empty trajectories are left out. Throws when no token is left.
+ * τ of recipe `paper` (section 3.2): the mean over the batch's trajectories of the q-quantile of their **window**
+ * entropies, the quantity that is held against it. (The text can also be read as the quantile of single-token entropies:
+ * a mean of w of them seldom reaches that, and almost no window is left; the reference tables take windows too.)
+ * Empty trajectories are left out. Throws when no token is left.
  */
-export function batchThreshold(trajectories: readonly ArrayLike<number>[], q = DEFAULT_QUANTILE): number {
-  const filled = trajectories.filter((h) => h.length > 0);
+export function batchThreshold(windows: readonly ArrayLike<number>[], q = DEFAULT_QUANTILE): number {
+  const filled = windows.filter((h) => h.length > 0);
   if (filled.length === 0) {
     throw new UserError("no entropies to take a threshold from: every trajectory is empty");
   }

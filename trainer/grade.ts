@@ -25,19 +25,14 @@ const MAX_REPLY = 1_000_000, MAX_ANSWER = 1500;
 
 function judge(gold: string, answer: string): { verdict?: Verdict; open: GradeItem[] } {
   const open: GradeItem[] = [];
-  const golds = gold.length > MAX_LENGTH ? [] : answerCandidates(gold, true).map(normaliseAnswer).slice(0, 1);
-  for (const g of golds) {
-    const candidates = answer.length > MAX_LENGTH
-      ? []
-      : answerCandidates(answer, isList(g)).map(normaliseAnswer);
-    for (const a of candidates.filter((c) => c !== "")) {
-      if (g !== "" && canonicalText(g) === canonicalText(a)) {
-        return { verdict: { same: true, by: "text" }, open };
-      }
-      const decision = sameAnswerForm(g, a);
-      if (decision) return { verdict: { same: true, by: "number" }, open };
-      if (decision === undefined) open.push({ gold: g, answer: a });
-    }
+  const g = normaliseAnswer(answerCandidates(gold, true)[0] ?? "");
+  const candidates = g === "" || answer.length > MAX_REPLY ? [] : answerCandidates(answer, isList(g));
+  for (const a of candidates.map(normaliseAnswer)) {
+    if (canonicalText(g) === canonicalText(a)) return { verdict: { same: true, by: "text" }, open };
+    if (a === "" || a.length > MAX_ANSWER || g.length > MAX_ANSWER) continue;
+    const decision = sameAnswerForm(g, a);
+    if (decision) return { verdict: { same: true, by: "number" }, open };
+    if (decision === undefined) open.push({ gold: g, answer: a });
   }
   return open.length ? { open } : { verdict: { same: false, by: "none" }, open };
 }

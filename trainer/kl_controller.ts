@@ -14,8 +14,8 @@ export interface KappaOptions {
   init: number;
   /** step α_κ */
   alpha: number;
-  /** budget δ_d per bucket, nats per token */
-  delta: Record<Bucket, number>;
+  /** budget δ_d in nats per token, one for all buckets or one each */
+  delta: number | Record<Bucket, number>;
   /** κ_min */
   min: number;
   /** κ_max */
@@ -37,15 +37,18 @@ export function kappaStep(
  */
 export class KappaController {
   readonly options: KappaOptions;
+  readonly #delta: Record<Bucket, number>;
   #kappa: Record<Bucket, number>;
 
   /** Fresh, or from a saved state. */
   constructor(options: KappaOptions, state?: Record<Bucket, number>) {
     const { min, max } = options;
     if (!(min > 0 && min <= max)) throw new UserError(`kappa needs 0 < min <= max, got ${min} and ${max}`);
+    const { delta } = options;
+    this.#delta = typeof delta === "number" ? perBucket(() => delta) : { ...delta };
     for (const d of BUCKETS) {
-      if (!(options.delta[d] > 0)) {
-        throw new UserError(`kappa delta.${d} must be above 0, got ${options.delta[d]}`);
+      if (!(this.#delta[d] > 0)) {
+        throw new UserError(`kappa delta for ${d} must be above 0, got ${this.#delta[d]}`);
       }
     }
     this.options = options;
@@ -62,7 +65,7 @@ export class KappaController {
     for (const d of BUCKETS) {
       const value = kl[d];
       if (value === undefined) continue;
-      this.#kappa[d] = kappaStep(this.#kappa[d], value, { ...this.options, delta: this.options.delta[d] });
+      this.#kappa[d] = kappaStep(this.#kappa[d], value, { ...this.options, delta: this.#delta[d] });
     }
   }
 

@@ -18,8 +18,8 @@ export interface PolicyOptions {
   clip_ratio_low: number;
   /** ε_h: the ratio is clipped above at 1 + ε_h */
   clip_ratio_high: number;
-  /** dual clip c: for A < 0 the loss is at most −c A; undefined for none */
-  clip_ratio_dual?: number;
+  /** dual clip c: for A < 0 the loss is at most −c A; null or undefined for none */
+  clip_ratio_dual?: number | null;
   /** averaging over tokens */
   loss_avg_mode: LossAverage;
 }
@@ -87,7 +87,8 @@ export function averageOverTokens(
  */
 export function policyLoss(batch: TokenBatch, options: PolicyOptions): PolicyLoss {
   const { offsets, logProbs, oldLogProbs, advantages } = batch;
-  const { clip_ratio_low, clip_ratio_high, clip_ratio_dual = Infinity } = options;
+  const { clip_ratio_low, clip_ratio_high } = options;
+  const clip_ratio_dual = options.clip_ratio_dual ?? Infinity;
   const weights = tokenWeights(offsets, options.loss_avg_mode);
   const n = weights.length;
   const gradLogProbs = new Float64Array(n);
