@@ -140,13 +140,23 @@ export class Gpu {
     this.device.queue.submit([encoder.finish()]);
   }
 
-  /** Copies whole tensors of equal size, in order. */
+  /** Copies whole tensors, in order. */
   copy(...pairs: [from: Tensor, to: Tensor][]): void {
     const encoder = this.device.createCommandEncoder();
     for (const [from, to] of pairs) {
       if (from.bytes > to.bytes) throw new GpuError(`copying ${from.name} into the smaller ${to.name}`);
       encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes);
     }
+    this.device.queue.submit([encoder.finish()]);
+  }
+
+  /** Copies the first `count` elements of `from` to element `start` of `to`. */
+  copyTo(from: Tensor, count: number, to: Tensor, start: number): void {
+    if (count > from.size || start + count > to.size) {
+      throw new GpuError(`copying ${count} elements of ${from.name} to ${start} of ${to.name} [${to.size}]`);
+    }
+    const encoder = this.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset + start * 4, count * 4);
     this.device.queue.submit([encoder.finish()]);
   }
 

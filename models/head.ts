@@ -65,15 +65,15 @@ export class Head {
   }
 
   /**
-   * Records the gradients from `scalars` [R, 2] = (∂L/∂logp, ∂L/∂H): overwrites `dhidden` [R, hidden], accumulates the
+   * Records the gradients from `dlogp` and `dentropy` [R], ∂L/∂logp and ∂L/∂H: overwrites `dhidden` [R, hidden], accumulates the
    * weight's gradient. It follows the forward of the same rows: with one tile the logits still stand in scratch.
    */
-  recordBackward(program: Program, r: HeadRows, scalars: Tensor, dhidden: Tensor): void {
+  recordBackward(program: Program, r: HeadRows, dlogp: Tensor, dentropy: Tensor, dhidden: Tensor): void {
     this.#windows.forEach((window, i) => {
       if (this.#windows.length > 1) this.#recordTile(program, r, window);
       program.add(
         headGradient,
-        { tile: this.#tile, targets: r.targets, result: r.result, scalars },
+        { tile: this.#tile, targets: r.targets, result: r.result, dlogp, dentropy },
         this.#dims(r, window, i),
       );
       const shape = this.#shape(r, window);

@@ -1,5 +1,5 @@
 /**
- * The model over packed sequences: forward to log-probabilities and entropies, backward from one scalar pair a row to the
+ * The model over packed sequences: forward to log-probabilities and entropies, backward from two scalars a row to the
  * gradient of every parameter. Recorded once for a capacity, replayed for every batch that fits.
  * @module
  */
@@ -41,8 +41,10 @@ export class SequenceGraph {
   readonly capacity: number;
   /** [rows, 4]: log-probability of the target, exact entropy (nats), log-sum-exp, 0. */
   readonly result: Tensor;
-  /** [rows, 2]: ∂L/∂logp and ∂L/∂H, to be set before {@link backward}. */
-  readonly scalars: Tensor;
+  /** [rows] ∂L/∂logp, to be set before {@link backward}. */
+  readonly dlogp: Tensor;
+  /** [rows] ∂L/∂H; zero unless it is set. */
+  readonly dentropy: Tensor;
   /** [tokens, hidden] after the final norm. */
   readonly normed: Tensor;
   /** Logits are divided by this before the softmax. */
@@ -81,7 +83,9 @@ export class SequenceGraph {
       unique: data("embedding ids", [T]),
     };
     this.result = activation("head result", [R, 4]);
-    this.scalars = activation("head scalars", [R, 2]);
+    this.dlogp = activation("dlogp", [R]);
+    this.dentropy = activation("dentropy", [R]);
+    gpu.clear(this.dentropy);
     const ctx: SequenceContext = {
       config: c,
       tokens: () => this.#tokens,
@@ -151,7 +155,7 @@ export class SequenceGraph {
       const dnormed = scratch.dnormed;
       const dx = this.#own(gpu.alloc("scratch dx", [T, width], "scratch"));
       this.#dx = dx;
-      head.recordBackward(backward, rows, this.scalars, dpicked);
+      head.recordBackward(backward, rows, this.dlogp, this.dentropy, dpicked);
       backward.add(scatterRows, { dy: dpicked, inverse: this.#inputs.inverse, dx: dnormed }, {
         rows: ctx.tokens,
         width,
@@ -180,11 +184,9 @@ export class SequenceGraph {
   load(batch: PackedBatch): void {
     const { gpu } = this.model;
     const T = batch.ids.length;
-    if (T > this.capacity || batch.rows.length > this.scalars.shape[0]) {
+    if (T > this.capacity || batch.rows.length > this.dlogp.size) {
       throw new RangeError(
-        `a batch of ${T} tokens and ${batch.rows.length} rows exceeds this graph (${this.capacity} tokens, ${
-          this.scalars.shape[0]
-        } rows)`,
+        `a batch of ${T} tokens and ${batch.rows.length} rows exceeds this graph (${this.capacity} tokens, ${this.dlogp.size} rows)`,
       );
     }
     this.#tokens = T;
@@ -205,12 +207,17 @@ export class SequenceGraph {
     gpu.write(this.#inputs.unique, plan.unique);
   }
 
+  /** Tokens and scored rows of the loaded batch. */
+  get size(): { readonly tokens: number; readonly rows: number } {
+    return { tokens: this.#tokens, rows: this.#rows };
+  }
+
   /** Submits the forward pass of the loaded batch; `result` holds it once the GPU is done. */
   forward(): Promise<void> {
     return this.programs.forward.run();
   }
 
-  /** Submits the backward pass from `scalars`; gradients accumulate in the parameters. Follows its own forward. */
+  /** Submits the backward pass from `dlogp` and `dentropy`; gradients accumulate in the parameters. Follows its own forward. */
   backward(): Promise<void> {
     if (!this.programs.backward || !this.#dx) throw new Error("this graph was made without `train`");
     // The final norm's backward adds to dx: it starts from zero.

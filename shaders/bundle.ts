@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"attention" | "attention_head" | "attention_head_16" | "attention_head_32" | "attention_head_64" | "column_sum" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "slots" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"attention" | "attention_decode" | "attention_head" | "attention_head_16" | "attention_head_32" | "attention_head_64" | "column_sum" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "slots" | "values_f32" | "values_vec4", string>> = {
   attention: `// Packed causal or full attention with grouped queries; online softmax, so no score is ever stored
 // (Dao et al. 2022, FlashAttention, algorithms 1 and 4; grouped queries: Ainslie et al. 2023).
 // qkv [T, (Hq + 2 Hkv) D]: rows of q heads, k heads, v heads; query head h reads k, v head h / (Hq / Hkv).
@@ -222,6 +222,108 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
   scale_rows(&dk, vec4f(dims.scale));
   write_dqkv(place(key, vec4u(dims.heads + kv_head)), &dk);
   write_dqkv(place(key, vec4u(dims.heads + dims.kv_heads + kv_head)), &dv);
+}
+`,
+  attention_decode: `// Attention of one query token per slot over that slot's cached positions, softmax computed online.
+//
+//   out[s, h] = Σ_t softmax_t(scale · q[s, h] · k[row(t), h']) v[row(t), h'],  t = 0 … position[s], h' = h / (Hq / Hkv)
+//   row(t) = table[s, t / block_size] · block_size + t % block_size
+//
+// qkv [S, (Hq + 2·Hkv)·D] rotated; k_cache, v_cache [rows, Hkv·D]; slots [S, 8] = token, position, alive, …;
+// out [S, Hq·D]. A dead slot gets zeros. HEAD_DIM (a multiple of 8, at most 256) stands in front of this text.
+//
+// One workgroup per slot and head works through chunks of 64 positions: first a lane per position makes its score, then
+// PARTS groups of D/4 lanes, a vec4 of the head each, add up their share of the chunk with a running maximum of their
+// own; at the end the parts are merged. Loop trips of an invocation, per chunk: HEAD_DIM / 8 + 2 · PER + 1, which keeps
+// contexts of up to 40,000 positions below the 65,535 that some drivers allow (20,000 for heads of 256).
+// Forward only. Source: online softmax of arXiv 1805.02867, merging of partial results as in flash-decoding.
+
+struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
+@group(0) @binding(2) var<storage, read> k_cache: array<vec4f>;
+@group(0) @binding(3) var<storage, read> v_cache: array<vec4f>;
+@group(0) @binding(4) var<storage, read> table: array<u32>;
+@group(0) @binding(5) var<storage, read> slots: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4f>;
+
+const D4 = HEAD_DIM / 4u;
+const PARTS = 64u / D4;
+const PER = (63u + PARTS) / PARTS;
+const LOWEST = -3e38;
+
+var<workgroup> scores: array<f32, 64>;
+var<workgroup> bases: array<u32, 64>;
+var<workgroup> sums: array<vec4f, 64>;
+var<workgroup> states: array<vec2f, 64>;
+
+@compute @workgroup_size(64)
+fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+  let s = wid.y;
+  let h = wid.x;
+  let lane = lid.x;
+  let out_base = (s * d.heads + h) * D4;
+  if (slots[s * 8u + 2u] != 1u) {
+    if (lane < D4) { out[out_base + lane] = vec4f(); }
+    return;
+  }
+  let n = slots[s * 8u + 1u] + 1u;
+  let q_base = s * (d.heads + 2u * d.kv_heads) * D4 + h * D4;
+  let width = d.kv_heads * D4;
+  let head = h / (d.heads / d.kv_heads) * D4;
+  let part = lane / D4;
+  let column = lane % D4;
+  let first = part * PER;
+  let end = min(first + PER, 64u);
+  var top = LOWEST;
+  var total = 0.0;
+  var sum = vec4f();
+  for (var chunk = 0u; chunk < n; chunk += 64u) {
+    let t = chunk + lane;
+    var score = LOWEST;
+    var base = 0u;
+    if (t < n) {
+      base = (table[s * d.max_blocks + t / d.block_size] * d.block_size + t % d.block_size) * width + head;
+      var a = 0.0;
+      for (var c = 0u; c < D4; c += 2u) {
+        a += dot(qkv[q_base + c], k_cache[base + c]) + dot(qkv[q_base + c + 1u], k_cache[base + c + 1u]);
+      }
+      score = a * d.scale;
+    }
+    workgroupBarrier();
+    scores[lane] = score;
+    bases[lane] = base;
+    workgroupBarrier();
+    let last = min(end, n - chunk);
+    if (part < PARTS && first < last) {
+      var highest = top;
+      for (var i = first; i < last; i++) { highest = max(highest, scores[i]); }
+      let shrink = exp(top - highest);
+      top = highest;
+      total *= shrink;
+      sum *= shrink;
+      for (var i = first; i < last; i++) {
+        let p = exp(scores[i] - highest);
+        total += p;
+        sum += p * v_cache[bases[i] + column];
+      }
+    }
+  }
+  states[lane] = vec2f(top, total);
+  sums[lane] = sum;
+  workgroupBarrier();
+  if (lane >= D4) { return; }
+  var highest = LOWEST;
+  for (var p = 0u; p < PARTS; p++) { highest = max(highest, states[p * D4].x); }
+  var all = 0.0;
+  var merged = vec4f();
+  for (var p = 0u; p < PARTS; p++) {
+    let state = states[p * D4];
+    let weight = exp(state.x - highest);
+    all += weight * state.y;
+    merged += weight * sums[p * D4 + lane];
+  }
+  out[out_base + lane] = merged / all;
 }
 `,
   attention_head: `// Prelude of attention.wgsl: four rows of HEAD values in registers, for any HEAD that is a multiple of 4.
@@ -597,8 +699,8 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
 
 @group(0) @binding(1) var<storage, read_write> tile: array<vec4f>;
 @group(0) @binding(3) var<storage, read> forward_result: array<vec4f>;
-// (∂L/∂logp, ∂L/∂H) of each row
-@group(0) @binding(4) var<storage, read> scalars: array<vec2f>;
+@group(0) @binding(4) var<storage, read> dlogp: array<f32>;
+@group(0) @binding(5) var<storage, read> dentropy: array<f32>;
 
 @compute @workgroup_size(64)
 fn gradient(@builtin(global_invocation_id) id: vec3u) {
@@ -606,7 +708,7 @@ fn gradient(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= width) { return; }
   let at = id.y * width + id.x;
   let r = forward_result[id.y];
-  let s = scalars[id.y];
+  let s = vec2f(dlogp[id.y], dentropy[id.y]);
   let column = vec4u(id.x * 4u) + vec4u(0u, 1u, 2u, 3u);
   let log_p = tile[at] * d.inverse_temperature - r.z;
   let p = exp(log_p);

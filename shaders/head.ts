@@ -34,14 +34,15 @@ export const headReduce: KernelSpec<"logits" | "targets" | "running" | "result",
   cost: (d) => ({ flops: 6 * d.rows * d.columns, bytes: 4 * d.rows * d.columns }),
 });
 
-/** Replaces a tile of logits by ∂L/∂logits, from `scalars` [rows, 2] = (∂L/∂logp, ∂L/∂H). */
-export const headGradient: KernelSpec<"tile" | "targets" | "result" | "scalars", HeadDims> = defineKernel({
-  name: "head.gradient",
-  source: SHADERS.head,
-  entry: "gradient",
-  bindings: { tile: "inout", targets: "read", result: "read", scalars: "read" },
-  dims: DIMS,
-  sizes: (d) => ({ tile: tile(d), targets: d.rows, result: d.rows * 4, scalars: d.rows * 2 }),
-  grid: (d) => [Math.ceil(d.stride / 4 / 64), d.rows, 1],
-  cost: (d) => ({ flops: 8 * d.rows * d.columns, bytes: 8 * d.rows * d.columns }),
-});
+/** Replaces a tile of logits by ∂L/∂logits, from `dlogp` and `dentropy` [rows], ∂L/∂logp and ∂L/∂H. */
+export const headGradient: KernelSpec<"tile" | "targets" | "result" | "dlogp" | "dentropy", HeadDims> =
+  defineKernel({
+    name: "head.gradient",
+    source: SHADERS.head,
+    entry: "gradient",
+    bindings: { tile: "inout", targets: "read", result: "read", dlogp: "read", dentropy: "read" },
+    dims: DIMS,
+    sizes: (d) => ({ tile: tile(d), targets: d.rows, result: d.rows * 4, dlogp: d.rows, dentropy: d.rows }),
+    grid: (d) => [Math.ceil(d.stride / 4 / 64), d.rows, 1],
+    cost: (d) => ({ flops: 8 * d.rows * d.columns, bytes: 8 * d.rows * d.columns }),
+  });

@@ -79,8 +79,8 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
 
 @group(0) @binding(1) var<storage, read_write> tile: array<vec4f>;
 @group(0) @binding(3) var<storage, read> forward_result: array<vec4f>;
-// (∂L/∂logp, ∂L/∂H) of each row
-@group(0) @binding(4) var<storage, read> scalars: array<vec2f>;
+@group(0) @binding(4) var<storage, read> dlogp: array<f32>;
+@group(0) @binding(5) var<storage, read> dentropy: array<f32>;
 
 @compute @workgroup_size(64)
 fn gradient(@builtin(global_invocation_id) id: vec3u) {
@@ -88,7 +88,7 @@ fn gradient(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= width) { return; }
   let at = id.y * width + id.x;
   let r = forward_result[id.y];
-  let s = scalars[id.y];
+  let s = vec2f(dlogp[id.y], dentropy[id.y]);
   let column = vec4u(id.x * 4u) + vec4u(0u, 1u, 2u, 3u);
   let log_p = tile[at] * d.inverse_temperature - r.z;
   let p = exp(log_p);

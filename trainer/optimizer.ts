@@ -3,7 +3,7 @@
  * checked: an update whose gradient is not finite never reaches the weights.
  * @module
  */
-import type { Gpu } from "../gpu/device.ts";
+import type { Gpu, HostArray } from "../gpu/device.ts";
 import { Program } from "../gpu/program.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
 import type { NamedArray, Parameter, Parameters } from "../models/parameters.ts";
@@ -28,6 +28,8 @@ export interface StepResult {
   readonly applied: boolean;
   /** Hugging Face names of parameters whose gradient is not finite (at most five), only when not applied. */
   readonly offenders: readonly string[];
+  /** Contents of the tensors that were asked for along with the update. */
+  readonly read: readonly HostArray[];
 }
 
 /** First and second moments of every parameter and the update that uses them. */
@@ -62,11 +64,14 @@ export class AdamW {
     this.#program = this.#record(slots);
   }
 
-  /** The gradient norm and the update; gradients are cleared afterwards. One read-back. */
-  async update(): Promise<StepResult> {
+  /**
+   * The gradient norm and the update; gradients are cleared afterwards. One read-back.
+   * @param also tensors to read in the same wait
+   */
+  async update(...also: Tensor[]): Promise<StepResult> {
     this.step++;
     await this.#program.run();
-    const [norm] = await this.#gpu.read(this.#norm);
+    const [norm, ...read] = await this.#gpu.read(this.#norm, ...also);
     const applied = norm[2] === 1;
     let offenders: string[] = [];
     if (!applied) {
@@ -74,7 +79,7 @@ export class AdamW {
       offenders = await this.#offenders();
     }
     this.#parameters.clearGradients();
-    return { gradNorm: applied ? norm[0] : NaN, applied, offenders };
+    return { gradNorm: applied ? norm[0] : NaN, applied, offenders, read };
   }
 
   /** The moments under Hugging Face names with the suffixes `.exp_avg` and `.exp_avg_sq`, for a checkpoint. */

@@ -75,9 +75,7 @@ async function lossAndGradient(graph: SequenceGraph, batch: Sequence[]): Promise
   const packed = packSequences(batch);
   const n = packed.rows.length;
   graph.load(packed);
-  const scalars = new Float32Array(2 * n);
-  for (let i = 0; i < n; i++) scalars[2 * i] = -1 / n;
-  graph.model.gpu.write(graph.scalars, scalars);
+  graph.model.gpu.write(graph.dlogp, new Float32Array(n).fill(-1 / n));
   await graph.forward();
   await graph.backward();
   const result = await graph.model.gpu.readF32(graph.result);

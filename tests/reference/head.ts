@@ -31,7 +31,8 @@ export function headForward(
 export function headGradient(
   logits: ArrayLike<number>,
   targets: ArrayLike<number>,
-  scalars: ArrayLike<number>,
+  dlogp: ArrayLike<number>,
+  dentropy: ArrayLike<number>,
   rows: number,
   vocabulary: number,
   stride: number,
@@ -44,7 +45,7 @@ export function headGradient(
       const l = logits[r * stride + v] / temperature - lse[r];
       const p = Math.exp(l);
       const hit = v === targets[r] ? 1 : 0;
-      out[r * stride + v] = (scalars[2 * r] * (hit - p) - scalars[2 * r + 1] * p * (l + entropy[r])) /
+      out[r * stride + v] = (dlogp[r] * (hit - p) - dentropy[r] * p * (l + entropy[r])) /
         temperature;
     }
   }

@@ -30,7 +30,8 @@ export function cases(): KernelCase[] {
     for (let r = 0; r < rows; r++) {
       packed.set([forward.logp[r], forward.entropy[r], forward.lse[r], 0], r * 4);
     }
-    const scalars = randomArray([rows, 2]);
+    const dlogp = randomArray([rows]);
+    const dentropy = randomArray([rows]);
     list.push({
       name,
       kernel: headReduce,
@@ -41,11 +42,11 @@ export function cases(): KernelCase[] {
     }, {
       name,
       kernel: headGradient,
-      inputs: { tile: logits, targets, result: packed, scalars },
+      inputs: { tile: logits, targets, result: packed, dlogp, dentropy },
       dims,
       tolerance: 1e-5,
       expected: () => ({
-        tile: gradientLoops(logits, targets, scalars, rows, vocabulary, stride, temperature),
+        tile: gradientLoops(logits, targets, dlogp, dentropy, rows, vocabulary, stride, temperature),
       }),
     });
   }
