@@ -1,0 +1,171 @@
+/**
+ * Training and evaluation problems: rows turned into prompts of token ids, and the order in which they are taken.
+ * @module
+ */
+import { Template } from "@huggingface/jinja";
+import { Rng } from "../data/random.ts";
+import { candidatesOf, type Row } from "../data/rows.ts";
+import { UserError } from "../gpu/errors.ts";
+import { ChatTemplate, type Message, plainPrompt } from "../models/chat.ts";
+import type { Tokenizer } from "../models/tokenizer.ts";
+
+/** A row with its prompt. */
+export interface Problem {
+  readonly row: Row;
+  /** Prompt token ids, the assistant's turn opened. */
+  readonly prompt: readonly number[];
+  /** Teacher responses as token ids, the end token included. */
+  readonly candidates: readonly (readonly number[])[];
+}
+
+/** How rows become prompts. */
+export interface PromptStyle {
+  /** Jinja text around the problem, with `content`; null: the problem as it is. */
+  readonly format_prompt: string | null;
+  readonly system_prompt: string | null;
+  /** Longest prompt in tokens. */
+  readonly max_prompt_length: number;
+  /** Longest response in tokens; longer teacher responses are left out. */
+  readonly max_response_length: number;
+}
+
+/** Something that was left out, and how often. */
+export interface LeftOut {
+  readonly reason: string;
+  readonly count: number;
+}
+
+/** Writes prompts for one model: chat template, format and tokenizer. */
+export class PromptWriter {
+  readonly tokenizer: Tokenizer;
+  readonly style: PromptStyle;
+  /** Token that ends a response. */
+  readonly endToken: number;
+  #chat: ChatTemplate | undefined;
+  #format: Template | undefined;
+
+  private constructor(
+    tokenizer: Tokenizer,
+    chat: ChatTemplate | undefined,
+    style: PromptStyle,
+    endToken: number,
+  ) {
+    this.tokenizer = tokenizer;
+    this.style = style;
+    this.endToken = endToken;
+    this.#chat = chat;
+    this.#format = style.format_prompt === null ? undefined : new Template(style.format_prompt);
+  }
+
+  /** Reads the chat template of `folder`; a model without one gets plain text. */
+  static async load(
+    folder: string,
+    tokenizer: Tokenizer,
+    style: PromptStyle,
+    stops: readonly number[],
+  ): Promise<PromptWriter> {
+    if (stops.length === 0) {
+      throw new UserError(
+        `${folder}: no end token: name one as eos_token_id in generation_config.json or config.json`,
+      );
+    }
+    const format = style.format_prompt !== null && /\.(jinja|j2|txt)$/.test(style.format_prompt)
+      ? await Deno.readTextFile(style.format_prompt).catch(() => {
+        throw new UserError(`data.format_prompt: cannot read ${style.format_prompt}`);
+      })
+      : style.format_prompt;
+    return new PromptWriter(
+      tokenizer,
+      await ChatTemplate.load(folder),
+      { ...style, format_prompt: format },
+      stops[0],
+    );
+  }
+
+  /** Token ids of a user turn, the assistant's turn opened. */
+  prompt(content: string, system: string | null = this.style.system_prompt): number[] {
+    const text = this.#format ? this.#format.render({ content }) : content;
+    const messages: Message[] = system === null ? [] : [{ role: "system", content: system }];
+    messages.push({ role: "user", content: text });
+    return this.#chat
+      ? this.tokenizer.encode(this.#chat.render(messages, { addGenerationPrompt: true }))
+      : this.tokenizer.encode(plainPrompt(messages), { addSpecialTokens: true });
+  }
+
+  /** Token ids of a response and its end. */
+  response(text: string): number[] {
+    return [...this.tokenizer.encode(text), this.endToken];
+  }
+
+  /** Text of a response without special tokens. */
+  text(tokens: ArrayLike<number>): string {
+    return this.tokenizer.decode(Array.from(tokens), { skipSpecialTokens: true });
+  }
+
+  /** Prompts and candidates of rows; prompts that are too long are left out and counted. */
+  problems(rows: readonly Row[]): { problems: Problem[]; leftOut: LeftOut[] } {
+    const { max_prompt_length, max_response_length } = this.style;
+    const problems: Problem[] = [];
+    let long = 0;
+    let longCandidates = 0;
+    for (const row of rows) {
+      const prompt = this.prompt(row.problem);
+      if (prompt.length > max_prompt_length) {
+        long++;
+        continue;
+      }
+      const all = candidatesOf(row).map((text) => this.response(text));
+      const candidates = all.filter((ids) => ids.length <= max_response_length);
+      longCandidates += all.length - candidates.length;
+      problems.push({ row, prompt, candidates });
+    }
+    const leftOut = [
+      { reason: `prompt longer than data.max_prompt_length = ${max_prompt_length} tokens`, count: long },
+      {
+        reason: `teacher response longer than data.max_response_length = ${max_response_length} tokens`,
+        count: longCandidates,
+      },
+    ].filter((l) => l.count > 0);
+    if (problems.length === 0) {
+      throw new UserError(
+        rows.length === 0
+          ? "there are no problems to train on"
+          : `all ${rows.length} prompts are longer than data.max_prompt_length = ${max_prompt_length} tokens: raise it`,
+      );
+    }
+    return { problems, leftOut };
+  }
+}
+
+/** Goes over a list again and again, shuffled anew by each epoch; its place is one number. */
+export class Cursor<T> {
+  /** Items taken so far, over all epochs. */
+  taken = 0;
+  #items: readonly T[];
+  #seed: number | undefined;
+  #epoch = -1;
+  #order: T[] = [];
+
+  /** @param seed of the shuffles; undefined keeps the order */
+  constructor(items: readonly T[], seed: number | undefined) {
+    this.#items = items;
+    this.#seed = seed;
+  }
+
+  /** The next `count` items. */
+  take(count: number): T[] {
+    return Array.from({ length: count }, () => {
+      const epoch = Math.floor(this.taken / this.#items.length);
+      if (epoch !== this.#epoch) {
+        this.#epoch = epoch;
+        this.#order = this.#seed === undefined ? [...this.#items] : shuffled(this.#items, this.#seed, epoch);
+      }
+      return this.#order[this.taken++ % this.#items.length];
+    });
+  }
+}
+
+/** A random order from a stream keyed with the path. */
+export function shuffled<T>(items: readonly T[], ...path: (number | string)[]): T[] {
+  return new Rng("shuffle", ...path).sample(items, items.length);
+}

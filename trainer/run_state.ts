@@ -1,0 +1,102 @@
+/**
+ * What a checkpoint holds beside the model: the stage and its step, controllers, cursor, optimizer moments, and how long
+ * the logs were. A run that continues from it gives the numbers of one that was never stopped.
+ * @module
+ */
+import { join } from "node:path";
+import { UserError } from "../gpu/errors.ts";
+import { openSafetensors, writeSafetensors } from "../models/safetensors.ts";
+import type { NamedArray } from "../models/parameters.ts";
+import type { Curriculum } from "./adacs.ts";
+import type { GroupFigures } from "./evaluate.ts";
+import type { KappaController } from "./kl_controller.ts";
+import type { AdamW } from "./optimizer.ts";
+import type { EntropyTargetsState } from "./shaping.ts";
+
+/** Figures of one evaluation that the summary table shows. */
+export interface EvaluationRecord {
+  readonly all: GroupFigures;
+  readonly byLevel: Readonly<Record<string, GroupFigures>>;
+  readonly bySource: Readonly<Record<string, GroupFigures>>;
+  readonly threshold: number;
+}
+
+/** The stages in their order. */
+export const STAGES = ["adacs", "aepo", "done"] as const;
+/** Where a run is. */
+export type StageName = typeof STAGES[number];
+
+/** State of a run between two optimizer steps. */
+export interface RunState {
+  stage: StageName;
+  /** Steps (AdaCS) or iterations (AEPO) done in the stage. */
+  step: number;
+  /** Updates applied by the stage's optimizer. */
+  optimizerStep: number;
+  /** Evaluations done: `base`, `adacs`, `aepo`. */
+  evaluations: Record<string, EvaluationRecord>;
+  /** The fine-tuning set, once chosen. */
+  curriculum?: Curriculum;
+  /** Problems that AEPO has taken so far. */
+  taken: number;
+  /** N_target(d) of every bucket. */
+  targets?: EntropyTargetsState;
+  /** κ_d of every bucket. */
+  kappa?: ReturnType<KappaController["state"]>;
+  /** Updates in a row that were skipped because something was not finite. */
+  skipped: number;
+  /** Lines of metrics.jsonl and generations.jsonl. */
+  lines: { metrics: number; generations: number };
+}
+
+/** The state at the start. */
+export function freshState(): RunState {
+  return {
+    stage: "adacs",
+    step: 0,
+    optimizerStep: 0,
+    evaluations: {},
+    taken: 0,
+    skipped: 0,
+    lines: { metrics: 0, generations: 0 },
+  };
+}
+
+const STATE = "run_state.json";
+const MOMENTS = "optimizer.safetensors";
+
+/** Writes state and moments into a checkpoint's folder. */
+export async function saveState(
+  folder: string,
+  state: RunState,
+  optimizer: AdamW | undefined,
+): Promise<void> {
+  await Deno.writeTextFile(join(folder, STATE), JSON.stringify(state));
+  if (!optimizer) return;
+  const moments: NamedArray[] = [];
+  for await (const m of optimizer.state()) moments.push({ ...m, data: m.data.slice() });
+  await writeSafetensors(
+    join(folder, MOMENTS),
+    moments.map((m) => ({ name: m.name, shape: m.shape, dtype: "F32" as const, data: m.data })),
+    { format: "pt" },
+  );
+}
+
+/**
+ * Reads the state of a checkpoint.
+ * @throws UserError when the folder is a model without a run's state
+ */
+export async function loadState(folder: string): Promise<RunState> {
+  try {
+    return JSON.parse(await Deno.readTextFile(join(folder, STATE)));
+  } catch (error) {
+    throw new UserError(`cannot resume from ${folder}: ${STATE} ${(error as Error).message}`);
+  }
+}
+
+/** Puts the moments of a checkpoint back; a checkpoint made before the first update has none. */
+export async function loadMoments(folder: string, step: number, optimizer: AdamW): Promise<void> {
+  if (step === 0) return;
+  const file = await openSafetensors(join(folder, MOMENTS));
+  await optimizer.restore(step, (name) => file.readF32(name));
+}

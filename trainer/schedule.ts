@@ -1,0 +1,26 @@
+/**
+ * Learning-rate schedules: a linear warm-up, then flat or falling.
+ * @module
+ */
+import type { LrScheduler } from "./config_types.ts";
+
+/** A schedule's settings, under EasyR1's names. */
+export interface ScheduleOptions {
+  readonly lr: number;
+  readonly lr_warmup_steps: number;
+  readonly lr_scheduler_type: LrScheduler;
+  readonly min_lr_ratio: number;
+}
+
+/**
+ * Learning rate of step `step` (from 0) of `total`: rises linearly over the warm-up so that no step has rate 0, then
+ * stays (`constant`) or falls to `min_lr_ratio · lr` at the last step (`linear`, `cosine`).
+ */
+export function learningRate(o: ScheduleOptions, step: number, total: number): number {
+  if (step < o.lr_warmup_steps) return o.lr * (step + 1) / (o.lr_warmup_steps + 1);
+  if (o.lr_scheduler_type === "constant") return o.lr;
+  const span = Math.max(1, total - o.lr_warmup_steps);
+  const progress = Math.min(1, (step - o.lr_warmup_steps) / span);
+  const left = o.lr_scheduler_type === "linear" ? 1 - progress : (1 + Math.cos(Math.PI * progress)) / 2;
+  return o.lr * (o.min_lr_ratio + (1 - o.min_lr_ratio) * left);
+}
