@@ -67,12 +67,14 @@ function jointBoxes(text: string, all: Box[]): string[] {
 }
 
 const FINAL = /final\s+answer\s*(?:is|:)/gi;
-const MARKER = /(?:final\s+answer|answer|solution(?:\s+set)?)\s*(?:is|are|:)\s*:?/gi;
+const MARKER = /(?:final\s+answer|answer|solution(?:\s+set)?)\s*(?:is|are|:)\s*:?|####/gi;
 const FORMULA = /\$\$([\s\S]+?)\$\$|\$([^$]+?)\$|\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\]/g;
 const NUMBER =
-  /(?<![A-Za-z\d.,\\_^{])[-−+]?\s?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:\s?\/\s?\d+)?\s*(?:\\?%|percent\b|pct\b)?(?![A-Za-z\d])/g;
+  /(?<![A-Za-z\d.,\\_^{])[-−+]?\s?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:\s?\/\s?\d+)?\s*(?:\\?%|percent\b|pct\b)?(?![A-Za-z\d]|,\d)/g;
 // The closing phrase of a common prompt; what some models add after it is chatter.
 const CLOSING = "I hope it is correct";
+// A word outside commands and groups: the text says something about its answer. In a bare answer no part is looked for.
+const PROSE = /(?<![\\A-Za-z{])(?!(?:and|or)\b)[A-Za-z]{2,}(?![A-Za-z}])/;
 // How far around the answer's place formulas and numbers are looked for.
 const REACH = 4000;
 const BARE_LENGTH = 300;
@@ -119,7 +121,7 @@ export function answerCandidates(reply: string, several = false): string[] {
   const candidates: (string | undefined)[] = [];
   if (segment.length <= BARE_LENGTH) candidates.push(segment);
   if (marker) candidates.push(/(?:^|\s)is\s+(?!.*\sis\s)([^\n]+?)\.?\s*$/.exec(segment)?.[1]);
-  candidates.push(lastFormulaOrNumber(segment.slice(-REACH)));
+  if (PROSE.test(segment)) candidates.push(lastFormulaOrNumber(segment.slice(-REACH)));
   return [...new Set(candidates.filter((c) => c !== undefined && c.trim() !== "") as string[])];
 }
 

@@ -223,7 +223,11 @@ function checkTable(name: string, t: Table, x: Record<string, GoldenTensor>, rep
     }
     const grad = gradOfLogits(got, rows, action, t.temperature, x[row.gradient_tensor].data.length);
     worst.gradients.gradient(grad, x[row.gradient_tensor].data, row.gradient_tensor);
-    worst.gradients.absolute(Math.hypot(...grad), row.gradient_norm, `${row.name} norm`);
+    worst.gradients.absolute(
+      Math.sqrt(grad.reduce((sum, g) => sum + g * g, 0)),
+      row.gradient_norm,
+      `${row.name} norm`,
+    );
     if (row.name === "main") {
       scalars.absolute(got.metrics.pg_clipfrac_higher, t.clip_fraction, "clip_fraction");
     }
