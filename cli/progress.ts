@@ -22,7 +22,10 @@ export class Progress {
   readonly #now: () => number;
   #phase?: Phase;
 
-  /** @param now the clock in seconds */
+  /**
+   * Shows nothing until the first phase.
+   * @param now the clock in seconds
+   */
   constructor(stream: ProgressStream = process.stderr, now: () => number = () => performance.now() / 1000) {
     this.#stream = stream;
     this.#now = now;
@@ -52,9 +55,12 @@ export class Progress {
 }
 
 /** What a phase counts. */
-interface PhaseCount {
+export interface PhaseCount {
+  /** What is being done. */
   name: string;
+  /** How many units there are to do; null: unknown. */
   total: number | null;
+  /** Plural name of what is counted. */
   unit: string;
 }
 
@@ -138,10 +144,10 @@ export class Phase {
   }
 }
 
-/** `12.3 tokens/s`, or `4.5 s/step` below one in ten seconds. */
+/** `12.3 tokens/s`, or `4.5 steps/min` below one in ten seconds. */
 export function formatSpeed(perSecond: number, unit: string): string {
   if (perSecond <= 0) return `0 ${unit}/s`;
-  if (perSecond < 0.1) return `${(1 / perSecond).toFixed(1)} s/${unit}`;
+  if (perSecond < 0.1) return `${(60 * perSecond).toFixed(1)} ${unit}/min`;
   return `${perSecond.toFixed(perSecond < 10 ? 2 : perSecond < 100 ? 1 : 0)} ${unit}/s`;
 }
 

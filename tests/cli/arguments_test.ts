@@ -5,16 +5,8 @@ import { main } from "../../cli/main.ts";
 
 const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
 
-/** Commander prints why it refuses; the tests want the reason, not the noise. */
 function refusal(argv: string[]): CommanderError {
-  const write = Deno.stderr.writeSync;
-  const nodeWrite = console.error;
-  try {
-    return assertThrows(() => parseArguments(argv), CommanderError);
-  } finally {
-    Deno.stderr.writeSync = write;
-    console.error = nodeWrite;
-  }
+  return assertThrows(() => parseArguments(argv), CommanderError);
 }
 
 async function run(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {

@@ -97,7 +97,7 @@ Deno.test("progress: times and speeds in words", () => {
   ]);
   assertEquals([0, 0.05, 0.5, 12.34, 1234.5].map((speed) => formatSpeed(speed, "steps")), [
     "0 steps/s",
-    "20.0 s/steps",
+    "3.0 steps/min",
     "0.50 steps/s",
     "12.3 steps/s",
     "1235 steps/s",
