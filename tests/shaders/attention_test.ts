@@ -1,0 +1,38 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { UserError } from "../../gpu/errors.ts";
+import { attentionForward } from "../../shaders/attention.ts";
+import * as reference from "../reference/attention.ts";
+import { finiteDifferences } from "../reference/finite_differences.ts";
+import { cases, mistakes, segmentsOf } from "./attention_cases.ts";
+import { randomArray, worstDifference } from "./case.ts";
+import { checkKernels } from "./check_kernels.ts";
+
+checkKernels("attention", cases, mistakes);
+
+for (const causal of [true, false]) {
+  Deno.test(`attention: the reference's gradients agree with finite differences, causal=${causal}`, () => {
+    const [lengths, heads, kvHeads, headDim] = [[3, 2], 4, 2, 4];
+    const qkv = randomArray([5, (heads + 2 * kvHeads) * headDim]);
+    const dout = randomArray([5, heads * headDim]);
+    const attention = {
+      segments: segmentsOf(lengths),
+      tokens: 5,
+      heads,
+      kvHeads,
+      headDim,
+      causal,
+      scale: 0.5,
+    };
+    const { out, lse } = reference.attentionForward({ ...attention, qkv });
+    const delta = reference.attentionDelta(dout, out, 5, heads, headDim);
+    const dqkv = reference.attentionBackward({ ...attention, qkv }, dout, lse, delta);
+    const loss = (x: Float64Array): number =>
+      reference.attentionForward({ ...attention, qkv: x }).out.reduce((sum, o, i) => sum + o * dout[i], 0);
+    assert(worstDifference(dqkv, finiteDifferences(loss, qkv)).worst < 1e-6);
+  });
+}
+
+Deno.test("attention: one spec per head size, multiples of 8 only", () => {
+  assertEquals(attentionForward(32) === attentionForward(32), true);
+  for (const headDim of [0, 12, 264]) assertThrows(() => attentionForward(headDim), UserError, `${headDim}`);
+});
