@@ -1,0 +1,79 @@
+/**
+ * Token embedding, in windows of the table, and its gradient without atomics; the formulas stand in embedding.wgsl.
+ * @module
+ */
+import { defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
+import { SHADERS } from "./bundle.ts";
+import { valuePrelude, variants } from "./values.ts";
+
+/**
+ * y [T, W] = weight[ids − first_row] for the tokens whose id lies in [first_row, first_row + rows); the others' rows of y
+ * stay as they are. weight [rows, W] is a window of a table that may be too large for one binding.
+ */
+export const embeddingForward: KernelSpec<"ids" | "weight" | "y", "tokens" | "width" | "first_row" | "rows"> =
+  variants(
+    (v) =>
+      defineKernel({
+        name: "embedding.forward",
+        source: valuePrelude(v) + SHADERS.embedding,
+        entry: "forward",
+        bindings: { ids: "read", weight: "read", y: "write" },
+        dims: { tokens: "u32", width: "u32", first_row: "u32", rows: "u32" },
+        consts: { GROUP: v.group },
+        sizes: ({ tokens, width, rows }) => ({ ids: tokens, weight: rows * width, y: tokens * width }),
+        grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.group),
+        cost: ({ tokens, width }) => ({ flops: 0, bytes: 4 * (2 * tokens * width + tokens) }),
+      }),
+  );
+
+/**
+ * dweight [rows, W] += the rows of dy [T, W] by their token's id, for ids in [first_row, first_row + rows). order [T],
+ * starts [U + 1] and unique [U] come from {@link embeddingPlan}; one id may occur 65,534 times.
+ */
+export const embeddingBackward: KernelSpec<
+  "order" | "starts" | "unique" | "dy" | "dweight",
+  "unique" | "width" | "first_row" | "rows"
+> = variants((v) =>
+  defineKernel({
+    name: "embedding.backward",
+    source: valuePrelude(v) + SHADERS.embedding,
+    entry: "backward",
+    bindings: { order: "read", starts: "read", unique: "read", dy: "read", dweight: "inout" },
+    dims: { unique: "u32", width: "u32", first_row: "u32", rows: "u32" },
+    consts: { GROUP: v.group },
+    // Every id occurs once at least; how many tokens there are stands in `starts`.
+    sizes: ({ unique, width, rows }) => ({
+      order: unique,
+      starts: unique + 1,
+      unique,
+      dy: unique * width,
+      dweight: rows * width,
+    }),
+    grid: ({ unique, width }) => linearGrid(unique * width / v.lanes, v.group),
+    cost: ({ unique, width }) => ({
+      flops: unique * width,
+      bytes: 4 * (3 * unique * width + 3 * unique + 1),
+    }),
+  })
+);
+
+/** The tokens grouped by id. */
+export interface EmbeddingPlan {
+  /** [T]: token indices, sorted by id, then by index. */
+  readonly order: Uint32Array<ArrayBuffer>;
+  /** [U + 1]: where each id's tokens start in `order`; the last is T. */
+  readonly starts: Uint32Array<ArrayBuffer>;
+  /** [U]: the ids that occur, ascending. */
+  readonly unique: Uint32Array<ArrayBuffer>;
+}
+
+/** Groups the tokens of ids [T] for {@link embeddingBackward}. */
+export function embeddingPlan(ids: Uint32Array): EmbeddingPlan {
+  const order = Uint32Array.from(ids.keys()).sort((a, b) => ids[a] - ids[b] || a - b);
+  const firsts = [...order.keys()].filter((k) => k === 0 || ids[order[k]] !== ids[order[k - 1]]);
+  return {
+    order,
+    starts: Uint32Array.from([...firsts, ids.length]),
+    unique: Uint32Array.from(firsts, (k) => ids[order[k]]),
+  };
+}
