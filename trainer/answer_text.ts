@@ -68,7 +68,8 @@ function jointBoxes(text: string, all: Box[]): string[] {
 
 const FINAL = /final\s+answer\s*(?:is|:)/gi;
 const MARKER = /(?:final\s+answer|answer|solution(?:\s+set)?)\s*(?:is|are|:)\s*:?|####/gi;
-const FORMULA = /\$\$([\s\S]+?)\$\$|\$([^$]+?)\$|\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\]/g;
+const FORMULA =
+  /\$\$([\s\S]+?)\$\$|\$([^$]+?)\$|\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\]|\\begin\{(align|equation|gather)(\*?)\}([\s\S]+?)\\end\{\5\6\}/g;
 const NUMBER =
   /(?<![A-Za-z\d.,\\_^{])[-−+]?\s?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:\s?\/\s?\d+)?\s*(?:\\?%|percent\b|pct\b)?(?![A-Za-z\d]|,\d)/g;
 // The closing phrase of a common prompt; what some models add after it is chatter.
@@ -166,9 +167,10 @@ const TEXT =
  */
 export function normaliseAnswer(answer: string): string {
   let s = answer.normalize("NFC").replace(/[^ -~\s]/g, (c) => CHARACTERS[c] ?? c);
+  s = s.replace(/\\(?:begin|end)\{(?:align|equation|gather|aligned|split|multline)\*?\}/g, " ");
   // Row breaks of matrices get a name of their own; elsewhere a doubled backslash is a slip of the quoting.
   if (s.includes("\\begin")) s = s.replace(/\\\\(?:\s*\[[^\]]*\])?/g, "\\cr ");
-  else s = s.replace(/\\\\(?=[A-Za-z([{])/g, "\\");
+  else s = s.replace(/\\\\(?=[A-Za-z([{])/g, "\\").replace(/\\\\(?=\s)|&/g, " ");
   s = s.replace(/\\n(?![a-z])/g, " ").replace(/\s+/g, " ");
   s = s.replace(/\\(?:boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}/g, "$1");
   s = s.replace(/\\\$|\$|\\[()]|\\\[|\\\](?![^[]*\})|[£€¥]/g, " ");
@@ -176,6 +178,7 @@ export function normaliseAnswer(answer: string): string {
     /\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?/g,
     (m) => m.endsWith(".") ? "" : "",
   );
+  s = s.replace(/\\langle(?![A-Za-z])/g, "(").replace(/\\rangle(?![A-Za-z])/g, ")");
   s = s.replace(/\\(?:lvert|rvert|vert)\b/g, "|").replace(
     /\\[lr]brace\b/g,
     (m) => m[1] === "l" ? "\\{" : "\\}",

@@ -3,7 +3,8 @@
  * @module
  */
 import { answerCandidates, extractBoxed, formatReward, normaliseAnswer } from "./answer_text.ts";
-import { canonicalText, isList, sameAnswerForm } from "./answer_form.ts";
+import { isList, sameAnswerForm } from "./answer_form.ts";
+import { canonicalText } from "./answer_value.ts";
 import { LatexJudge } from "./latex_judge.ts";
 
 export { extractBoxed, formatReward };
