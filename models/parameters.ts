@@ -33,25 +33,37 @@ export interface NamedArray {
   readonly data: Float32Array;
 }
 
-const FUSED: readonly [RegExp, string][] = [[/\.(q|k|v)_proj\./, ".qkv_proj."], [
-  /\.(gate|up)_proj\./,
-  ".gate_up_proj.",
-]];
+/** Projections that are stored together, in the order in which the kernels expect them. */
+const FUSED: readonly { readonly parts: readonly string[]; readonly stored: string }[] = [
+  { parts: ["q_proj", "k_proj", "v_proj"], stored: "qkv_proj" },
+  { parts: ["gate_proj", "up_proj"], stored: "gate_up_proj" },
+];
 
-/** Which slices are stored together, in order. */
+/** Which parameters are stored together, and where each lies within. */
 export function storagePlan(config: ModelConfig): { name: string; shape: number[]; slices: Slice[] }[] {
-  const plan = new Map<string, { name: string; shape: number[]; slices: Slice[] }>();
-  for (const [name, shape] of parameterShapes(config)) {
-    const fused = FUSED.find(([pattern]) => pattern.test(name));
-    const stored = fused ? name.replace(fused[0], fused[1]) : name;
-    const entry = plan.get(stored);
-    if (!entry) plan.set(stored, { name: stored, shape: [...shape], slices: [{ name, shape, start: 0 }] });
-    else {
-      entry.slices.push({ name, shape, start: elements(entry.shape) });
-      entry.shape[0] += shape[0];
+  const shapes = parameterShapes(config);
+  const plan: { name: string; shape: number[]; slices: Slice[] }[] = [];
+  for (const [name, shape] of shapes) {
+    const fused = FUSED.find(({ parts }) => parts.some((part) => name.includes(`.${part}.`)));
+    if (!fused) {
+      plan.push({ name, shape: [...shape], slices: [{ name, shape, start: 0 }] });
+      continue;
     }
+    const [first, ...rest] = fused.parts;
+    if (!name.includes(`.${first}.`)) continue;
+    const entry = {
+      name: name.replace(first, fused.stored),
+      shape: [...shape],
+      slices: [{ name, shape: [...shape], start: 0 }],
+    };
+    for (const part of rest) {
+      const slice = { name: name.replace(first, part), shape: shapes.get(name.replace(first, part))! };
+      entry.slices.push({ ...slice, start: elements(entry.shape) });
+      entry.shape[0] += slice.shape[0];
+    }
+    plan.push(entry);
   }
-  return [...plan.values()];
+  return plan;
 }
 
 /** All weights of one model. */

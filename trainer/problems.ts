@@ -102,15 +102,21 @@ export class PromptWriter {
     return this.tokenizer.decode(Array.from(tokens), { skipSpecialTokens: true });
   }
 
-  /** Prompts and candidates of rows; prompts that are too long are left out and counted. */
-  problems(rows: readonly Row[]): { problems: Problem[]; leftOut: LeftOut[] } {
-    const { max_prompt_length, max_response_length } = this.style;
+  /**
+   * Prompts and candidates of rows; prompts that are too long are left out and counted.
+   * @param longest tokens of the longest prompt
+   */
+  problems(
+    rows: readonly Row[],
+    longest: number = this.style.max_prompt_length,
+  ): { problems: Problem[]; leftOut: LeftOut[] } {
+    const { max_response_length } = this.style;
     const problems: Problem[] = [];
     let long = 0;
     let longCandidates = 0;
     for (const row of rows) {
       const prompt = this.prompt(row.problem);
-      if (prompt.length > max_prompt_length) {
+      if (prompt.length > longest) {
         long++;
         continue;
       }
@@ -120,7 +126,7 @@ export class PromptWriter {
       problems.push({ row, prompt, candidates });
     }
     const leftOut = [
-      { reason: `prompt longer than data.max_prompt_length = ${max_prompt_length} tokens`, count: long },
+      { reason: `prompt longer than ${longest} tokens (data.max_prompt_length)`, count: long },
       {
         reason: `teacher response longer than data.max_response_length = ${max_response_length} tokens`,
         count: longCandidates,
@@ -130,7 +136,7 @@ export class PromptWriter {
       throw new UserError(
         rows.length === 0
           ? "there are no problems to train on"
-          : `all ${rows.length} prompts are longer than data.max_prompt_length = ${max_prompt_length} tokens: raise it`,
+          : `all ${rows.length} prompts are longer than ${longest} tokens (data.max_prompt_length): raise it`,
       );
     }
     return { problems, leftOut };

@@ -1,0 +1,24 @@
+/**
+ * `pretrain`: makes the built-in base model from its recipe and seed.
+ * @module
+ */
+import { Gpu } from "../gpu/device.ts";
+import { pretrain as run } from "../trainer/pretrain.ts";
+import type { PretrainArgs } from "./arguments.ts";
+import { Progress } from "./progress.ts";
+
+/** Runs the command. */
+export async function pretrain(args: PretrainArgs): Promise<number> {
+  const progress = new Progress();
+  const gpu = await Gpu.open();
+  try {
+    const loss = await run(gpu, { out: args.out, tokens: args.tokens, seed: args.seed, monitor: progress });
+    progress.close();
+    console.log(
+      `written: ${args.out} (loss ${loss.toFixed(4)} nats a response token over the last 100 steps)`,
+    );
+    return 0;
+  } finally {
+    gpu.close();
+  }
+}

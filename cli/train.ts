@@ -1,0 +1,129 @@
+/**
+ * `train`: AdaCS, then AEPO, on the built-in micro-world or on files; prints progress and a table of what it came to.
+ * @module
+ */
+import { join } from "node:path";
+import { Gpu } from "../gpu/device.ts";
+import { loadConfig } from "../trainer/config.ts";
+import { train as runTraining, type TrainSummary } from "../trainer/scheduler.ts";
+import type { GroupFigures } from "../trainer/evaluate.ts";
+import type { TrainArgs } from "./arguments.ts";
+import { Progress } from "./progress.ts";
+import { renderTable } from "./table.ts";
+
+/** Overrides that stand for the command's own options; given ones win over file and preset. */
+function optionOverrides(args: TrainArgs): string[] {
+  const text = (key: string, value: string | number | undefined) =>
+    value === undefined ? [] : [`${key}=${JSON.stringify(value)}`];
+  return [
+    ...text("worker.actor.model.model_path", args.model),
+    ...text("data.train_files", args.train),
+    ...text("data.val_files", args.val),
+    ...text("data.image_dir", args.imageDir),
+    ...text("trainer.max_steps", args.maxSteps),
+    ...text("trainer.experiment_name", args.run),
+    ...text("trainer.seed", args.seed),
+    ...(args.stage === "adacs"
+      ? ["aepo.enabled=false"]
+      : args.stage === "aepo"
+      ? ["adacs.enabled=false"]
+      : []),
+  ];
+}
+
+/** Where to go on from: the option's folder, or the run folder that the configuration names. */
+function resumeFrom(args: TrainArgs): string | undefined {
+  if (args.resume === undefined) return undefined;
+  if (typeof args.resume === "string") return args.resume;
+  const { config } = loadConfig({
+    file: args.config,
+    preset: args.preset,
+    overrides: [...optionOverrides(args), ...args.overrides],
+  });
+  return config.trainer.save_checkpoint_path ?? join("runs", config.trainer.experiment_name);
+}
+
+/** The resolved configuration of the run that `resume` lies in, if it is there. */
+async function configOf(resume: string): Promise<string | undefined> {
+  for (const file of [join(resume, "config.yaml"), join(resume, "..", "..", "config.yaml")]) {
+    if (await Deno.stat(file).then((s) => s.isFile, () => false)) return file;
+  }
+  return undefined;
+}
+
+/** Runs the command. */
+export async function train(args: TrainArgs): Promise<number> {
+  const resume = resumeFrom(args);
+  const file = args.config ?? (resume === undefined ? undefined : await configOf(resume));
+  const { config, ignored } = loadConfig({
+    file,
+    preset: args.preset,
+    overrides: [...optionOverrides(args), ...args.overrides],
+  });
+  const progress = new Progress();
+  for (const key of ignored) progress.say(`ignored: ${key}`);
+  const gpu = await Gpu.open();
+  progress.say(`adapter: ${gpu.facts.name}${gpu.facts.software ? " (software: runs on the CPU)" : ""}`);
+  const stop = new AbortController();
+  const interrupt = () => {
+    if (stop.signal.aborted) Deno.exit(130);
+    progress.say("stopping at the next safe point; press Ctrl-C again to stop without saving");
+    stop.abort();
+  };
+  Deno.addSignalListener("SIGINT", interrupt);
+  try {
+    const summary = await runTraining(gpu, {
+      config,
+      evaluate: args.eval,
+      resume,
+      monitor: progress,
+      signal: stop.signal,
+    });
+    progress.close();
+    if (Object.keys(summary.evaluations).length > 0) console.log(summaryTable(summary));
+    const memory = gpu.pool.report();
+    console.log(
+      `peak GPU memory ${(memory.peak / 2 ** 20).toFixed(0)} MiB; ${
+        summary.seconds.toFixed(0)
+      } s; run folder ${summary.folder}`,
+    );
+    if (summary.model) console.log(`trained model: ${summary.model}`);
+    return summary.interrupted ? 130 : 0;
+  } finally {
+    progress.close();
+    Deno.removeSignalListener("SIGINT", interrupt);
+    gpu.close();
+  }
+}
+
+const LEVELS = ["easy", "medium", "hard"];
+
+/** Accuracy, length and N_HE of each evaluation by difficulty. */
+function summaryTable(summary: TrainSummary): string {
+  const names = Object.keys(summary.evaluations);
+  const levels = LEVELS.filter((l) => names.some((n) => summary.evaluations[n].byLevel[l]));
+  const groups = [...levels, "all"];
+  const of = (name: string, group: string): GroupFigures | undefined =>
+    group === "all" ? summary.evaluations[name].all : summary.evaluations[name].byLevel[group];
+  const cell = (name: string, group: string, show: (f: GroupFigures) => string) => {
+    const f = of(name, group);
+    return f ? show(f) : "–";
+  };
+  const head = [
+    "",
+    ...groups.map((g) => `${g}: accuracy`),
+    ...groups.map((g) => `${g}: length`),
+    ...groups.map((g) => `${g}: N_HE`),
+  ];
+  const rows = names.map((name) => [
+    name,
+    ...groups.map((g) => cell(name, g, (f) => (100 * f.accuracy).toFixed(1))),
+    ...groups.map((g) => cell(name, g, (f) => f.length.toFixed(1))),
+    ...groups.map((g) => cell(name, g, (f) => f.highEntropy.toFixed(2))),
+  ]);
+  const { all } = Object.values(summary.evaluations)[0];
+  return `${all.problems} held-out problems, ${
+    all.samples / all.problems
+  } samples each (accuracy in %, length in tokens)\n` +
+    renderTable(head, rows);
+}

@@ -1,0 +1,117 @@
+/**
+ * Pretraining of the built-in base model on the micro-world: cross-entropy on responses, by the recipe in
+ * data/micro/recipe.ts.
+ * @module
+ */
+import { modelFiles } from "../data/micro/model_files.ts";
+import { type PretrainRecipe, RECIPE } from "../data/micro/recipe.ts";
+import { pretrainExamples } from "../data/micro/world.ts";
+import { Rng } from "../data/random.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { CausalLM } from "../models/causal_lm.ts";
+import { parseModelConfig } from "../models/config.ts";
+import { SequenceGraph } from "../models/sequence_graph.ts";
+import { Tokenizer } from "../models/tokenizer.ts";
+import type { Monitor } from "./monitor.ts";
+import { AdamW } from "./optimizer.ts";
+import { PromptWriter } from "./problems.ts";
+import { SftTrainer } from "./sft.ts";
+
+/** How to pretrain. */
+export interface PretrainOptions {
+  /** Folder for the model. */
+  readonly out: string;
+  /** Training tokens in all; the recipe's when undefined, and its phases are scaled to it otherwise. */
+  readonly tokens?: number;
+  readonly seed?: number;
+  readonly monitor: Monitor;
+  readonly signal?: AbortSignal;
+}
+
+/** Standard deviation of initial weights (Hugging Face's `initializer_range`). */
+const INITIALIZER_RANGE = 0.02;
+const SEQUENCES = 32;
+
+/** Normal(0, 0.02) matrices, zero biases, unit norms; each tensor from its own stream. */
+export function initialWeights(seed: number): (name: string, shape: readonly number[]) => Float32Array {
+  return (name, shape) => {
+    const size = shape.reduce((a, b) => a * b, 1);
+    if (name.endsWith("norm.weight")) return new Float32Array(size).fill(1);
+    if (name.endsWith(".bias")) return new Float32Array(size);
+    const rng = new Rng("initial weights", seed, name);
+    const normal = () => Math.sqrt(-2 * Math.log(1 - rng.float())) * Math.cos(2 * Math.PI * rng.float());
+    return Float32Array.from({ length: size }, () => INITIALIZER_RANGE * normal());
+  };
+}
+
+/**
+ * Makes the base model and writes it as a Hugging Face folder.
+ * @returns mean loss of the last hundred steps, nats a token
+ */
+export async function pretrain(
+  gpu: Gpu,
+  options: PretrainOptions,
+  recipe: PretrainRecipe = RECIPE,
+): Promise<number> {
+  const { out, monitor } = options;
+  const seed = options.seed ?? recipe.seed;
+  await Deno.mkdir(out, { recursive: true });
+  for (const [name, text] of Object.entries(modelFiles())) await Deno.writeTextFile(`${out}/${name}`, text);
+  const config = parseModelConfig(
+    JSON.parse(await Deno.readTextFile(`${out}/config.json`)),
+    `${out}/config.json`,
+  );
+  const tokenizer = await Tokenizer.load(out);
+  const writer = await PromptWriter.load(
+    out,
+    tokenizer,
+    { format_prompt: null, system_prompt: null, max_prompt_length: 1 << 20, max_response_length: 1 << 20 },
+    config.eos_token_id,
+  );
+  const model = await CausalLM.create(gpu, config, initialWeights(seed), { trainable: true });
+  const graph = new SequenceGraph(model, { tokens: SEQUENCES * 128, train: true });
+  const optimizer = new AdamW(gpu, model.parameters, {
+    lr: 0,
+    betas: [0.9, 0.99],
+    eps: 1e-8,
+    weight_decay: 0.01,
+    max_grad_norm: 1,
+  });
+  const sft = new SftTrainer(graph, optimizer);
+  const scale = options.tokens === undefined
+    ? 1
+    : options.tokens / recipe.phases.reduce((n, p) => n + p.tokens, 0);
+  const losses: number[] = [];
+  for (const phase of recipe.phases) {
+    const total = Math.round(phase.tokens * scale);
+    const shown = monitor.phase(`pretraining: ${phase.name}`, total, "tokens");
+    const examples = pretrainExamples(seed, phase.name, phase);
+    for (let done = 0; done < total && !options.signal?.aborted;) {
+      const batch = Array.from({ length: SEQUENCES }, () => {
+        const { prompt, response } = examples.next().value;
+        const ids = writer.prompt(prompt);
+        return { ids: [...ids, ...writer.response(response)], scoreFrom: ids.length };
+      });
+      // A short rise at the very start: Adam's second moments are not yet known.
+      const warmup = Math.min(1, (optimizer.step + 1) / 50);
+      const [from, to] = phase.learningRate;
+      optimizer.options.lr = warmup * (from + (to - from) * Math.min(1, done / total));
+      const step = await sft.step(batch);
+      losses.push(step.loss);
+      done += step.tokens;
+      shown.advance(step.tokens, `loss ${step.loss.toFixed(3)}`);
+    }
+    shown.finish(`loss ${recent(losses).toFixed(4)}`);
+  }
+  await model.save(out, { copyFrom: out });
+  sft.free();
+  optimizer.free();
+  graph.free();
+  model.parameters.free();
+  return recent(losses);
+}
+
+function recent(losses: readonly number[]): number {
+  const last = losses.slice(-100);
+  return last.reduce((a, b) => a + b, 0) / Math.max(1, last.length);
+}

@@ -1,0 +1,534 @@
+/**
+ * The scheduler: evaluates, runs AdaCS, evaluates, runs AEPO, evaluates; writes everything into the run's folder and
+ * goes on from any checkpoint as if it had never stopped.
+ * @module
+ */
+import { join } from "node:path";
+import { microRows } from "../data/micro/world.ts";
+import { readRows, type Row } from "../data/rows.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { UserError } from "../gpu/errors.ts";
+import { CausalLM } from "../models/causal_lm.ts";
+import { curate, type Curriculum, curriculumBatches } from "./adacs.ts";
+import { AepoStage, type IterationReport } from "./aepo.ts";
+import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
+import { evaluate, type Evaluation } from "./evaluate.ts";
+import { MetricsLog } from "./metrics_log.ts";
+import type { Monitor } from "./monitor.ts";
+import { AdamW } from "./optimizer.ts";
+import { Policy } from "./policy.ts";
+import { PolicyUpdate } from "./policy_update.ts";
+import { Cursor, type Problem } from "./problems.ts";
+import { type Checkpoint, RunFolder } from "./run_folder.ts";
+import {
+  type EvaluationRecord,
+  freshState,
+  loadMoments,
+  loadState,
+  type RunState,
+  saveState,
+} from "./run_state.ts";
+import { learningRate } from "./schedule.ts";
+import { SftTrainer } from "./sft.ts";
+import { writeAtomically } from "./atomic_write.ts";
+
+/** What to run. */
+export interface TrainOptions {
+  readonly config: Config;
+  /** Evaluate before, between and after the stages; true by default. */
+  readonly evaluate?: boolean;
+  /** Run folder or checkpoint to go on from. */
+  readonly resume?: string;
+  readonly monitor: Monitor;
+  /** Ends the run at the next safe point, with a checkpoint. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a run came to. */
+export interface TrainSummary {
+  readonly folder: string;
+  /** The trained model; undefined when the run was interrupted. */
+  readonly model?: string;
+  readonly interrupted: boolean;
+  /** Evaluations by name: `base`, `adacs`, `aepo`. */
+  readonly evaluations: Readonly<Record<string, EvaluationRecord>>;
+  readonly seconds: number;
+}
+
+/** Updates in a row that may be skipped as not finite before the run stops. */
+const MAX_SKIPPED = 3;
+
+/**
+ * Trains. Bad input stops before any work; a bad update never reaches the weights.
+ * @throws UserError for what the user can mend
+ */
+export async function train(gpu: Gpu, options: TrainOptions): Promise<TrainSummary> {
+  const run = await Run.open(gpu, options);
+  try {
+    return await run.go();
+  } finally {
+    run.close();
+  }
+}
+
+class Run {
+  #gpu: Gpu;
+  #options: TrainOptions;
+  #config: Config;
+  #folder: RunFolder;
+  #state: RunState;
+  #checkpoint: Checkpoint | undefined;
+  #policy: Policy;
+  #train: Problem[];
+  #val: Problem[];
+  #metrics: MetricsLog;
+  #generations: MetricsLog;
+  #started = performance.now();
+
+  private constructor(
+    gpu: Gpu,
+    options: TrainOptions,
+    folder: RunFolder,
+    state: RunState,
+    checkpoint: Checkpoint | undefined,
+    policy: Policy,
+    train: Problem[],
+    val: Problem[],
+  ) {
+    this.#gpu = gpu;
+    this.#options = options;
+    this.#config = options.config;
+    this.#folder = folder;
+    this.#state = state;
+    this.#checkpoint = checkpoint;
+    this.#policy = policy;
+    this.#train = train;
+    this.#val = val;
+    this.#metrics = MetricsLog.open(folder.metricsPath, state.lines.metrics);
+    this.#generations = MetricsLog.open(folder.generationsPath, state.lines.generations);
+  }
+
+  static async open(gpu: Gpu, options: TrainOptions): Promise<Run> {
+    const { config, monitor } = options;
+    const { data, worker: { actor, rollout }, trainer } = config;
+    // Everything that can be wrong with the input is found before the folder is touched.
+    const rows = await loadRows(config, monitor);
+    let checkpoint: Checkpoint | undefined;
+    let folder: RunFolder | undefined;
+    let state = freshState();
+    if (options.resume !== undefined) {
+      ({ folder, checkpoint } = await RunFolder.resume(
+        options.resume,
+        trainer.save_limit,
+        (l) => monitor.say(l),
+      ));
+      state = await loadState(checkpoint.path);
+    }
+    const policy = await Policy.load(gpu, checkpoint?.path ?? actor.model.model_path, {
+      trainable: true,
+      prompts: data,
+      micro_batch_tokens: actor.micro_batch_tokens,
+      recompute: actor.model.enable_gradient_checkpointing,
+      max_num_seqs: rollout.max_num_seqs,
+      block_size: rollout.block_size,
+      chunk: rollout.chunk,
+    });
+    const problems = (list: Row[], name: string) => {
+      const { problems, leftOut } = policy.writer.problems(list);
+      for (const l of leftOut) monitor.say(`${name}: ${l.count} left out: ${l.reason}`);
+      return problems;
+    };
+    const train = problems(rows.train, "training problems");
+    const val = rows.val.length > 0 ? problems(rows.val, "held-out problems") : [];
+    const arithmetic = batchArithmetic(config, train.length);
+    if (!folder) {
+      const path = trainer.save_checkpoint_path ?? join("runs", trainer.experiment_name);
+      const fresh = await RunFolder.fresh(path, trainer.save_limit);
+      folder = fresh.folder;
+      if (fresh.movedTo) monitor.say(`an earlier run was there: it is ${fresh.movedTo} now`);
+      await writeAtomically(folder.configPath, toYaml(config));
+    }
+    monitor.say(
+      `${policy.folder}: ${policy.model.config.model_type}, ${
+        (policy.model.parameters.count / 1e6).toFixed(2)
+      } M weights; ` +
+        `${train.length} training and ${val.length} held-out problems; run folder ${folder.path}`,
+    );
+    if (config.aepo.enabled) monitor.say(arithmetic);
+    if (checkpoint) monitor.say(`going on from ${checkpoint.path}: ${state.stage}, step ${state.step}`);
+    return new Run(gpu, options, folder, state, checkpoint, policy, train, val);
+  }
+
+  async go(): Promise<TrainSummary> {
+    const { adacs, aepo, trainer } = this.#config;
+    let done = !trainer.val_before_train || await this.#evaluate("base", 0, "adacs");
+    if (done && this.#state.stage === "adacs") {
+      done = !adacs.enabled || await this.#adacs();
+      if (done) await this.#enter("aepo");
+    }
+    if (done && this.#state.stage === "aepo") {
+      done = !aepo.enabled || await this.#aepo();
+      if (done) await this.#enter("done");
+    }
+    return await this.#summarise(!done);
+  }
+
+  close(): void {
+    this.#metrics.close();
+    this.#generations.close();
+    this.#policy.free();
+  }
+
+  get #aborted(): boolean {
+    return this.#options.signal?.aborted === true;
+  }
+
+  /** Moves on to the next stage; its optimizer starts anew. */
+  async #enter(stage: "aepo" | "done"): Promise<void> {
+    Object.assign(this.#state, { stage, step: 0, optimizerStep: 0 });
+    this.#checkpoint = undefined;
+    if (stage === "aepo" && this.#config.adacs.enabled && this.#config.aepo.enabled) {
+      await this.#save("aepo_step_0", undefined);
+    }
+  }
+
+  /** Evaluates unless it was done before; false when it was interrupted. */
+  async #evaluate(name: string, step: number, stage: string): Promise<boolean> {
+    if (this.#options.evaluate === false || this.#val.length === 0 || this.#state.evaluations[name]) {
+      return true;
+    }
+    const { data, trainer, aepo, worker: { rollout } } = this.#config;
+    const started = performance.now();
+    const result = await evaluate(
+      this.#policy,
+      this.#val,
+      {
+        ...rollout.val_override_config,
+        max_tokens: data.max_response_length,
+        seed: trainer.seed,
+        window: aepo.window,
+        quantile: aepo.quantile,
+        signal: this.#options.signal,
+      },
+      this.#options.monitor,
+      `evaluating ${name}`,
+    );
+    if (this.#aborted) return this.#interrupted();
+    this.#state.evaluations[name] = record(result);
+    this.#metrics.append({
+      step,
+      stage,
+      ...validationMetrics(result),
+      "timing_s/val": (performance.now() - started) / 1000,
+    });
+    for (const r of result.responses) {
+      this.#generations.append({
+        step,
+        stage: `evaluate ${name}`,
+        id: r.problem.row.id,
+        sample: r.sample,
+        response: r.text,
+        answer: r.problem.row.answer,
+        accuracy: r.correct ? 1 : 0,
+        length: r.length,
+        n_he: r.highEntropy,
+        finish: r.finish,
+      });
+    }
+    return true;
+  }
+
+  async #adacs(): Promise<boolean> {
+    const { monitor, signal } = this.#options;
+    const { adacs, data, trainer, worker: { actor, rollout } } = this.#config;
+    const problems = this.#train.slice(0, adacs.problems ?? undefined);
+    if (!this.#state.curriculum) {
+      const curriculum = await curate(this.#policy, problems, adacs, {
+        temperature: rollout.temperature,
+        top_p: rollout.top_p,
+        top_k: Math.max(0, rollout.top_k),
+        max_tokens: data.max_response_length,
+        seed: trainer.seed,
+        signal,
+      }, monitor);
+      if (!curriculum || this.#aborted) return this.#interrupted();
+      this.#state.curriculum = curriculum;
+      for (const line of curriculumLines(curriculum)) monitor.say(line);
+    }
+    const optimizer = new AdamW(this.#gpu, this.#policy.model.parameters, {
+      lr: adacs.lr,
+      betas: actor.optim.betas,
+      eps: 1e-8,
+      weight_decay: adacs.weight_decay,
+      max_grad_norm: actor.max_grad_norm,
+    });
+    if (this.#checkpoint) await loadMoments(this.#checkpoint.path, this.#state.optimizerStep, optimizer);
+    const sft = new SftTrainer(this.#policy.graph, optimizer);
+    const batches = curriculumBatches(this.#state.curriculum, problems, adacs.batch_size);
+    const size = (from: number) => batches.slice(from).flat().reduce((n, s) => n + s.ids.length, 0);
+    const phase = monitor.phase("AdaCS: fine-tuning", size(this.#state.step), "tokens");
+    try {
+      while (this.#state.step < batches.length) {
+        if (this.#aborted) return await this.#interrupted("adacs", optimizer);
+        const started = performance.now();
+        optimizer.options.lr = learningRate(adacs, this.#state.step, batches.length);
+        const result = await sft.step(batches[this.#state.step]);
+        const step = ++this.#state.step;
+        this.#state.optimizerStep = optimizer.step;
+        const seconds = (performance.now() - started) / 1000;
+        this.#metrics.append({
+          step,
+          stage: "adacs",
+          "sft/loss": result.loss,
+          "actor/grad_norm": result.gradNorm,
+          "actor/lr": optimizer.options.lr,
+          "actor/update_skipped": result.applied ? 0 : 1,
+          "batch/tokens": result.tokens,
+          "timing_s/step": seconds,
+          "perf/throughput": result.tokens / seconds,
+        });
+        this.#guard(result.applied, result.offenders, "adacs", step);
+        phase.advance(result.tokens, `loss ${result.loss.toFixed(4)}`);
+        if (trainer.save_freq > 0 && step % trainer.save_freq === 0 && step < batches.length) {
+          await this.#save(`adacs_step_${step}`, optimizer);
+        }
+      }
+    } finally {
+      phase.finish();
+      sft.free();
+      optimizer.free();
+    }
+    await this.#policy.model.save(join(this.#folder.path, "adacs"), { copyFrom: this.#policy.folder });
+    return await this.#evaluate("adacs", this.#state.step, "adacs");
+  }
+
+  async #aepo(): Promise<boolean> {
+    const { monitor, signal } = this.#options;
+    const config = this.#config;
+    const { algorithm, aepo, data, trainer, worker: { actor } } = config;
+    const iterations = iterationCount(config, this.#train.length);
+    const optimizer = new AdamW(this.#gpu, this.#policy.model.parameters, {
+      lr: actor.optim.lr,
+      betas: actor.optim.betas,
+      eps: 1e-8,
+      weight_decay: actor.optim.weight_decay,
+      max_grad_norm: actor.max_grad_norm,
+    });
+    if (this.#checkpoint) await loadMoments(this.#checkpoint.path, this.#state.optimizerStep, optimizer);
+    const cursor = new Cursor(this.#train, data.shuffle ? data.seed : undefined);
+    cursor.taken = this.#state.taken;
+    const reference = algorithm.disable_kl ? undefined : await this.#reference();
+    const update = new PolicyUpdate(this.#policy, reference, optimizer, config);
+    const { targets, kappa } = this.#state;
+    const stage = new AepoStage(
+      this.#policy,
+      update,
+      config,
+      cursor,
+      targets && kappa ? { targets, kappa } : undefined,
+    );
+    const name = aepo.entropy_shaping || aepo.kl_shaping ? "AEPO" : "policy optimization";
+    const phase = monitor.phase(name, iterations - this.#state.step, "iterations");
+    try {
+      while (this.#state.step < iterations) {
+        if (this.#aborted) return await this.#interrupted("aepo", optimizer);
+        const iteration = this.#state.step + 1;
+        const lr = learningRate(actor.optim, this.#state.step, iterations);
+        const report = await stage.iterate(iteration, lr, (note) => phase.advance(0, note), signal);
+        if (!report) return await this.#interrupted("aepo", optimizer);
+        Object.assign(this.#state, {
+          step: iteration,
+          optimizerStep: optimizer.step,
+          taken: cursor.taken,
+          ...stage.state(),
+        });
+        this.#log(report);
+        if (report.note) monitor.say(`iteration ${iteration}: ${report.note}`);
+        for (const s of report.update?.steps ?? []) this.#guard(s.applied, s.offenders, "aepo", iteration);
+        phase.advance(1, iterationNote(report));
+        const last = iteration === iterations;
+        if (!last && trainer.save_freq > 0 && iteration % trainer.save_freq === 0) {
+          await this.#save(`aepo_step_${iteration}`, optimizer);
+        }
+        if (!last && trainer.val_freq > 0 && iteration % trainer.val_freq === 0) {
+          if (!await this.#evaluate(`aepo_${iteration}`, iteration, "aepo")) return false;
+        }
+      }
+    } finally {
+      phase.finish();
+      stage.free();
+      optimizer.free();
+      reference?.parameters.free();
+    }
+    return await this.#evaluate("aepo", this.#state.step, "aepo");
+  }
+
+  /** The frozen policy at the start of AEPO. */
+  async #reference(): Promise<CausalLM> {
+    if (this.#state.step === 0) return this.#policy.model.frozenCopy();
+    const folder = this.#config.adacs.enabled
+      ? join(this.#folder.path, "adacs")
+      : this.#config.worker.actor.model.model_path;
+  }
+
+  #log(report: IterationReport): void {
+    this.#metrics.append(report.metrics);
+    for (const t of report.trajectories) {
+      this.#generations.append({
+        step: report.metrics.step,
+        stage: "aepo",
+        id: t.problem.row.id,
+        group: t.group,
+        sample: t.sample,
+        problem: t.problem.row.problem,
+        response: t.text,
+        answer: t.problem.row.answer,
+        accuracy: t.accuracy,
+        difficulty: t.bucket,
+        length: t.tokens.length,
+        n_he: t.highEntropy,
+        reward: t.reward,
+        advantage: t.advantage,
+        finish: t.finish,
+      });
+    }
+  }
+
+  /** Counts skipped updates; the weights are unchanged then, and after some in a row the run stops. */
+  #guard(applied: boolean, offenders: readonly string[], stage: string, step: number): void {
+    if (applied) {
+      this.#state.skipped = 0;
+      return;
+    }
+    this.#state.skipped++;
+    const where = offenders.length > 0 ? `the gradient of ${offenders.join(", ")}` : "the gradient norm";
+    this.#options.monitor.say(
+      `${stage} step ${step}: update skipped, ${where} is not finite; weights and moments are unchanged`,
+    );
+    if (this.#state.skipped >= MAX_SKIPPED) {
+      throw new UserError(
+        `${MAX_SKIPPED} updates in a row were not finite (${stage} step ${step}, ${where}): ` +
+          `lower the learning rate, or resume from an earlier checkpoint in ${this.#folder.checkpointsPath}`,
+      );
+    }
+  }
+
+  async #save(name: string, optimizer: AdamW | undefined): Promise<string> {
+    await this.#metrics.sync();
+    await this.#generations.sync();
+    this.#state.lines = { metrics: this.#metrics.lines, generations: this.#generations.lines };
+    return await this.#folder.checkpoint(name, async (folder) => {
+      await this.#policy.model.save(folder, { copyFrom: this.#policy.folder });
+      await saveState(folder, this.#state, optimizer);
+    });
+  }
+
+  /** Saves, says how to go on, and answers that the run is not done. */
+  async #interrupted(stage: string = this.#state.stage, optimizer?: AdamW): Promise<false> {
+    const path = await this.#save(`${stage}_step_${this.#state.step}`, optimizer);
+    this.#options.monitor.say(
+      `stopped and saved ${path}; go on with: ./ares train --resume ${this.#folder.path}`,
+    );
+    return false;
+  }
+
+  async #summarise(interrupted: boolean): Promise<TrainSummary> {
+    const summary: TrainSummary = {
+      folder: this.#folder.path,
+      model: interrupted ? undefined : join(this.#folder.path, "model"),
+      interrupted,
+      evaluations: this.#state.evaluations,
+      seconds: (performance.now() - this.#started) / 1000,
+    };
+    if (summary.model) await this.#policy.model.save(summary.model, { copyFrom: this.#policy.folder });
+    const memory = this.#gpu.pool.report();
+    await writeAtomically(
+      this.#folder.summaryPath,
+      JSON.stringify(
+        {
+          project: this.#config.trainer.project_name,
+          experiment: this.#config.trainer.experiment_name,
+          adapter: this.#gpu.facts.name,
+          ...summary,
+          memory: { peak_bytes: memory.peak, by_class: memory.byClass },
+          adacs: this.#state.curriculum && {
+            examples: this.#state.curriculum.examples.length,
+            brackets: this.#state.curriculum.taken,
+            lengths: this.#state.curriculum.ends,
+            notes: this.#state.curriculum.notes,
+          },
+        },
+        null,
+        2,
+      ),
+    );
+    return summary;
+  }
+}
+
+/** Rows of training and evaluation, from files or from the micro-world. */
+async function loadRows(config: Config, monitor: Monitor): Promise<{ train: Row[]; val: Row[] }> {
+  const { data } = config;
+  const read = async (path: string) => {
+    const { rows, skipped } = await readRows(path, {
+      columns: { problem: data.prompt_key, answer: data.answer_key, images: data.image_key },
+    });
+    for (const s of skipped) {
+      const example = s.examples[0];
+      monitor.say(
+        `${path}: ${s.count} rows skipped: ${s.reason} (for example row ${example.row}: ${example.detail})`,
+      );
+    }
+    return rows;
+  };
+  const micro = (
+    split: "train" | "heldout",
+    count: number,
+  ) => [...microRows({ seed: data.seed, count, split })];
+  const train = data.train_files === null
+    ? micro("train", data.micro.train_count)
+    : await read(data.train_files);
+  const val = data.val_files !== null
+    ? await read(data.val_files)
+    : data.train_files === null
+    ? micro("heldout", data.micro.val_count)
+    : [];
+  return { train, val };
+}
+
+function record(e: Evaluation): EvaluationRecord {
+  return { all: e.all, byLevel: e.byLevel, bySource: e.bySource, threshold: e.threshold };
+}
+
+function validationMetrics(e: Evaluation): Record<string, number> {
+  const metrics: Record<string, number> = {
+    "val/accuracy": e.all.accuracy,
+    "val/response_length/mean": e.all.length,
+    "val/response_length/clip_ratio": e.all.clipped,
+    "val/n_he": e.all.highEntropy,
+  };
+  for (const [level, f] of Object.entries(e.byLevel)) {
+    metrics[`val/${level}/accuracy`] = f.accuracy;
+    metrics[`val/${level}/response_length/mean`] = f.length;
+    metrics[`val/${level}/n_he`] = f.highEntropy;
+  }
+  return metrics;
+}
+
+function curriculumLines(c: Curriculum): string[] {
+  const ends = Object.entries(c.ends).map(([source, e]) => `${source} ${e.hard}/${e.easy}`).join(", ");
+  return [
+    `AdaCS: ${c.examples.length} examples, by pass rate 0/${c.samples} … ${c.samples}/${c.samples}: ${
+      c.taken.join(" ")
+    }; ` +
+    `target lengths L(0)/L(1) in tokens: ${ends}`,
+    ...c.notes.map((n) => `AdaCS: ${n}`),
+  ];
+}
+
+function iterationNote({ metrics: m }: IterationReport): string {
+  const n = (key: string) => m[key] as number;
+  return `accuracy ${(100 * n("reward/accuracy")).toFixed(0)} %, length ${
+    n("response_length/mean").toFixed(1)
+  }, entropy ${n("entropy/mean").toFixed(3)}`;
+}
