@@ -51,7 +51,10 @@ export class Rng {
   #block = 0;
   #left: number[] = [];
 
-  /** @param path the stream's name: equal paths give equal streams, different paths unrelated ones */
+  /**
+   * Opens the stream at its start.
+   * @param path the stream's name: equal paths give equal streams, different paths unrelated ones
+   */
   constructor(...path: readonly (number | string)[]) {
     const name = JSON.stringify(path);
     this.#key = [hash32(name, 1), hash32(name, 2)];

@@ -9,7 +9,9 @@ import { boxedAnswer, boxedCandidate, splitFinalLine, withoutCalculatorMarks } f
 export interface Row {
   /** Unique within a file. */
   id: string;
+  /** The question as the user asks it. */
   problem: string;
+  /** The reference answer as text. */
   answer: string;
   /** One worked solution, without calculator marks. */
   solution?: string;
@@ -19,6 +21,7 @@ export interface Row {
   source: string;
   /** Paths, or addresses with a scheme; relative paths have been resolved against the data file's folder. */
   images?: string[];
+  /** A difficulty label, if the file has one. */
   level?: string;
 }
 
@@ -37,7 +40,9 @@ export interface ReadOptions {
 
 /** Rows left out for one reason. */
 export interface Skipped {
+  /** Why, in two or three words. */
   reason: string;
+  /** How many rows. */
   count: number;
   /** The first three; `row` is the line number, from 1. */
   examples: { row: number; detail: string }[];
@@ -45,6 +50,7 @@ export interface Skipped {
 
 /** What a file held. */
 export interface ReadResult {
+  /** The good rows, in the order of the file. */
   rows: Row[];
   /** In the order in which the reasons first occurred. */
   skipped: Skipped[];

@@ -8,7 +8,7 @@
  * white space). Every character falls in one of these, so any text survives. It has to be this one: `transformers`
  * gives every Qwen2 model this pattern, whatever its tokenizer.json says.
  */
-export const PIECE_PATTERN = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" +
+export const PIECE_PATTERN: string = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" +
   " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 /** GPT-2's printable stand-in for each byte: printable Latin-1 stands for itself, the rest moves to U+0100 on. */

@@ -4,8 +4,7 @@
  * @module
  */
 import { BYTE_LETTERS, PIECE_PATTERN, spell, trainBpe } from "./bpe.ts";
-import { RECIPE } from "./recipe.ts";
-import { pretrainExamples } from "./world.ts";
+import { microRows } from "./world.ts";
 
 /** Marks that text may not spell by accident; decoding can leave them out. Ids follow the 256 bytes. */
 const SPECIAL_TOKENS = [
@@ -26,39 +25,39 @@ const MARK_SLOTS = 16;
 /** The tokenizer has at most this many entries. */
 const MAX_VOCABULARY = 512;
 
-/** Examples of each phase from which the merges are learned; enough that every word of the world occurs. */
-const EXAMPLES_PER_PHASE = 2000;
+/** Rows from which the merges are learned: enough that every word of the world occurs. */
+const TOKENIZER_ROWS = { seed: 1, count: 4800, split: "train" } as const;
 
 /** ChatML, without a default system turn. */
-export const CHAT_TEMPLATE = "{%- for message in messages -%}\n" +
+export const CHAT_TEMPLATE: string = "{%- for message in messages -%}\n" +
   "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' -}}\n" +
   "{%- endfor -%}\n" +
   "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}\n";
 
 function* trainingTexts(): Generator<string, void, undefined> {
-  for (const phase of RECIPE.phases) {
-    const examples = pretrainExamples(RECIPE.seed, `tokenizer ${phase.name}`, phase);
-    for (let i = 0; i < EXAMPLES_PER_PHASE; i++) {
-      const { prompt, response } = examples.next().value;
-      yield prompt;
-      // Marks are cut out before merging, so the words next to them start or end there.
-      let texts = [response];
-      for (const mark of KEPT_TOKENS) texts = texts.flatMap((text) => text.split(mark));
-      yield* texts;
-    }
+  for (const { problem, candidates } of microRows(TOKENIZER_ROWS)) {
+    yield problem;
+    // Marks are cut out before merging, so the words next to them start or end there.
+    let texts = candidates;
+    for (const mark of KEPT_TOKENS) texts = texts.flatMap((text) => text.split(mark));
+    yield* texts;
   }
 }
 
 /** The shape of a Hugging Face tokenizer.json, as far as it is used here. */
 export interface TokenizerFile {
+  /** Version of the format. */
   version: string;
+  /** The marks. */
   added_tokens: { id: number; content: string; special: boolean; [flag: string]: unknown }[];
+  /** The byte-pair encoding. */
   model: {
     type: string;
     vocab: Record<string, number>;
     merges: [string, string][];
     [option: string]: unknown;
   };
+  /** Normaliser, pre-tokenizer, decoder and what else the format has. */
   [part: string]: unknown;
 }
 

@@ -28,13 +28,17 @@ export type DecisionKind = "style" | "result" | "verdict" | "answer";
 
 /** A stretch of a trace; without a `kind` it follows from the problem and the stretches before it. */
 export interface Piece {
+  /** The characters. */
   text: string;
+  /** Why they are a decision. */
   kind?: DecisionKind;
 }
 
 /** A walk through a problem: its text in pieces and what it arrives at. */
 export interface Work {
+  /** The text. */
   pieces: Piece[];
+  /** The number it ends with. */
   result: number;
 }
 
@@ -45,9 +49,11 @@ export type Slip = () => -1 | 0 | 1;
 export interface MicroProblem {
   /** Name of the family. */
   family: string;
+  /** The difficulty. */
   k: Difficulty;
   /** The question, as the user asks it. */
   problem: string;
+  /** The right answer. */
   answer: number;
   /** How often `work` asks for a slip. */
   steps: number;
@@ -59,6 +65,7 @@ export interface MicroProblem {
 
 /** A maker of problems. */
 export interface Family {
+  /** Names the source of its rows. */
   name: string;
   /** A problem of difficulty `k`; the same stream gives the same problem. */
   generate(k: Difficulty, rng: Rng): MicroProblem;

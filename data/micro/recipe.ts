@@ -1,48 +1,68 @@
 /**
  * How the shipped base model is pretrained; `deno task pretrain` reads this.
+ *
+ * The base is badly calibrated on purpose: it checks easy problems twice and guesses at hard ones, which is what the
+ * two training stages have to put right. It also stops early, while long sums still go wrong, so that reinforcement
+ * learning has something left to gain.
  * @module
  */
 import type { PretrainMixture } from "./world.ts";
 
-/** A stretch of pretraining with its own mixture and learning-rate ramp. */
+/** A stretch of pretraining with its own mixture and learning rates. */
 export interface PretrainPhase extends PretrainMixture {
-  /** Also names the phase's stream of examples. */
+  /** Also names the phase's stream of examples: `pretrainExamples(seed, name, phase)`. */
   name: string;
-  /** Tokens to train on, prompts, chat marks and end marks included. */
+  /** The phase ends with the first batch that reaches so many tokens: prompts, chat and end marks included. */
   tokens: number;
-  /** Learning rate at the start and the end of the phase; linear between, by tokens seen. */
+  /** Learning rate at the start and at the end of the phase, linear in the tokens seen between. */
   learningRate: readonly [number, number];
 }
 
 /** A pretraining recipe. */
 export interface PretrainRecipe {
-  /** Of the weights and of the examples. */
+  /** Of the first weights and of the examples. */
   seed: number;
+  /** Sequences in one update; each is one prompt with its response and `<|im_end|>`, positions from 0. */
+  batchSize: number;
+  /** The learning rate rises linearly from 0 over so many tokens at the very start. */
+  warmupTokens: number;
+  /** Of AdamW, whose moments go on from phase to phase; its epsilon is 1e-8. */
+  betas: readonly [number, number];
+  /** Decoupled, times the learning rate at each update, on every parameter. */
+  weightDecay: number;
+  /** Gradients are scaled down to this global norm. */
+  maxGradNorm: number;
+  /** Run one after the other. The loss is the mean over the batch's response tokens, `<|im_end|>` included. */
   phases: readonly PretrainPhase[];
 }
 
-const ERRORS = { step: 0.02, firstPass: 0.08, direct: 0.02 };
-const STYLES = { easy: [1, 4, 4], medium: [3, 4, 2], hard: [4, 5, 1] } as const;
+const MIXTURE = {
+  styleWeights: { easy: [1, 4, 4], medium: [4, 4, 2], hard: [6, 4, 1] },
+  errors: { step: 0.02, firstPass: 0.08, direct: 0.02 },
+} as const;
 
-/** The recipe. */
+/** The recipe of `models/micro`. */
 export const RECIPE: PretrainRecipe = {
   seed: 1,
+  batchSize: 32,
+  warmupTokens: 60_000,
+  betas: [0.9, 0.99],
+  weightDecay: 0.01,
+  maxGradNorm: 1,
   phases: [
     {
+      ...MIXTURE,
       name: "short",
-      tokens: 800_000,
+      tokens: 500_000,
       difficultyWeights: [1, 1, 1, 0, 0, 0],
-      styleWeights: STYLES,
-      errors: ERRORS,
-      learningRate: [2e-3, 2e-3],
+      learningRate: [3e-3, 3e-3],
     },
     {
+      ...MIXTURE,
       name: "all",
-      tokens: 3_000_000,
+      tokens: 1_600_000,
       difficultyWeights: [3, 4, 4, 4, 3, 2],
-      styleWeights: STYLES,
-      errors: ERRORS,
-      learningRate: [2e-3, 2e-4],
+      learningRate: [3e-3, 3e-4],
     },
   ],
 };

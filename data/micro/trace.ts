@@ -36,13 +36,17 @@ export const FLAWLESS: ErrorModel = { step: 0, firstPass: 0, direct: 0 };
 
 /** A decision's place: UTF-16 offsets into the trace's text, end exclusive. */
 export interface Decision {
+  /** First character. */
   start: number;
+  /** One past the last character. */
   end: number;
+  /** Why it is one. */
   kind: DecisionKind;
 }
 
 /** A written-out answer. */
 export interface Trace {
+  /** How the problem was worked. */
   style: Style;
   /** From `<think>` to the closing brace of the box; no end-of-turn mark. */
   text: string;

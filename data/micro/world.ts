@@ -37,9 +37,13 @@ const EXHAUSTED_AFTER = 400;
 
 /** A micro-world problem as a training row. `candidates` are the texts of `traces`; `source` is the family. */
 export interface MicroRow extends Row {
+  /** From k. */
   level: Level;
+  /** Teacher responses, shortest style first, all with the right answer. */
   candidates: string[];
+  /** The difficulty. */
   k: Difficulty;
+  /** The candidates with their decisions. */
   traces: Trace[];
 }
 
@@ -49,6 +53,7 @@ export interface MicroRowOptions {
   seed: number;
   /** How many rows. */
   count: number;
+  /** Which side of the split the problems come from. */
   split: Split;
   /** Names of families; default all. */
   families?: readonly string[];
@@ -121,10 +126,15 @@ export function* microRows(options: MicroRowOptions): Generator<MicroRow, void, 
 
 /** One pretraining example: `prompt` is the user's turn, `response` the assistant's, both without chat marks. */
 export interface PretrainExample {
+  /** The user's turn, without chat marks. */
   prompt: string;
+  /** The assistant's turn, without the end mark. */
   response: string;
+  /** Name of the family. */
   family: string;
+  /** The difficulty. */
   k: Difficulty;
+  /** The response with its decisions. */
   trace: Trace;
 }
 
@@ -134,6 +144,7 @@ export interface PretrainMixture {
   difficultyWeights: readonly number[];
   /** Weights of direct, steps and check, per level. */
   styleWeights: Readonly<Record<Level, readonly [number, number, number]>>;
+  /** How often traces go wrong. */
   errors: ErrorModel;
 }
 
