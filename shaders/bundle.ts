@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "column_sum" | "embedding" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "column_sum" | "embedding" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "sample" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
   attention: `// Packed causal or full attention with grouped queries; online softmax, so no score is ever stored
 // (Dao et al. 2022, FlashAttention, algorithms 1 and 4; grouped queries: Ainslie et al. 2023).
 // qkv [T, (Hq + 2 Hkv) D]: rows of q heads, k heads, v heads; query head h reads k, v head h / (Hq / Hkv).
@@ -736,6 +736,80 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   var sum = Value(0.0);
   for (var k = starts[u]; k < starts[u + 1u]; k++) { sum += dy[order[k] * n + i % n]; }
   dweight[row * n + i % n] += sum;
+}
+`,
+  grad_norm: `// The norm of all gradients together and the factor that clips it (torch's clip_grad_norm_), in two stages of fixed order:
+//   sum_of_squares   partial[slot + w] = sum of g[i]^2 over the per_group values of workgroup w; once for each tensor
+//   finish           norm = sqrt(sum of the first \`parts\` partials);  result =
+//                    [norm, min(1, max_norm / (norm + 1e-6)) or 1 if max_norm = 0, 1 if all was finite else 0, 0]
+// With NaN or infinity anywhere the clip factor is 0 too.
+// Prelude: Value, LANES, total. GROUP threads a workgroup, a power of two.
+
+struct SumDims { n: u32, slot: u32, per_group: u32 }
+@group(0) @binding(0) var<uniform> sum_dims: SumDims;
+@group(0) @binding(1) var<storage, read> g: array<Value>;
+@group(0) @binding(2) var<storage, read_write> partial: array<f32>;
+
+struct FinishDims { parts: u32, max_norm: f32 }
+@group(0) @binding(0) var<uniform> finish_dims: FinishDims;
+@group(0) @binding(1) var<storage, read> finish_partial: array<f32>;
+@group(0) @binding(2) var<storage, read_write> result: array<f32>;
+
+var<workgroup> sums: array<f32, GROUP>;
+var<workgroup> broken: array<u32, GROUP>;
+
+// NaN and infinity have all exponent bits set; comparisons of floats may be folded away.
+fn not_finite(x: f32) -> u32 { return select(0u, 1u, (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u); }
+
+// Adds up the workgroup's sums into sums[0], broken[0].
+fn reduce(lane: u32) {
+  for (var half = GROUP / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (lane < half) {
+      sums[lane] += sums[lane + half];
+      broken[lane] |= broken[lane + half];
+    }
+  }
+}
+
+@compute @workgroup_size(GROUP)
+fn sum_of_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                  @builtin(local_invocation_index) lane: u32) {
+  let w = wid.y * groups.x + wid.x;
+  let first = w * (sum_dims.per_group / LANES);
+  let end = min(first + sum_dims.per_group / LANES, sum_dims.n / LANES);
+  var squares = Value(0.0);
+  for (var i = first + lane; i < end; i += GROUP) {
+    let v = g[i];
+    squares += v * v;
+  }
+  sums[lane] = total(squares);
+  reduce(lane);
+  if (lane == 0u && first < end) { partial[sum_dims.slot + w] = sums[0]; }
+}
+
+@compute @workgroup_size(GROUP)
+fn finish(@builtin(local_invocation_index) lane: u32) {
+  var sum = 0.0;
+  var bad = 0u;
+  for (var i = lane; i < finish_dims.parts; i += GROUP) {
+    let part = finish_partial[i];
+    sum += part;
+    bad |= not_finite(part);
+  }
+  sums[lane] = sum;
+  broken[lane] = bad;
+  reduce(lane);
+  if (lane == 0u) {
+    let finite = (broken[0] | not_finite(sums[0])) == 0u;
+    let norm = sqrt(sums[0]);
+    var clip = 1.0;
+    if (finish_dims.max_norm > 0.0) { clip = min(1.0, finish_dims.max_norm / (norm + 1e-6)); }
+    result[0] = norm;
+    result[1] = select(0.0, clip, finite);
+    result[2] = select(0.0, 1.0, finite);
+    result[3] = 0.0;
+  }
 }
 `,
   head: `// The fused language-model head over tiles of the vocabulary. A tile of raw logits z [rows, stride] (columns
@@ -1605,6 +1679,378 @@ fn scatter(@builtin(global_invocation_id) id: vec3u) {
   var v = 0.0;
   if (source != 0xffffffffu) { v = x[source * d.width + id.x]; }
   y[id.y * d.width + id.x] = v;
+}
+`,
+  sample: `// One token per slot from its row of logits, with the state of the slot carried on; a workgroup per slot, no sorting.
+//
+//   y_v   = logit of v, by the repetition penalty r: y / r where y > 0, y · r where not, for tokens in \`seen\`
+//   e_v   = exp((y_v − max y) / T), 0 for banned tokens
+//   top-k : keep y_v ≥ the k-th largest y (ties stay)
+//   top-p : keep v where the mass of the larger ones is below p of what top-k kept (the first always stays)
+//   min-p : keep e_v ≥ min_p
+//   token : the first v, in the order of (v mod 64, v), whose running sum of kept e exceeds u · (sum of kept e);
+//           u = (philox(counter = (index of the new token, 0, 0, 0), key)[0] >> 8) · 2^-24. Greedy (T = 0): the first
+//           largest y.
+//   values: log-probability of the token and entropy (nats) of softmax(logits / T) over the whole vocabulary, without
+//           penalty, bans and filters; T = 1 for greedy.
+//
+// logits [S, stride], slots [S, 8] = token, position, alive, last_position, key0, key1, generated, finish;
+// seen [S, ceil(V / 32)] and banned [ceil(V / 32)] bit sets; stops [stop_count]; out_tokens [ticks, S];
+// out_values [ticks, S, 2]; tick [1] counts the workgroups that ran: divided by S it is the row to write, in any order.
+//
+// Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
+// y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
+// and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
+// Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
+
+struct Dims {
+  slots: u32, vocab: u32, stride: u32, stop_count: u32,
+  temperature: f32, top_p: f32, top_k: u32, min_p: f32, repetition_penalty: f32,
+}
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read_write> slots: array<u32>;
+@group(0) @binding(3) var<storage, read_write> seen: array<u32>;
+@group(0) @binding(4) var<storage, read> banned: array<u32>;
+// sample
+@group(0) @binding(5) var<storage, read> stops: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out_tokens: array<u32>;
+@group(0) @binding(7) var<storage, read_write> out_values: array<vec2f>;
+@group(0) @binding(8) var<storage, read_write> tick: array<atomic<u32>>;
+// filtered
+@group(0) @binding(5) var<storage, read_write> probabilities: array<f32>;
+
+const LANES = 64u;
+const LOWEST = -3e38;
+const NONE = 0xffffffffu;
+
+// Four tokens LANES apart: their logits, and y or LOWEST where banned or past the vocabulary.
+struct Quad { raw: vec4f, y: vec4f, bad: vec4<bool> }
+
+// What a lane knows of its slot's row.
+struct Row {
+  base: u32,         // of its logits
+  seen_base: u32,
+  y: mat4x4f,        // the first sixteen tokens of the lane
+  e: mat4x4f,
+  first_banned: u32, // no banned token lies below
+  top: f32,          // max y
+  raw_top: f32,      // max logit
+  inverse: f32,      // 1 / T
+  z: f32,            // sum of exp((logit − raw_top) / T)
+  moment: f32,       // sum of exp(x) · x over the same x
+  mass: f32,         // sum of e
+  count: f32,        // tokens that are not banned
+  bad: bool,         // a logit is not finite, or every token is banned
+}
+
+// The kept tokens: key(y) ≥ threshold and e ≥ min_p.
+struct Cut { threshold: u32, mass: f32 }
+
+var<workgroup> parts: array<vec4f, 256>;
+var<workgroup> rows_of_parts: array<vec4f, 32>;
+var<workgroup> whole: array<vec4f, 4>;
+var<workgroup> lane_mass: array<f32, 64>;
+var<workgroup> lane_first: array<u32, 64>;
+var<workgroup> alive: u32;
+var<workgroup> step: u32;
+var<workgroup> owner: u32;
+var<workgroup> goal: f32;
+var<workgroup> kept_mass: f32;
+
+fn high_product(a: u32, b: u32) -> u32 {
+  let al = a & 0xffffu;
+  let ah = a >> 16u;
+  let bl = b & 0xffffu;
+  let bh = b >> 16u;
+  let low = al * bl;
+  let mid = ah * bl + (low >> 16u);
+  let cross = al * bh + (mid & 0xffffu);
+  return ah * bh + (mid >> 16u) + (cross >> 16u);
+}
+
+fn philox(start: vec4u, start_key: vec2u) -> vec4u {
+  var c = start;
+  var key = start_key;
+  for (var round = 0u; round < 10u; round++) {
+    c = vec4u(
+      high_product(0xcd9e8d57u, c.z) ^ c.y ^ key.x, 0xcd9e8d57u * c.z,
+      high_product(0xd2511f53u, c.x) ^ c.w ^ key.y, 0xd2511f53u * c.x);
+    key += vec2u(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return c;
+}
+
+// Bits whose unsigned order is the order of the floats.
+fn keys_of(y: vec4f) -> vec4u {
+  let bits = bitcast<vec4u>(y);
+  return select(bits | vec4u(0x80000000u), ~bits, bits >= vec4u(0x80000000u));
+}
+
+fn has(word: u32, v: u32) -> bool { return ((word >> (v & 31u)) & 1u) == 1u; }
+
+fn load_quad(row: Row, v: u32) -> Quad {
+  let ids = vec4u(v) + vec4u(0u, LANES, 2u * LANES, 3u * LANES);
+  let at = min(ids, vec4u(d.vocab - 1u));
+  let inside = ids < vec4u(d.vocab);
+  var raw = vec4f(logits[row.base + at.x], logits[row.base + at.y], logits[row.base + at.z], logits[row.base + at.w]);
+  let bad = ((bitcast<vec4u>(raw) & vec4u(0x7f800000u)) == vec4u(0x7f800000u)) & inside;
+  raw = select(vec4f(LOWEST), raw, inside & !bad);
+  var y = raw;
+  if (d.repetition_penalty != 1.0) {
+    let known = vec4<bool>(
+      has(seen[row.seen_base + at.x / 32u], at.x), has(seen[row.seen_base + at.y / 32u], at.y),
+      has(seen[row.seen_base + at.z / 32u], at.z), has(seen[row.seen_base + at.w / 32u], at.w)) & inside;
+    let less = select(y * d.repetition_penalty, y / d.repetition_penalty, y > vec4f());
+    y = select(y, less, known);
+  }
+  if (at.w >= row.first_banned) {
+    let out = vec4<bool>(has(banned[at.x / 32u], at.x), has(banned[at.y / 32u], at.y), has(banned[at.z / 32u], at.z),
+      has(banned[at.w / 32u], at.w));
+    y = select(y, vec4f(LOWEST), out);
+  }
+  return Quad(raw, y, bad);
+}
+
+// exp of what lies below the maximum; nothing for banned tokens.
+fn weights(row: Row, y: vec4f) -> vec4f {
+  return select(exp(max((y - row.top) * row.inverse, vec4f(-104.0))), vec4f(), y <= vec4f(LOWEST));
+}
+
+// Sums of the lanes' values, to all lanes; the order is fixed.
+fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
+  parts[lane * 4u] = value[0];
+  parts[lane * 4u + 1u] = value[1];
+  parts[lane * 4u + 2u] = value[2];
+  parts[lane * 4u + 3u] = value[3];
+  workgroupBarrier();
+  if (lane < 32u) {
+    var sum = parts[lane];
+    for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
+    rows_of_parts[lane] = sum;
+  }
+  workgroupBarrier();
+  if (lane < 4u) {
+    var sum = rows_of_parts[lane];
+    for (var i = 1u; i < 8u; i++) { sum += rows_of_parts[lane + 4u * i]; }
+    whole[lane] = sum;
+  }
+  workgroupBarrier();
+  return mat4x4f(whole[0], whole[1], whole[2], whole[3]);
+}
+
+// Largest of each component, to all lanes.
+fn max_lanes(lane: u32, value: vec4f) -> vec4f {
+  parts[lane] = value;
+  workgroupBarrier();
+  if (lane < 8u) {
+    var top = parts[lane];
+    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
+    rows_of_parts[lane] = top;
+  }
+  workgroupBarrier();
+  var top = rows_of_parts[0];
+  for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
+  return top;
+}
+
+fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+
+// First token of the lane's quads outside the registers.
+fn tail_start(lane: u32) -> u32 { return lane + 16u * LANES; }
+
+// z, moment, mass and count of four tokens.
+fn moments(row: Row, raw: vec4f, y: vec4f, e: vec4f) -> vec4f {
+  let x = max((raw - row.raw_top) * row.inverse, vec4f(-104.0));
+  let p = exp(x);
+  let one = vec4f(1.0);
+  return vec4f(dot(p, one), dot(p, x), dot(e, one), dot(select(one, vec4f(), y <= vec4f(LOWEST)), one));
+}
+
+fn read_row(s: u32, lane: u32) -> Row {
+  var row: Row;
+  row.base = s * d.stride;
+  row.seen_base = s * ((d.vocab + 31u) / 32u);
+  row.inverse = 1.0 / select(d.temperature, 1.0, d.temperature == 0.0);
+  let q0 = load_quad(row, lane);
+  let q1 = load_quad(row, lane + 4u * LANES);
+  let q2 = load_quad(row, lane + 8u * LANES);
+  let q3 = load_quad(row, lane + 12u * LANES);
+  let raw = mat4x4f(q0.raw, q1.raw, q2.raw, q3.raw);
+  row.y = mat4x4f(q0.y, q1.y, q2.y, q3.y);
+  var raw4 = max(max(q0.raw, q1.raw), max(q2.raw, q3.raw));
+  var y4 = max(max(q0.y, q1.y), max(q2.y, q3.y));
+  var bad = q0.bad | q1.bad | q2.bad | q3.bad;
+  // -(first banned token of the tail): the largest is wanted.
+  var no_ban = -f32(d.vocab);
+  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
+    let q = load_quad(row, v);
+    raw4 = max(raw4, q.raw);
+    y4 = max(y4, q.y);
+    bad |= q.bad;
+    if (any((q.y <= vec4f(LOWEST)) & (q.raw > vec4f(LOWEST)))) { no_ban = max(no_ban, -f32(v)); }
+  }
+  let most = max_lanes(lane, vec4f(highest(raw4), highest(y4), select(0.0, 1.0, any(bad)), no_ban));
+  row.raw_top = most.x;
+  row.top = most.y;
+  row.first_banned = u32(-most.w);
+  row.bad = most.z > 0.0 || most.y <= LOWEST;
+  row.e = mat4x4f(weights(row, q0.y), weights(row, q1.y), weights(row, q2.y), weights(row, q3.y));
+  var sums = moments(row, q0.raw, q0.y, row.e[0]) + moments(row, q1.raw, q1.y, row.e[1]) +
+    moments(row, q2.raw, q2.y, row.e[2]) + moments(row, q3.raw, q3.y, row.e[3]);
+  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
+    let q = load_quad(row, v);
+    sums += moments(row, q.raw, q.y, weights(row, q.y));
+  }
+  let all = sum_lanes(lane, mat4x4f(sums, vec4f(), vec4f(), vec4f()))[0];
+  row.z = all.x;
+  row.moment = all.y;
+  row.mass = all.z;
+  row.count = all.w;
+  return row;
+}
+
+// Adds the weight of one token to the sums of the thresholds it reaches.
+fn reach(sums: ptr<function, mat4x4f>, key: u32, w: f32, t: vec4u, step: u32) {
+  let k = vec4u(key);
+  (*sums)[0] += select(vec4f(), vec4f(w), k >= t);
+  (*sums)[1] += select(vec4f(), vec4f(w), k >= t + 4u * step);
+  (*sums)[2] += select(vec4f(), vec4f(w), k >= t + 8u * step);
+  (*sums)[3] += select(vec4f(), vec4f(w), k >= t + 12u * step);
+}
+
+fn reach_four(sums: ptr<function, mat4x4f>, y: vec4f, w: vec4f, t: vec4u, step: u32) {
+  let keys = keys_of(y);
+  reach(sums, keys.x, w.x, t, step);
+  reach(sums, keys.y, w.y, t, step);
+  reach(sums, keys.z, w.z, t, step);
+  reach(sums, keys.w, w.w, t, step);
+}
+
+// 1 for every token that may be chosen, or e.
+fn measure(e: vec4f, y: vec4f, counting: bool) -> vec4f {
+  return select(e, select(vec4f(1.0), vec4f(), y <= vec4f(LOWEST)), vec4<bool>(counting));
+}
+
+// The largest threshold whose tokens still measure \`needed\`, and what they measure. Tokens below \`floor\` cannot matter.
+fn search(row: ptr<function, Row>, lane: u32, needed: f32, counting: bool, floor: f32) -> Cut {
+  var prefix = 0u;
+  var mass = 0.0;
+  for (var bit = 0u; bit < 32u; bit += 4u) {
+    let step = 1u << (28u - bit);
+    let t = vec4u(prefix) + vec4u(0u, 1u, 2u, 3u) * step;
+    var sums = mat4x4f();
+    reach_four(&sums, (*row).y[0], measure((*row).e[0], (*row).y[0], counting), t, step);
+    reach_four(&sums, (*row).y[1], measure((*row).e[1], (*row).y[1], counting), t, step);
+    reach_four(&sums, (*row).y[2], measure((*row).e[2], (*row).y[2], counting), t, step);
+    reach_four(&sums, (*row).y[3], measure((*row).e[3], (*row).y[3], counting), t, step);
+    for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
+      let y = load_quad(*row, v).y;
+      if (any(y >= vec4f(floor))) {
+        reach_four(&sums, y, measure(weights(*row, y), y, counting), t, step);
+      }
+    }
+    let all = sum_lanes(lane, sums);
+    let n = vec4f(needed);
+    let one = vec4f(1.0);
+    let zero = vec4f();
+    let reached = dot(select(zero, one, all[0] >= n) + select(zero, one, all[1] >= n) + select(zero, one, all[2] >= n) +
+      select(zero, one, all[3] >= n), one);
+    // By rounding even the lowest threshold may fall short: it is then the answer.
+    let j = u32(max(reached, 1.0)) - 1u;
+    prefix += j * step;
+    mass = all[j / 4u][j % 4u];
+  }
+  return Cut(prefix, mass);
+}
+
+fn kept(cut: Cut, y: vec4f, e: vec4f) -> vec4f {
+  return select(vec4f(), e, (keys_of(y) >= vec4u(cut.threshold)) & (e >= vec4f(d.min_p)));
+}
+
+fn lane_sum(row: ptr<function, Row>, lane: u32, cut: Cut) -> f32 {
+  var sum = kept(cut, (*row).y[0], (*row).e[0]) + kept(cut, (*row).y[1], (*row).e[1]) +
+    kept(cut, (*row).y[2], (*row).e[2]) + kept(cut, (*row).y[3], (*row).e[3]);
+  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
+    let y = load_quad(*row, v).y;
+    sum += kept(cut, y, weights(*row, y));
+  }
+  return dot(sum, vec4f(1.0));
+}
+
+// top-k, then top-p, as one threshold on the keys.
+fn cut_of(row: ptr<function, Row>, lane: u32) -> Cut {
+  var cut = Cut(0u, (*row).mass);
+  if (d.top_k > 0u) {
+    cut = search(row, lane, min(f32(d.top_k), (*row).count), true, LOWEST);
+    cut.mass = sum_lanes(lane, mat4x4f(vec4f(lane_sum_top_k(row, lane, cut)), vec4f(), vec4f(), vec4f()))[0].x;
+  }
+  if (d.top_p < 1.0) {
+    // All tokens with e below (1 − p) · mass / V together weigh less than what top-p drops; half of it for rounding.
+    let low = (1.0 - d.top_p) * cut.mass / f32(d.vocab) * 0.5;
+    let floor = (*row).top + log(max(low, 1e-37)) / (*row).inverse;
+    cut = Cut(max(cut.threshold, search(row, lane, d.top_p * cut.mass, false, floor).threshold), 0.0);
+  }
+  return cut;
+}
+
+// Sum of e over what top-k kept: min-p comes later.
+fn lane_sum_top_k(row: ptr<function, Row>, lane: u32, cut: Cut) -> f32 {
+  var sum = 0.0;
+  for (var i = 0u; i < 4u; i++) {
+    sum += dot(select(vec4f(), (*row).e[i], keys_of((*row).y[i]) >= vec4u(cut.threshold)), vec4f(1.0));
+  }
+  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
+    let y = load_quad(*row, v).y;
+    sum += dot(select(vec4f(), weights(*row, y), keys_of(y) >= vec4u(cut.threshold)), vec4f(1.0));
+  }
+  return sum;
+}
+
+fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
+  if (y.x == top) { return v; }
+  if (y.y == top) { return v + LANES; }
+  if (y.z == top) { return v + 2u * LANES; }
+  if (y.w == top) { return v + 3u * LANES; }
+  return NONE;
+}
+
+// The lane's first token with the largest y.
+fn first_top(row: ptr<function, Row>, lane: u32) -> u32 {
+  let top = (*row).top;
+  var first = min(
+    min(first_of_four((*row).y[0], top, lane), first_of_four((*row).y[1], top, lane + 4u * LANES)),
+    min(first_of_four((*row).y[2], top, lane + 8u * LANES), first_of_four((*row).y[3], top, lane + 12u * LANES)));
+  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
+    first = min(first, first_of_four(load_quad(*row, v).y, top, v));
+  }
+  return first;
+}
+
+// Running sum and choice within the owner's tokens.
+struct Walk { sum: f32, token: u32, done: bool }
+
+fn walk(w: Walk, e: f32, v: u32) -> Walk {
+  if (w.done || e == 0.0) { return w; }
+  // Where rounding lets the sum fall short of the goal at the end, the last kept token is the choice.
+  return Walk(w.sum + e, v, w.sum + e > goal);
+}
+
+fn walk_four(w: Walk, e: vec4f, v: u32) -> Walk {
+  return walk(walk(walk(walk(w, e.x, v), e.y, v + LANES), e.z, v + 2u * LANES), e.w, v + 3u * LANES);
+}
+
+fn choose(row: ptr<function, Row>, lane: u32, cut: Cut) -> u32 {
+  var w = Walk(0.0, NONE, false);
+  w = walk_four(w, kept(cut, (*row).y[0], (*row).e[0]), lane);
+  w = walk_four(w, kept(cut, (*row).y[1], (*row).e[1]), lane + 4u * LANES);
+  w = walk_four(w, kept(cut, (*row).y[2], (*row).e[2]), lane + 8u * LANES);
+  w = walk_four(w, kept(cut, (*row).y[3], (*row).e[3]), lane + 12u * LANES);
+  for (var v = tail_start(lane); v < d.vocab && !w.done; v += 4u * LANES) {
+    let y = load_quad(*row, v).y;
+    w = walk_four(w, kept(cut, y, weights(*row, y)), v);
+  }
+  return w.token;
 }
 `,
   slots: `// The start of a decode step: what the model's kernels read, from the state of every slot.

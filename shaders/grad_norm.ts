@@ -1,0 +1,51 @@
+/**
+ * The norm of all gradients together and the factor that clips it; the formulas stand in grad_norm.wgsl.
+ * @module
+ */
+import { defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
+import { SHADERS } from "./bundle.ts";
+import { valuePrelude, variants } from "./values.ts";
+
+/** Values that one workgroup of {@link sumOfSquares} adds up: the usual `per_group`. */
+export const PER_GROUP = 4096;
+
+/** Partial sums that {@link sumOfSquares} writes for `n` values. */
+export function partialsOf(n: number, perGroup = PER_GROUP): number {
+  return Math.ceil(n / perGroup);
+}
+
+/**
+ * partial[slot …]: the squares of g [n] summed over each `per_group` values (a multiple of 4). One launch for each
+ * gradient, at consecutive slots: slot + partialsOf(n) is the next one's.
+ */
+export const sumOfSquares: KernelSpec<"g" | "partial", "n" | "slot" | "per_group"> = variants((v) =>
+  defineKernel({
+    name: "grad_norm.sum_of_squares",
+    source: valuePrelude(v) + SHADERS.grad_norm,
+    entry: "sum_of_squares",
+    bindings: { g: "read", partial: "write" },
+    dims: { n: "u32", slot: "u32", per_group: "u32" },
+    consts: { GROUP: v.group },
+    sizes: ({ n, slot, per_group }) => ({ g: n, partial: slot + partialsOf(n, per_group) }),
+    grid: ({ n, per_group }) => linearGrid(n, per_group),
+    cost: ({ n, per_group }) => ({ flops: 2 * n, bytes: 4 * (n + partialsOf(n, per_group)) }),
+  })
+);
+
+/**
+ * result [4] = [norm, clip factor = min(1, max_norm / (norm + 1e-6)), 1 if all partial [parts] are finite else 0, 0].
+ * max_norm = 0 means no clipping. Where something is not finite the clip factor is 0.
+ */
+export const gradNormFinish: KernelSpec<"partial" | "result", "parts" | "max_norm"> = variants((v) =>
+  defineKernel({
+    name: "grad_norm.finish",
+    source: valuePrelude(v) + SHADERS.grad_norm,
+    entry: "finish",
+    bindings: { partial: "read", result: "write" },
+    dims: { parts: "u32", max_norm: "f32" },
+    consts: { GROUP: v.group },
+    sizes: ({ parts }) => ({ partial: parts, result: 4 }),
+    grid: () => [1, 1, 1],
+    cost: ({ parts }) => ({ flops: parts, bytes: 4 * (parts + 4) }),
+  })
+);
