@@ -51,7 +51,9 @@ export interface TargetEnds {
 
 /** The curated set and how it came about. */
 export interface AdacsSelection {
+  /** examples in the order they were drawn */
   chosen: AdacsChoice[];
+  /** L(0) and L(1) per source */
   ends: Record<string, TargetEnds>;
   /** problems with candidates per bracket 0 … K */
   available: number[];

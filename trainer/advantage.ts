@@ -13,7 +13,9 @@ export type GroupScale = "sample" | "population" | "none";
 
 /** Advantages and the returns they came from, one row [T] per sequence. */
 export interface AdvantagesAndReturns {
+  /** one row [T] per sequence */
   advantages: Float64Array[];
+  /** one row [T] per sequence */
   returns: Float64Array[];
 }
 

@@ -11,7 +11,9 @@ const RELATIONS = ["\\leq", "\\geq", "\\neq", "\\approx", "\\equiv", "\\in", "<"
 
 /** sides[0] signs[0] sides[1] signs[1] … */
 export interface Relation {
+  /** the expressions between the signs */
   sides: string[];
+  /** the relation signs, one fewer than sides */
   signs: string[];
 }
 

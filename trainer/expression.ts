@@ -29,6 +29,7 @@ const MATRIX = /^\\begin\{([pbvBV]?matrix|array|cases)\}/;
 
 /** What the parser could not read: where, and the token it met. */
 export class ExpressionError extends Error {
+  /** the class's name, for messages */
   override name = "ExpressionError";
 }
 

@@ -7,7 +7,9 @@ import type { Expression } from "./expression.ts";
 
 /** A rational number in lowest terms, denominator > 0. */
 export interface Rational {
+  /** numerator */
   num: bigint;
+  /** denominator */
   den: bigint;
 }
 

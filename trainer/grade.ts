@@ -11,13 +11,17 @@ export { extractBoxed, formatReward };
 
 /** The judgement of one answer: whether it is the gold answer, and which step said so (`none`: nothing did). */
 export interface Verdict {
+  /** whether the answer is the gold answer */
   same: boolean;
+  /** the step that decided */
   by: "text" | "number" | "latex" | "none";
 }
 
 /** An answer to grade; either side may be a bare answer or a whole reply. */
 export interface GradeItem {
+  /** the right answer */
   gold: string;
+  /** the answer to judge */
   answer: string;
 }
 

@@ -12,7 +12,9 @@ export type KlKind = SampledKlKind | "full";
 
 /** A value and its derivative with respect to the policy's log-probability of the sampled token. */
 export interface ValueAndGrad {
+  /** the estimate in nats */
   value: number;
+  /** ∂ value / ∂ log π_θ */
   grad: number;
 }
 

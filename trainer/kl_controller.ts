@@ -36,6 +36,7 @@ export function kappaStep(
  * such tokens keeps its κ.
  */
 export class KappaController {
+  /** the constants given */
   readonly options: KappaOptions;
   readonly #delta: Record<Bucket, number>;
   #kappa: Record<Bucket, number>;
@@ -97,7 +98,9 @@ export class AdaptiveKl {
 
 /** Saved state of {@link TokenLevelAdaptiveKl}. */
 export interface TokenLevelKlState {
+  /** KL coefficient per bucket */
   coefficients: Record<Bucket, number>;
+  /** Lagrange multiplier per bucket */
   lambdas: Record<Bucket, number>;
 }
 
@@ -131,14 +134,23 @@ export class TokenLevelAdaptiveKl {
 
 /** Constants of {@link BetaBuckets}; names as in the release's actor config. */
 export interface BetaOptions {
+  /** β at the start */
   kl_beta_init: number;
+  /** target KL per bucket, nats per token */
   kl_target: Record<Bucket, number>;
+  /** lower bound of β */
   kl_beta_min: number;
+  /** upper bound of β */
   kl_beta_max: number;
+  /** decay of the running means of KL and error */
   kl_ema_decay: number;
+  /** step in log β */
   kl_beta_lr: number;
+  /** bound of the error's running mean */
   kl_beta_clip: number;
+  /** calls from one change of β to the next */
   kl_update_interval: number;
+  /** relative errors below this are ignored */
   kl_deadzone: number;
 }
 
@@ -157,9 +169,13 @@ export const DEFAULT_BETA: BetaOptions = {
 
 /** Saved state of {@link BetaBuckets}. */
 export interface BetaState {
+  /** calls so far */
   updates: number;
+  /** β per bucket */
   beta: Record<Bucket, number>;
+  /** running mean of the KL, null before a bucket's first */
   lastKl: Record<Bucket, number | null>;
+  /** running mean of the relative error */
   errorEma: Record<Bucket, number>;
 }
 
@@ -168,6 +184,7 @@ export interface BetaState {
  * dead zone, and on every `kl_update_interval`-th call a clipped step of its running mean in log β.
  */
 export class BetaBuckets {
+  /** the constants in force */
   readonly options: BetaOptions;
   #state: BetaState;
 

@@ -6,7 +6,9 @@
 
 /** What the worker is asked. */
 export interface LatexQuestion {
+  /** the right answer, LaTeX */
   gold: string;
+  /** the answer to judge, LaTeX */
   answer: string;
 }
 

@@ -26,6 +26,7 @@ export interface PolicyOptions {
 
 /** What a batch of tokens holds; every array is [N] but `offsets` [B+1]. */
 export interface TokenBatch {
+  /** where each sequence starts, then N, [B+1] */
   offsets: ArrayLike<number>;
   /** log π_θ of the sampled token */
   logProbs: ArrayLike<number>;
@@ -49,9 +50,11 @@ export interface PolicyMetrics {
 
 /** A loss and its gradient with respect to each token's log-probability. */
 export interface PolicyLoss {
+  /** the averaged loss */
   loss: number;
   /** ∂ loss / ∂ log π_θ, [N] */
   gradLogProbs: Float64Array;
+  /** shares and means over the tokens */
   metrics: PolicyMetrics;
 }
 
@@ -169,6 +172,7 @@ export interface LogitScalars {
   gradLogProb: number;
   /** ∂ loss / ∂ KL(π_θ ‖ π_ref), with `refLogProbs` [V] */
   gradFullKl?: number;
+  /** log π_ref of the row's whole vocabulary, [V] */
   refLogProbs?: ArrayLike<number>;
 }
 
@@ -195,6 +199,7 @@ export function logitGradient(logProbs: ArrayLike<number>, s: LogitScalars, temp
 
 /** Value loss and its gradient. */
 export interface ValueLoss {
+  /** the averaged loss */
   loss: number;
   /** ∂ loss / ∂ prediction, [N] */
   gradValues: Float64Array;

@@ -54,7 +54,9 @@ export function referenceShaping(
 
 /** One rollout as the release's reward function sees it; what is absent takes the release's default. */
 export interface ReferenceRewardInput {
+  /** the model's text */
   response: string;
+  /** the right answer */
   ground_truth: string;
   /** 0, null and absent mean "not given": the text is graded again */
   accuracy?: number | null;
@@ -64,15 +66,19 @@ export interface ReferenceRewardInput {
   high_entropy_token_num?: number;
   /** default 1 */
   target_high_entropy_token_num?: number;
+  /** α_d; default the argument of the reward */
   alpha_entropy?: number;
 }
 
 /** The release's score record. */
 export interface ReferenceReward {
+  /** accuracy + shaping score */
   overall: number;
+  /** 1, 0, or the fraction given */
   accuracy: number;
   /** 1 or 0; never part of `overall` */
   format: number;
+  /** s */
   high_entropy_token_num_score: number;
 }
 
@@ -115,21 +121,29 @@ const mean = (values: readonly number[]): number => values.reduce((s, x) => s + 
 
 /** Constants of {@link ReferenceTargets}; key names as in the release. */
 export interface ReferenceTargetOptions {
+  /** step of α */
   alpha_entropy_lr: number;
+  /** lower bound of α */
   alpha_entropy_min: number;
+  /** upper bound of α */
   alpha_entropy_max: number;
+  /** α at the start */
   alpha_entropy_init: Record<Bucket, number>;
 }
 
 /** Saved state of {@link ReferenceTargets}. */
 export interface ReferenceTargetState {
+  /** bucket of every problem seen */
   difficulty: Record<string, Bucket>;
+  /** rounded targets of the last batch that had the bucket */
   target: Partial<Record<Bucket, number>>;
+  /** α_d */
   alpha: Record<Bucket, number>;
 }
 
 /** Difficulty of every problem seen, rounded targets and α_d (update_difficulty_and_skip_gid_set). */
 export class ReferenceTargets {
+  /** the constants in force */
   readonly options: ReferenceTargetOptions;
   #state: ReferenceTargetState;
 
@@ -207,6 +221,7 @@ export class EntropyThresholdEma {
 
 /** Saved state of {@link LambdaDualAscent}. */
 export interface LambdaAscentState {
+  /** λ per bucket */
   lambda: Record<Bucket, number>;
   /** fixed at the first step from the targets of that step, 1 where a bucket had none */
   budget: Record<Bucket, number> | null;

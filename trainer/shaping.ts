@@ -69,6 +69,7 @@ export type EntropyTargetsState = Record<Bucket, number | null>;
  * follows from it. A bucket without rollouts keeps its target.
  */
 export class EntropyTargets {
+  /** the options in force */
   readonly options: LambdaOptions;
   #targets: EntropyTargetsState;
 
