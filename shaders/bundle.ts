@@ -2,7 +2,92 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "column_sum" | "embedding" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "sample" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "column_sum" | "embedding" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "sample" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
+  adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
+//   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
+//   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
+// norm [4] = [norm, clip, finite, 0] of grad_norm.wgsl: where finite is 0, nothing is written.
+// 1 - b comes from outside and b = 1 - (1 - b): f32 keeps 0.001 to 1e-11, but 1 - 0.999 only to 5e-8.
+// Prelude: Value, LANES. One thread a Value.
+
+struct Dims {
+  n: u32, lr: f32, one_minus_beta1: f32, one_minus_beta2: f32, eps: f32, weight_decay: f32,
+  correction1: f32, correction2: f32,
+}
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read_write> p: array<Value>;
+@group(0) @binding(2) var<storage, read> g: array<Value>;
+@group(0) @binding(3) var<storage, read_write> m: array<Value>;
+@group(0) @binding(4) var<storage, read_write> v: array<Value>;
+@group(0) @binding(5) var<storage, read> norm: array<f32>;
+
+@compute @workgroup_size(GROUP)
+fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+         @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  if (i >= dims.n / LANES || norm[2] == 0.0) { return; }
+  let slope = g[i] * norm[1];
+  let mean = (1.0 - dims.one_minus_beta1) * m[i] + dims.one_minus_beta1 * slope;
+  let square = (1.0 - dims.one_minus_beta2) * v[i] + dims.one_minus_beta2 * slope * slope;
+  m[i] = mean;
+  v[i] = square;
+  p[i] = p[i] * (1.0 - dims.lr * dims.weight_decay) -
+    dims.lr / dims.correction1 * mean / (sqrt(square) / sqrt(dims.correction2) + dims.eps);
+}
+`,
+  adamw_bf16: `// AdamW on bf16 parameters with Kahan summation: p, g, m, v and the compensation c are bf16, two to a u32 (the even
+// index in the low half), all arithmetic is f32 and r() rounds a result to bf16 (nearest, ties to even):
+//   g <- r(clip g);  p <- r(p (1 - lr wd));  m <- r(r(b1 m) + (1 - b1) g);  v <- r(r(b2 v) + (1 - b2) g g)
+//   d = r(r(r(sqrt v) / sqrt(c2)) + eps);  c <- r(c - lr / c1 * m / d);  q = p;  p <- r(p + c);  c <- r(c + r(q - p))
+// c carries what p's 8 bits cannot hold: p + c is the parameter (Zamirai et al. 2020, Revisiting BFloat16 Training).
+// norm as in adamw.wgsl; where finite is 0, nothing is written. One thread a pair; the second half of an odd last
+// pair stays as it is.
+
+struct Dims {
+  n: u32, lr: f32, one_minus_beta1: f32, one_minus_beta2: f32, eps: f32, weight_decay: f32,
+  correction1: f32, correction2: f32,
+}
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read_write> p: array<u32>;
+@group(0) @binding(2) var<storage, read> g: array<u32>;
+@group(0) @binding(3) var<storage, read_write> m: array<u32>;
+@group(0) @binding(4) var<storage, read_write> v: array<u32>;
+@group(0) @binding(5) var<storage, read_write> c: array<u32>;
+@group(0) @binding(6) var<storage, read> norm: array<f32>;
+
+fn unpack(word: u32) -> vec2f { return bitcast<vec2f>(vec2u(word << 16u, word & 0xffff0000u)); }
+
+// Rounded to bf16, still as f32.
+fn r(x: vec2f) -> vec2f {
+  let bits = bitcast<vec2u>(x);
+  return bitcast<vec2f>((bits + 0x7fffu + ((bits >> vec2u(16u)) & vec2u(1u))) & vec2u(0xffff0000u));
+}
+
+// The pair's word; \`before\` keeps its second half where the pair has only one value.
+fn pack(x: vec2f, before: u32, both: bool) -> u32 {
+  let bits = bitcast<vec2u>(x);
+  return (bits.x >> 16u) | select(before & 0xffff0000u, bits.y, both);
+}
+
+@compute @workgroup_size(GROUP)
+fn adamw_bf16_kahan(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                    @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  if (2u * i >= dims.n || norm[2] == 0.0) { return; }
+  let both = 2u * i + 1u < dims.n;
+  let slope = r(unpack(g[i]) * norm[1]);
+  let mean = r(r((1.0 - dims.one_minus_beta1) * unpack(m[i])) + dims.one_minus_beta1 * slope);
+  let square = r(r((1.0 - dims.one_minus_beta2) * unpack(v[i])) + dims.one_minus_beta2 * slope * slope);
+  let root = r(r(r(sqrt(square)) / sqrt(dims.correction2)) + dims.eps);
+  let decayed = r(unpack(p[i]) * (1.0 - dims.lr * dims.weight_decay));
+  let owed = r(unpack(c[i]) - dims.lr / dims.correction1 * (mean / root));
+  let moved = r(decayed + owed);
+  p[i] = pack(moved, p[i], both);
+  m[i] = pack(mean, m[i], both);
+  v[i] = pack(square, v[i], both);
+  c[i] = pack(r(owed + r(decayed - moved)), c[i], both);
+}
+`,
   attention: `// Packed causal or full attention with grouped queries; online softmax, so no score is ever stored
 // (Dao et al. 2022, FlashAttention, algorithms 1 and 4; grouped queries: Ainslie et al. 2023).
 // qkv [T, (Hq + 2 Hkv) D]: rows of q heads, k heads, v heads; query head h reads k, v head h / (Hq / Hkv).
@@ -739,13 +824,13 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
 }
 `,
   grad_norm: `// The norm of all gradients together and the factor that clips it (torch's clip_grad_norm_), in two stages of fixed order:
-//   sum_of_squares   partial[slot + w] = sum of g[i]^2 over the per_group values of workgroup w; once for each tensor
+//   sum_of_squares   partial[slot + w] = sum of g[i]^2 over the PER_GROUP values of workgroup w; once for each tensor
 //   finish           norm = sqrt(sum of the first \`parts\` partials);  result =
 //                    [norm, min(1, max_norm / (norm + 1e-6)) or 1 if max_norm = 0, 1 if all was finite else 0, 0]
 // With NaN or infinity anywhere the clip factor is 0 too.
-// Prelude: Value, LANES, total. GROUP threads a workgroup, a power of two.
+// Prelude: Value, LANES, total. GROUP threads a workgroup, a power of two; PER_GROUP a multiple of 4.
 
-struct SumDims { n: u32, slot: u32, per_group: u32 }
+struct SumDims { n: u32, slot: u32 }
 @group(0) @binding(0) var<uniform> sum_dims: SumDims;
 @group(0) @binding(1) var<storage, read> g: array<Value>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
@@ -776,8 +861,8 @@ fn reduce(lane: u32) {
 fn sum_of_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
                   @builtin(local_invocation_index) lane: u32) {
   let w = wid.y * groups.x + wid.x;
-  let first = w * (sum_dims.per_group / LANES);
-  let end = min(first + sum_dims.per_group / LANES, sum_dims.n / LANES);
+  let first = w * (PER_GROUP / LANES);
+  let end = min(first + PER_GROUP / LANES, sum_dims.n / LANES);
   var squares = Value(0.0);
   for (var i = first + lane; i < end; i += GROUP) {
     let v = g[i];
@@ -1744,9 +1829,6 @@ struct Row {
   bad: bool,         // a logit is not finite, or every token is banned
 }
 
-// The kept tokens: key(y) ≥ threshold and e ≥ min_p.
-struct Cut { threshold: u32, mass: f32 }
-
 var<workgroup> parts: array<vec4f, 256>;
 var<workgroup> rows_of_parts: array<vec4f, 32>;
 var<workgroup> whole: array<vec4f, 4>;
@@ -1757,6 +1839,7 @@ var<workgroup> step: u32;
 var<workgroup> owner: u32;
 var<workgroup> goal: f32;
 var<workgroup> kept_mass: f32;
+var<workgroup> chosen: u32;
 
 fn high_product(a: u32, b: u32) -> u32 {
   let al = a & 0xffffu;
@@ -1791,6 +1874,7 @@ fn has(word: u32, v: u32) -> bool { return ((word >> (v & 31u)) & 1u) == 1u; }
 
 fn load_quad(row: Row, v: u32) -> Quad {
   let ids = vec4u(v) + vec4u(0u, LANES, 2u * LANES, 3u * LANES);
+  if (v >= d.vocab) { return Quad(vec4f(LOWEST), vec4f(LOWEST), vec4<bool>()); }
   let at = min(ids, vec4u(d.vocab - 1u));
   let inside = ids < vec4u(d.vocab);
   var raw = vec4f(logits[row.base + at.x], logits[row.base + at.y], logits[row.base + at.z], logits[row.base + at.w]);
@@ -1932,10 +2016,9 @@ fn measure(e: vec4f, y: vec4f, counting: bool) -> vec4f {
   return select(e, select(vec4f(1.0), vec4f(), y <= vec4f(LOWEST)), vec4<bool>(counting));
 }
 
-// The largest threshold whose tokens still measure \`needed\`, and what they measure. Tokens below \`floor\` cannot matter.
-fn search(row: ptr<function, Row>, lane: u32, needed: f32, counting: bool, floor: f32) -> Cut {
+// The largest threshold whose tokens still measure \`needed\`. Tokens with y below \`floor\` cannot matter.
+fn search(row: ptr<function, Row>, lane: u32, needed: f32, counting: bool, floor: f32) -> u32 {
   var prefix = 0u;
-  var mass = 0.0;
   for (var bit = 0u; bit < 32u; bit += 4u) {
     let step = 1u << (28u - bit);
     let t = vec4u(prefix) + vec4u(0u, 1u, 2u, 3u) * step;
@@ -1957,54 +2040,41 @@ fn search(row: ptr<function, Row>, lane: u32, needed: f32, counting: bool, floor
     let reached = dot(select(zero, one, all[0] >= n) + select(zero, one, all[1] >= n) + select(zero, one, all[2] >= n) +
       select(zero, one, all[3] >= n), one);
     // By rounding even the lowest threshold may fall short: it is then the answer.
-    let j = u32(max(reached, 1.0)) - 1u;
-    prefix += j * step;
-    mass = all[j / 4u][j % 4u];
+    prefix += (u32(max(reached, 1.0)) - 1u) * step;
   }
-  return Cut(prefix, mass);
+  return prefix;
 }
 
-fn kept(cut: Cut, y: vec4f, e: vec4f) -> vec4f {
-  return select(vec4f(), e, (keys_of(y) >= vec4u(cut.threshold)) & (e >= vec4f(d.min_p)));
+fn kept(threshold: u32, min_p: f32, y: vec4f, e: vec4f) -> vec4f {
+  return select(vec4f(), e, (keys_of(y) >= vec4u(threshold)) & (e >= vec4f(min_p)));
 }
 
-fn lane_sum(row: ptr<function, Row>, lane: u32, cut: Cut) -> f32 {
-  var sum = kept(cut, (*row).y[0], (*row).e[0]) + kept(cut, (*row).y[1], (*row).e[1]) +
-    kept(cut, (*row).y[2], (*row).e[2]) + kept(cut, (*row).y[3], (*row).e[3]);
+// The lane's sum of kept e.
+fn lane_sum(row: ptr<function, Row>, lane: u32, threshold: u32, min_p: f32) -> f32 {
+  var sum = kept(threshold, min_p, (*row).y[0], (*row).e[0]) + kept(threshold, min_p, (*row).y[1], (*row).e[1]) +
+    kept(threshold, min_p, (*row).y[2], (*row).e[2]) + kept(threshold, min_p, (*row).y[3], (*row).e[3]);
   for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
     let y = load_quad(*row, v).y;
-    sum += kept(cut, y, weights(*row, y));
+    sum += kept(threshold, min_p, y, weights(*row, y));
   }
   return dot(sum, vec4f(1.0));
 }
 
 // top-k, then top-p, as one threshold on the keys.
-fn cut_of(row: ptr<function, Row>, lane: u32) -> Cut {
-  var cut = Cut(0u, (*row).mass);
+fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
+  var threshold = 0u;
+  var mass = (*row).mass;
   if (d.top_k > 0u) {
-    cut = search(row, lane, min(f32(d.top_k), (*row).count), true, LOWEST);
-    cut.mass = sum_lanes(lane, mat4x4f(vec4f(lane_sum_top_k(row, lane, cut)), vec4f(), vec4f(), vec4f()))[0].x;
+    threshold = search(row, lane, min(f32(d.top_k), (*row).count), true, LOWEST);
+    mass = sum_lanes(lane, mat4x4f(vec4f(lane_sum(row, lane, threshold, 0.0)), vec4f(), vec4f(), vec4f()))[0].x;
   }
   if (d.top_p < 1.0) {
     // All tokens with e below (1 − p) · mass / V together weigh less than what top-p drops; half of it for rounding.
-    let low = (1.0 - d.top_p) * cut.mass / f32(d.vocab) * 0.5;
+    let low = (1.0 - d.top_p) * mass / f32(d.vocab) * 0.5;
     let floor = (*row).top + log(max(low, 1e-37)) / (*row).inverse;
-    cut = Cut(max(cut.threshold, search(row, lane, d.top_p * cut.mass, false, floor).threshold), 0.0);
+    threshold = max(threshold, search(row, lane, max(d.top_p * mass, 1e-30), false, floor));
   }
-  return cut;
-}
-
-// Sum of e over what top-k kept: min-p comes later.
-fn lane_sum_top_k(row: ptr<function, Row>, lane: u32, cut: Cut) -> f32 {
-  var sum = 0.0;
-  for (var i = 0u; i < 4u; i++) {
-    sum += dot(select(vec4f(), (*row).e[i], keys_of((*row).y[i]) >= vec4u(cut.threshold)), vec4f(1.0));
-  }
-  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
-    let y = load_quad(*row, v).y;
-    sum += dot(select(vec4f(), weights(*row, y), keys_of(y) >= vec4u(cut.threshold)), vec4f(1.0));
-  }
-  return sum;
+  return threshold;
 }
 
 fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
@@ -2040,17 +2110,154 @@ fn walk_four(w: Walk, e: vec4f, v: u32) -> Walk {
   return walk(walk(walk(walk(w, e.x, v), e.y, v + LANES), e.z, v + 2u * LANES), e.w, v + 3u * LANES);
 }
 
-fn choose(row: ptr<function, Row>, lane: u32, cut: Cut) -> u32 {
+fn choose(row: ptr<function, Row>, lane: u32, threshold: u32) -> u32 {
   var w = Walk(0.0, NONE, false);
-  w = walk_four(w, kept(cut, (*row).y[0], (*row).e[0]), lane);
-  w = walk_four(w, kept(cut, (*row).y[1], (*row).e[1]), lane + 4u * LANES);
-  w = walk_four(w, kept(cut, (*row).y[2], (*row).e[2]), lane + 8u * LANES);
-  w = walk_four(w, kept(cut, (*row).y[3], (*row).e[3]), lane + 12u * LANES);
+  w = walk_four(w, kept(threshold, d.min_p, (*row).y[0], (*row).e[0]), lane);
+  w = walk_four(w, kept(threshold, d.min_p, (*row).y[1], (*row).e[1]), lane + 4u * LANES);
+  w = walk_four(w, kept(threshold, d.min_p, (*row).y[2], (*row).e[2]), lane + 8u * LANES);
+  w = walk_four(w, kept(threshold, d.min_p, (*row).y[3], (*row).e[3]), lane + 12u * LANES);
   for (var v = tail_start(lane); v < d.vocab && !w.done; v += 4u * LANES) {
     let y = load_quad(*row, v).y;
-    w = walk_four(w, kept(cut, y, weights(*row, y)), v);
+    w = walk_four(w, kept(threshold, d.min_p, y, weights(*row, y)), v);
   }
   return w.token;
+}
+
+// From the lanes' sums of kept e: which lane holds the token, and where in its own running sum. By lane 0.
+fn find_owner(s: u32) {
+  var total = 0.0;
+  for (var i = 0u; i < LANES; i++) { total += lane_mass[i]; }
+  let counter = vec4u(slots[s * 8u + 1u] + 1u, 0u, 0u, 0u);
+  let bits = philox(counter, vec2u(slots[s * 8u + 4u], slots[s * 8u + 5u])).x;
+  let u = f32(bits >> 8u) * 0x1p-24;
+  var below = 0.0;
+  owner = 0u;
+  goal = 0.0;
+  for (var i = 0u; i < LANES; i++) {
+    let mass = lane_mass[i];
+    if (mass > 0.0) {
+      owner = i;
+      goal = u * total - below;
+      below += mass;
+      if (below > u * total) { break; }
+    }
+  }
+}
+
+// Makes lane_mass, and by it kept_mass; greedy: lane_first, and by it \`chosen\` and \`owner\`.
+fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
+  if (d.temperature == 0.0) { lane_first[lane] = first_top(row, lane); }
+  else { lane_mass[lane] = lane_sum(row, lane, threshold, d.min_p); }
+  workgroupBarrier();
+  if (lane == 0u) {
+    if (d.temperature == 0.0) {
+      chosen = NONE;
+      for (var i = 0u; i < LANES; i++) { chosen = min(chosen, lane_first[i]); }
+      owner = chosen % LANES;
+    } else {
+      kept_mass = 0.0;
+      for (var i = 0u; i < LANES; i++) { kept_mass += lane_mass[i]; }
+      find_owner(s);
+    }
+  }
+  workgroupBarrier();
+}
+
+// The new state of the slot, by one lane.
+fn carry_on(s: u32, token: u32) {
+  let at = s * 8u;
+  if (token == NONE) {
+    slots[at + 2u] = 0u;
+    slots[at + 7u] = 3u;
+    return;
+  }
+  let position = slots[at + 1u] + 1u;
+  slots[at] = token;
+  slots[at + 1u] = position;
+  slots[at + 6u] += 1u;
+  seen[s * ((d.vocab + 31u) / 32u) + token / 32u] |= 1u << (token & 31u);
+  var finish = select(0u, 2u, position > slots[at + 3u]);
+  for (var i = 0u; i < d.stop_count; i++) {
+    if (stops[i] == token) { finish = 1u; }
+  }
+  if (finish != 0u) {
+    slots[at + 2u] = 0u;
+    slots[at + 7u] = finish;
+  }
+}
+
+@compute @workgroup_size(64)
+fn sample(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+  let s = wid.x;
+  let lane = lid.x;
+  if (lane == 0u) {
+    alive = slots[s * 8u + 2u];
+    step = atomicAdd(&tick[0], 1u) / d.slots;
+  }
+  let at = workgroupUniformLoad(&step) * d.slots + s;
+  let room = at < arrayLength(&out_tokens);
+  if (workgroupUniformLoad(&alive) != 1u) {
+    if (lane == 0u && room) {
+      out_tokens[at] = NONE;
+      out_values[at] = vec2f();
+    }
+    return;
+  }
+  var row = read_row(s, lane);
+  var threshold = 0u;
+  if (d.temperature != 0.0) { threshold = threshold_of(&row, lane); }
+  prepare(&row, lane, s, threshold);
+  if (lane != owner % LANES) { return; }
+  var token = NONE;
+  if (!row.bad) {
+    if (d.temperature == 0.0) { token = chosen; }
+    else { token = choose(&row, lane, threshold); }
+  }
+  var values = vec2f();
+  if (token != NONE) {
+    let log_z = log(row.z);
+    let x = (logits[row.base + token] - row.raw_top) * row.inverse;
+    values = vec2f(x - log_z, max(0.0, log_z - row.moment / row.z));
+  }
+  if (room) {
+    out_tokens[at] = token;
+    out_values[at] = values;
+  }
+  carry_on(s, token);
+}
+
+fn write_four(s: u32, v: u32, p: vec4f) {
+  let base = s * d.vocab + v;
+  if (v < d.vocab) { probabilities[base] = p.x; }
+  if (v + LANES < d.vocab) { probabilities[base + LANES] = p.y; }
+  if (v + 2u * LANES < d.vocab) { probabilities[base + 2u * LANES] = p.z; }
+  if (v + 3u * LANES < d.vocab) { probabilities[base + 3u * LANES] = p.w; }
+}
+
+// What \`sample\` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
+@compute @workgroup_size(64)
+fn filtered(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+  let s = wid.x;
+  let lane = lid.x;
+  if (lane == 0u) { alive = slots[s * 8u + 2u]; }
+  let live = workgroupUniformLoad(&alive) == 1u;
+  var row = read_row(s, lane);
+  var threshold = 0u;
+  if (d.temperature != 0.0) { threshold = threshold_of(&row, lane); }
+  prepare(&row, lane, s, threshold);
+  let factor = select(0.0, 1.0 / max(kept_mass, 1e-37), live && !row.bad);
+  for (var i = 0u; i < d.vocab; i += 4u * LANES) {
+    let v = i + lane;
+    var p: vec4f;
+    if (d.temperature == 0.0) {
+      let ids = vec4u(v) + vec4u(0u, LANES, 2u * LANES, 3u * LANES);
+      p = select(vec4f(), vec4f(1.0), (ids == vec4u(chosen)) & vec4<bool>(live && !row.bad));
+    } else {
+      let y = load_quad(row, v).y;
+      p = kept(threshold, d.min_p, y, weights(row, y)) * factor;
+    }
+    write_four(s, v, p);
+  }
 }
 `,
   slots: `// The start of a decode step: what the model's kernels read, from the state of every slot.

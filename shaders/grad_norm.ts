@@ -6,29 +6,29 @@ import { defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
 import { valuePrelude, variants } from "./values.ts";
 
-/** Values that one workgroup of {@link sumOfSquares} adds up: the usual `per_group`. */
-export const PER_GROUP = 4096;
+/** Values that one workgroup of {@link sumOfSquares} adds up. */
+const PER_GROUP = 4096;
 
 /** Partial sums that {@link sumOfSquares} writes for `n` values. */
-export function partialsOf(n: number, perGroup = PER_GROUP): number {
-  return Math.ceil(n / perGroup);
+export function partialsOf(n: number): number {
+  return Math.ceil(n / PER_GROUP);
 }
 
 /**
- * partial[slot …]: the squares of g [n] summed over each `per_group` values (a multiple of 4). One launch for each
- * gradient, at consecutive slots: slot + partialsOf(n) is the next one's.
+ * partial[slot …]: the squares of g [n] summed over each 4,096 values. One launch for each gradient, at
+ * consecutive slots: slot + partialsOf(n) is the next one's.
  */
-export const sumOfSquares: KernelSpec<"g" | "partial", "n" | "slot" | "per_group"> = variants((v) =>
+export const sumOfSquares: KernelSpec<"g" | "partial", "n" | "slot"> = variants((v) =>
   defineKernel({
     name: "grad_norm.sum_of_squares",
     source: valuePrelude(v) + SHADERS.grad_norm,
     entry: "sum_of_squares",
     bindings: { g: "read", partial: "write" },
-    dims: { n: "u32", slot: "u32", per_group: "u32" },
-    consts: { GROUP: v.group },
-    sizes: ({ n, slot, per_group }) => ({ g: n, partial: slot + partialsOf(n, per_group) }),
-    grid: ({ n, per_group }) => linearGrid(n, per_group),
-    cost: ({ n, per_group }) => ({ flops: 2 * n, bytes: 4 * (n + partialsOf(n, per_group)) }),
+    dims: { n: "u32", slot: "u32" },
+    consts: { GROUP: v.group, PER_GROUP },
+    sizes: ({ n, slot }) => ({ g: n, partial: slot + partialsOf(n) }),
+    grid: ({ n }) => linearGrid(n, PER_GROUP),
+    cost: ({ n }) => ({ flops: 2 * n, bytes: 4 * (n + partialsOf(n)) }),
   })
 );
 
@@ -43,7 +43,7 @@ export const gradNormFinish: KernelSpec<"partial" | "result", "parts" | "max_nor
     entry: "finish",
     bindings: { partial: "read", result: "write" },
     dims: { parts: "u32", max_norm: "f32" },
-    consts: { GROUP: v.group },
+    consts: { GROUP: v.group, PER_GROUP },
     sizes: ({ parts }) => ({ partial: parts, result: 4 }),
     grid: () => [1, 1, 1],
     cost: ({ parts }) => ({ flops: parts, bytes: 4 * (parts + 4) }),

@@ -1,11 +1,11 @@
 // The norm of all gradients together and the factor that clips it (torch's clip_grad_norm_), in two stages of fixed order:
-//   sum_of_squares   partial[slot + w] = sum of g[i]^2 over the per_group values of workgroup w; once for each tensor
+//   sum_of_squares   partial[slot + w] = sum of g[i]^2 over the PER_GROUP values of workgroup w; once for each tensor
 //   finish           norm = sqrt(sum of the first `parts` partials);  result =
 //                    [norm, min(1, max_norm / (norm + 1e-6)) or 1 if max_norm = 0, 1 if all was finite else 0, 0]
 // With NaN or infinity anywhere the clip factor is 0 too.
-// Prelude: Value, LANES, total. GROUP threads a workgroup, a power of two.
+// Prelude: Value, LANES, total. GROUP threads a workgroup, a power of two; PER_GROUP a multiple of 4.
 
-struct SumDims { n: u32, slot: u32, per_group: u32 }
+struct SumDims { n: u32, slot: u32 }
 @group(0) @binding(0) var<uniform> sum_dims: SumDims;
 @group(0) @binding(1) var<storage, read> g: array<Value>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
@@ -36,8 +36,8 @@ fn reduce(lane: u32) {
 fn sum_of_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
                   @builtin(local_invocation_index) lane: u32) {
   let w = wid.y * groups.x + wid.x;
-  let first = w * (sum_dims.per_group / LANES);
-  let end = min(first + sum_dims.per_group / LANES, sum_dims.n / LANES);
+  let first = w * (PER_GROUP / LANES);
+  let end = min(first + PER_GROUP / LANES, sum_dims.n / LANES);
   var squares = Value(0.0);
   for (var i = first + lane; i < end; i += GROUP) {
     let v = g[i];
