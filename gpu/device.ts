@@ -126,6 +126,8 @@ export class Gpu {
     }
     const wanted = tensor.dtype === "f32" ? Float32Array : Uint32Array;
     if (!(data instanceof wanted)) throw new GpuError(`tensor ${tensor.name} holds ${tensor.dtype}`);
+    // Deno 2.9.6 panics on an empty write.
+    if (data.length === 0) return;
     this.device.queue.writeBuffer(
       tensor.buffer,
       tensor.offset + start * 4,

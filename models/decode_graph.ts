@@ -56,11 +56,11 @@ export class DecodeGraph {
   readonly banned: Tensor;
   /** [maxStops] */
   readonly stops: Tensor;
-  /** [chunk, slots] sampled tokens; 0xffffffff where a slot was dead. */
+  /** [chunk, active] sampled tokens; 0xffffffff where a slot was dead. */
   readonly outTokens: Tensor;
-  /** [chunk, slots, 2] log-probability and entropy at the temperature, over the whole vocabulary. */
+  /** [chunk, active, 2] log-probability and entropy at the temperature, over the whole vocabulary. */
   readonly outValues: Tensor;
-  /** [1] step within the chunk. */
+  /** [1] step within the chunk, times `active`. */
   readonly tick: Tensor;
   /** Slots in use: those at or above it cost nothing. */
   active = 0;

@@ -8,7 +8,7 @@ import { Program } from "../gpu/program.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
 import type { NamedArray, Parameter, Parameters } from "../models/parameters.ts";
 import { adamw } from "../shaders/adamw.ts";
-import { gradNormFinish, partialsOf, sumOfSquares } from "../shaders/grad_norm.ts";
+import { gradNormFinish, partialsOf, PER_GROUP, sumOfSquares } from "../shaders/grad_norm.ts";
 
 /** AdamW's settings; `lr` may change at every step. */
 export interface AdamWOptions {
@@ -136,6 +136,7 @@ export class AdamW {
         program.add(sumOfSquares, { g: piece(parameter.gradient!, window), partial: this.#partial }, {
           n: window[1],
           slot: at,
+          per_group: PER_GROUP,
         });
         at += partialsOf(window[1]);
       }

@@ -233,6 +233,7 @@ export class RolloutEngine {
     const decode = this.#decode;
     const fill: PrefillSequence[] = [];
     const copies: [number, number][] = [];
+    const finished: PromptState[] = [];
     let filling = 0;
     for (let slot = 0; slot < this.options.slots && next < prompts.length * n; slot++) {
       if (this.#running[slot]) continue;
@@ -274,16 +275,16 @@ export class RolloutEngine {
       if (options.repetition_penalty !== 1) {
         gpu.write(decode.seen, bitSet(ids, config.vocab_size), slot * Math.ceil(config.vocab_size / 32));
       }
-      if (--state.waiting === 0) {
-        // Released for the prompt; the rollouts hold the whole blocks. The partial one is copied before anyone
-        // can take it again: work on the GPU is in order.
-        this.#cache.release(state.blocks);
-        state.blocks = [];
-      }
+      if (--state.waiting === 0) finished.push(state);
       next++;
     }
     await this.#prefill.run(fill);
     await this.#prefill.copyRows(copies);
+    // Only now: a prompt of the same prefill must not be given the partial block that is still to be copied.
+    for (const state of finished) {
+      this.#cache.release(state.blocks);
+      state.blocks = [];
+    }
     return next;
   }
 
@@ -296,7 +297,7 @@ export class RolloutEngine {
     total: number,
   ): void {
     const [tokens, values, slots] = read;
-    const width = this.options.slots;
+    const width = this.#decode.active;
     const fresh: { prompt: number; sample: number; tokens: number[] }[] = [];
     let count = 0;
     for (let s = 0; s < width; s++) {
