@@ -8,7 +8,7 @@ import { Program } from "../gpu/program.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
 import type { NamedArray, Parameter, Parameters } from "../models/parameters.ts";
 import { adamw } from "../shaders/adamw.ts";
-import { gradNormFinish, partialsOf, PER_GROUP, sumOfSquares } from "../shaders/grad_norm.ts";
+import { gradNormFinish, partialsOf, sumOfSquares } from "../shaders/grad_norm.ts";
 
 /** AdamW's settings; `lr` may change at every step. */
 export interface AdamWOptions {
@@ -136,7 +136,6 @@ export class AdamW {
         program.add(sumOfSquares, { g: piece(parameter.gradient!, window), partial: this.#partial }, {
           n: window[1],
           slot: at,
-          per_group: PER_GROUP,
         });
         at += partialsOf(window[1]);
       }
@@ -156,8 +155,8 @@ export class AdamW {
         }, {
           n: window[1],
           lr: () => options.lr,
-          beta1: options.betas[0],
-          beta2: options.betas[1],
+          one_minus_beta1: 1 - options.betas[0],
+          one_minus_beta2: 1 - options.betas[1],
           eps: options.eps,
           weight_decay: options.weight_decay,
           correction1: () => 1 - options.betas[0] ** this.step,
