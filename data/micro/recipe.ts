@@ -37,7 +37,7 @@ export interface PretrainRecipe {
 }
 
 const MIXTURE = {
-  styleWeights: { easy: [1, 4, 4], medium: [4, 4, 2], hard: [6, 4, 1] },
+  styleWeights: { easy: [1, 4, 4], medium: [6, 4, 1], hard: [12, 4, 1] },
   errors: { step: 0.02, firstPass: 0.08, direct: 0.02 },
 } as const;
 
@@ -60,7 +60,7 @@ export const RECIPE: PretrainRecipe = {
     {
       ...MIXTURE,
       name: "all",
-      tokens: 1_600_000,
+      tokens: 1_800_000,
       difficultyWeights: [3, 4, 4, 4, 3, 2],
       learningRate: [3e-3, 3e-4],
     },
