@@ -20,28 +20,54 @@ const BACKWARD = {
   dqkv: "inout",
 } as const;
 const GROUP = 32;
-const source = SHADERS.attention + SHADERS.attention_backward;
 
 /** One object per head size, so that its pipeline is compiled once. */
-function perHeadDim<K>(
-  make: (headDim: number, text: { source: string; consts: Record<string, number> }) => K,
-) {
+function perHeadDim<K>(make: (headDim: number) => K): (headDim: number) => K {
   const made = new Map<number, K>();
-  return (headDim: number): K => {
+  return (headDim) => {
     let kernel = made.get(headDim);
     if (!kernel) {
       if (!(headDim % 8 === 0 && headDim >= 8 && headDim <= 256)) {
         throw new UserError(`head_dim = ${headDim}: attention takes multiples of 8 up to 256`);
       }
-      kernel = make(headDim, { source, consts: { HEAD: headDim, GROUP } });
+      kernel = make(headDim);
       made.set(headDim, kernel);
     }
     return kernel;
   };
 }
 
-const queryBlocks = (d: DimValues<AttentionDims>): number =>
-  d.kv_heads * Math.ceil(d.tokens * d.heads / d.kv_heads / 8);
+const consts = (headDim: number): Record<string, number> => ({ HEAD: headDim, GROUP });
+
+/** Threads for the query rows of all k, v heads, `tile` rows each. */
+const queryThreads = (d: DimValues<AttentionDims>, tile: number): number =>
+  d.kv_heads * Math.ceil(d.tokens * d.heads / d.kv_heads / tile);
+
+/**
+ * A backward kernel: with rows in registers where a written-out head of that size is given, else in tiles of 8 x 8.
+ * Registers take long to compile on a software adapter (D = 64: 5 s for the queries, 7 s for keys and values).
+ */
+function backward(
+  entry: "backward_query" | "backward_key_value",
+  headDim: number,
+  heads: Readonly<Record<number, string>>,
+  threads: (d: DimValues<AttentionDims>, tile: number) => number,
+): KernelSpec<BackwardBindings, AttentionDims> {
+  const head = heads[headDim];
+  const tile = head ? 4 : 8;
+  const text = SHADERS.attention + SHADERS.attention_backward;
+  return defineKernel({
+    name: `attention.${entry}.d${headDim}`,
+    source: head ? text + head + SHADERS.attention_registers : text,
+    entry: head ? `${entry}_registers` : entry,
+    bindings: BACKWARD,
+    dims: DIMS,
+    consts: consts(headDim),
+    sizes: (d) => backwardSizes(d, headDim),
+    grid: (d) => linearGrid(threads(d, tile), GROUP),
+    cost: (d) => backwardCost(d, headDim),
+  });
+}
 
 function backwardSizes(d: DimValues<AttentionDims>, headDim: number): Record<BackwardBindings, number> {
   const qkv = d.tokens * (d.heads + 2 * d.kv_heads) * headDim;
@@ -57,8 +83,8 @@ function backwardCost(d: DimValues<AttentionDims>, headDim: number): { flops: nu
 /** out = softmax(scale q kᵀ) v within each segment, and the log-sum-exp of every row of scores for backward. */
 export const attentionForward: (
   headDim: number,
-) => KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims> = perHeadDim((headDim, text) => {
-  const sizes = (d: DimValues<AttentionDims>) => ({
+) => KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims> = perHeadDim((headDim) => {
+  const sizes = (d: DimValues<AttentionDims>): Record<"qkv" | "segments" | "out" | "lse", number> => ({
     qkv: d.tokens * (d.heads + 2 * d.kv_heads) * headDim,
     segments: 2 * d.tokens,
     out: d.tokens * d.heads * headDim,
@@ -66,12 +92,13 @@ export const attentionForward: (
   });
   return defineKernel({
     name: `attention.forward.d${headDim}`,
-    ...text,
+    source: SHADERS.attention,
     entry: "forward",
     bindings: { qkv: "read", segments: "read", out: "write", lse: "write" },
     dims: DIMS,
+    consts: consts(headDim),
     sizes,
-    grid: (d) => linearGrid(queryBlocks(d), GROUP),
+    grid: (d) => linearGrid(queryThreads(d, 8), GROUP),
     cost: (d) => ({ flops: 0, bytes: 4 * Object.values(sizes(d)).reduce((a, b) => a + b, 0) }),
   });
 });
@@ -79,13 +106,14 @@ export const attentionForward: (
 /** delta = dout · out of every row and head. */
 export const attentionDelta: (
   headDim: number,
-) => KernelSpec<"dout" | "out" | "delta", "tokens" | "heads"> = perHeadDim((headDim, text) =>
+) => KernelSpec<"dout" | "out" | "delta", "tokens" | "heads"> = perHeadDim((headDim) =>
   defineKernel({
     name: `attention.delta.d${headDim}`,
-    ...text,
+    source: SHADERS.attention,
     entry: "delta_of",
     bindings: { dout: "read", out: "read", delta: "write" },
     dims: { tokens: "u32", heads: "u32" },
+    consts: consts(headDim),
     sizes: ({ tokens, heads }) => ({
       dout: tokens * heads * headDim,
       out: tokens * heads * headDim,
@@ -102,31 +130,17 @@ export const attentionDelta: (
 /** The q part of dqkv; the k and v parts stay as they are. */
 export const attentionBackwardQuery: (headDim: number) => KernelSpec<BackwardBindings, AttentionDims> =
   perHeadDim(
-    (headDim, text) =>
-      defineKernel({
-        name: `attention.backward_query.d${headDim}`,
-        ...text,
-        entry: "backward_query",
-        bindings: BACKWARD,
-        dims: DIMS,
-        sizes: (d) => backwardSizes(d, headDim),
-        grid: (d) => linearGrid(queryBlocks(d), GROUP),
-        cost: (d) => backwardCost(d, headDim),
-      }),
+    (headDim) => backward("backward_query", headDim, { 32: SHADERS.attention_head_32 }, queryThreads),
   );
 
 /** The k and v parts of dqkv; the q part stays as it is. */
 export const attentionBackwardKeyValue: (headDim: number) => KernelSpec<BackwardBindings, AttentionDims> =
   perHeadDim(
-    (headDim, text) =>
-      defineKernel({
-        name: `attention.backward_key_value.d${headDim}`,
-        ...text,
-        entry: "backward_key_value",
-        bindings: BACKWARD,
-        dims: DIMS,
-        sizes: (d) => backwardSizes(d, headDim),
-        grid: (d) => linearGrid(d.kv_heads * Math.ceil(d.tokens / 8), GROUP),
-        cost: (d) => backwardCost(d, headDim),
-      }),
+    (headDim) =>
+      backward(
+        "backward_key_value",
+        headDim,
+        { 32: SHADERS.attention_head_32, 64: SHADERS.attention_head_64 },
+        (d, tile) => d.kv_heads * Math.ceil(d.tokens / tile),
+      ),
   );

@@ -1,4 +1,4 @@
-// The second half of attention.wgsl, which stands in front of it and says the formulas.
+// Backward of attention.wgsl, which stands in front of it, says the formulas and the way of working in tiles of 8 x 8.
 
 // exp(s - lse) where valid, else 0: the probabilities of a column of scores.
 fn chance(s: vec4f, valid: vec4<bool>, log_sum: vec4f) -> vec4f { return select(vec4f(0.0), exp(s - log_sum), valid); }
@@ -10,6 +10,32 @@ fn query_slopes(s: mat4x4f, dp: mat4x4f, key: vec4u, rows: Queries, l: vec4f, de
     chance(s[1], inside(key, rows.first.y, rows.end.y), vec4f(l.y)) * (dp[1] - delta.y),
     chance(s[2], inside(key, rows.first.z, rows.end.z), vec4f(l.z)) * (dp[2] - delta.z),
     chance(s[3], inside(key, rows.first.w, rows.end.w), vec4f(l.w)) * (dp[3] - delta.w)) * dims.scale;
+}
+
+// Four keys: places of k and v, and the query tokens first..end-1 that see them.
+struct Keys { k: vec4u, v: vec4u, first: vec4u, end: vec4u }
+
+fn keys(token: vec4u, kv_head: u32) -> Keys {
+  let t = min(token, vec4u(dims.tokens - 1u));
+  let k = key_place(t, kv_head);
+  var first = t;
+  if (dims.causal == 0u) { first = firsts(t); }
+  return Keys(k, k + dims.kv_heads * VECTORS, first, ends(t));
+}
+
+// p [queries, keys] of four query rows at tokens `token` and four keys.
+fn key_chances(s: mat4x4f, token: vec4u, k: Keys, l: vec4f) -> mat4x4f {
+  return mat4x4f(
+    chance(s[0], inside(token, k.first.x, k.end.x), l),
+    chance(s[1], inside(token, k.first.y, k.end.y), l),
+    chance(s[2], inside(token, k.first.z, k.end.z), l),
+    chance(s[3], inside(token, k.first.w, k.end.w), l));
+}
+
+// ds [queries, keys].
+fn key_slopes(p: mat4x4f, dp: mat4x4f, delta: vec4f) -> mat4x4f {
+  return mat4x4f(p[0] * (dp[0] - delta), p[1] * (dp[1] - delta), p[2] * (dp[2] - delta), p[3] * (dp[3] - delta)) *
+    dims.scale;
 }
 
 @compute @workgroup_size(GROUP)
@@ -76,32 +102,6 @@ fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) gr
       store_dqkv(y.q + d, dy);
     }
   }
-}
-
-// Four keys: places of k and v, and the query tokens first..end-1 that see them.
-struct Keys { k: vec4u, v: vec4u, first: vec4u, end: vec4u }
-
-fn keys(token: vec4u, kv_head: u32) -> Keys {
-  let t = min(token, vec4u(dims.tokens - 1u));
-  let k = key_place(t, kv_head);
-  var first = t;
-  if (dims.causal == 0u) { first = firsts(t); }
-  return Keys(k, k + dims.kv_heads * VECTORS, first, ends(t));
-}
-
-// p [queries, keys] of four query rows at tokens `token` and four keys.
-fn key_chances(s: mat4x4f, token: vec4u, k: Keys, l: vec4f) -> mat4x4f {
-  return mat4x4f(
-    chance(s[0], inside(token, k.first.x, k.end.x), l),
-    chance(s[1], inside(token, k.first.y, k.end.y), l),
-    chance(s[2], inside(token, k.first.z, k.end.z), l),
-    chance(s[3], inside(token, k.first.w, k.end.w), l));
-}
-
-// ds [queries, keys].
-fn key_slopes(p: mat4x4f, dp: mat4x4f, delta: vec4f) -> mat4x4f {
-  return mat4x4f(p[0] * (dp[0] - delta), p[1] * (dp[1] - delta), p[2] * (dp[2] - delta), p[3] * (dp[3] - delta)) *
-    dims.scale;
 }
 
 @compute @workgroup_size(GROUP)

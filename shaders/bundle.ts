@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "column_sum" | "embedding" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "sample" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_head_32" | "attention_head_64" | "attention_registers" | "column_sum" | "embedding" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "sample" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -285,7 +285,7 @@ fn delta_of(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   delta[i] = sum;
 }
 `,
-  attention_backward: `// The second half of attention.wgsl, which stands in front of it and says the formulas.
+  attention_backward: `// Backward of attention.wgsl, which stands in front of it, says the formulas and the way of working in tiles of 8 x 8.
 
 // exp(s - lse) where valid, else 0: the probabilities of a column of scores.
 fn chance(s: vec4f, valid: vec4<bool>, log_sum: vec4f) -> vec4f { return select(vec4f(0.0), exp(s - log_sum), valid); }
@@ -297,6 +297,32 @@ fn query_slopes(s: mat4x4f, dp: mat4x4f, key: vec4u, rows: Queries, l: vec4f, de
     chance(s[1], inside(key, rows.first.y, rows.end.y), vec4f(l.y)) * (dp[1] - delta.y),
     chance(s[2], inside(key, rows.first.z, rows.end.z), vec4f(l.z)) * (dp[2] - delta.z),
     chance(s[3], inside(key, rows.first.w, rows.end.w), vec4f(l.w)) * (dp[3] - delta.w)) * dims.scale;
+}
+
+// Four keys: places of k and v, and the query tokens first..end-1 that see them.
+struct Keys { k: vec4u, v: vec4u, first: vec4u, end: vec4u }
+
+fn keys(token: vec4u, kv_head: u32) -> Keys {
+  let t = min(token, vec4u(dims.tokens - 1u));
+  let k = key_place(t, kv_head);
+  var first = t;
+  if (dims.causal == 0u) { first = firsts(t); }
+  return Keys(k, k + dims.kv_heads * VECTORS, first, ends(t));
+}
+
+// p [queries, keys] of four query rows at tokens \`token\` and four keys.
+fn key_chances(s: mat4x4f, token: vec4u, k: Keys, l: vec4f) -> mat4x4f {
+  return mat4x4f(
+    chance(s[0], inside(token, k.first.x, k.end.x), l),
+    chance(s[1], inside(token, k.first.y, k.end.y), l),
+    chance(s[2], inside(token, k.first.z, k.end.z), l),
+    chance(s[3], inside(token, k.first.w, k.end.w), l));
+}
+
+// ds [queries, keys].
+fn key_slopes(p: mat4x4f, dp: mat4x4f, delta: vec4f) -> mat4x4f {
+  return mat4x4f(p[0] * (dp[0] - delta), p[1] * (dp[1] - delta), p[2] * (dp[2] - delta), p[3] * (dp[3] - delta)) *
+    dims.scale;
 }
 
 @compute @workgroup_size(GROUP)
@@ -363,32 +389,6 @@ fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) gr
       store_dqkv(y.q + d, dy);
     }
   }
-}
-
-// Four keys: places of k and v, and the query tokens first..end-1 that see them.
-struct Keys { k: vec4u, v: vec4u, first: vec4u, end: vec4u }
-
-fn keys(token: vec4u, kv_head: u32) -> Keys {
-  let t = min(token, vec4u(dims.tokens - 1u));
-  let k = key_place(t, kv_head);
-  var first = t;
-  if (dims.causal == 0u) { first = firsts(t); }
-  return Keys(k, k + dims.kv_heads * VECTORS, first, ends(t));
-}
-
-// p [queries, keys] of four query rows at tokens \`token\` and four keys.
-fn key_chances(s: mat4x4f, token: vec4u, k: Keys, l: vec4f) -> mat4x4f {
-  return mat4x4f(
-    chance(s[0], inside(token, k.first.x, k.end.x), l),
-    chance(s[1], inside(token, k.first.y, k.end.y), l),
-    chance(s[2], inside(token, k.first.z, k.end.z), l),
-    chance(s[3], inside(token, k.first.w, k.end.w), l));
-}
-
-// ds [queries, keys].
-fn key_slopes(p: mat4x4f, dp: mat4x4f, delta: vec4f) -> mat4x4f {
-  return mat4x4f(p[0] * (dp[0] - delta), p[1] * (dp[1] - delta), p[2] * (dp[2] - delta), p[3] * (dp[3] - delta)) *
-    dims.scale;
 }
 
 @compute @workgroup_size(GROUP)
@@ -736,6 +736,184 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
     out[(s * d.heads + a) * D4 + c] = sum_a / total.x;
     out[(s * d.heads + b) * D4 + c] = sum_b / total.y;
   }
+}
+`,
+  attention_head_32: `// Four rows of 32 values in registers, for attention_registers.wgsl: written out, since loops over private arrays are
+// not unrolled by every driver. Each matrix holds 4 of the values; its columns are the rows.
+struct Head {
+  a: mat4x4f, b: mat4x4f, c: mat4x4f, d: mat4x4f, e: mat4x4f, f: mat4x4f, g: mat4x4f, h: mat4x4f,
+}
+
+fn head_qkv(at: vec4u) -> Head {
+  return Head(
+    load_qkv(at + 0u), load_qkv(at + 1u), load_qkv(at + 2u), load_qkv(at + 3u),
+    load_qkv(at + 4u), load_qkv(at + 5u), load_qkv(at + 6u), load_qkv(at + 7u));
+}
+
+fn head_dout(at: vec4u) -> Head {
+  return Head(
+    load_dout(at + 0u), load_dout(at + 1u), load_dout(at + 2u), load_dout(at + 3u),
+    load_dout(at + 4u), load_dout(at + 5u), load_dout(at + 6u), load_dout(at + 7u));
+}
+
+fn write_dqkv(at: vec4u, h: ptr<function, Head>) {
+  store_dqkv(at + 0u, (*h).a);
+  store_dqkv(at + 1u, (*h).b);
+  store_dqkv(at + 2u, (*h).c);
+  store_dqkv(at + 3u, (*h).d);
+  store_dqkv(at + 4u, (*h).e);
+  store_dqkv(at + 5u, (*h).f);
+  store_dqkv(at + 6u, (*h).g);
+  store_dqkv(at + 7u, (*h).h);
+}
+
+// x_r . y_c of every row r of x and c of y, in column c, row r.
+fn product(x: ptr<function, Head>, y: ptr<function, Head>) -> mat4x4f {
+  return transpose((*x).a) * (*y).a + transpose((*x).b) * (*y).b +
+    transpose((*x).c) * (*y).c + transpose((*x).d) * (*y).d +
+    transpose((*x).e) * (*y).e + transpose((*x).f) * (*y).f +
+    transpose((*x).g) * (*y).g + transpose((*x).h) * (*y).h;
+}
+
+// o_c += sum_r w[c][r] x_r.
+fn accumulate(o: ptr<function, Head>, x: ptr<function, Head>, w: mat4x4f) {
+  (*o).a += (*x).a * w;
+  (*o).b += (*x).b * w;
+  (*o).c += (*x).c * w;
+  (*o).d += (*x).d * w;
+  (*o).e += (*x).e * w;
+  (*o).f += (*x).f * w;
+  (*o).g += (*x).g * w;
+  (*o).h += (*x).h * w;
+}
+`,
+  attention_head_64: `// Four rows of 64 values in registers, for attention_registers.wgsl: written out, since loops over private arrays are
+// not unrolled by every driver. Each matrix holds 4 of the values; its columns are the rows.
+struct Head {
+  d0: mat4x4f, d1: mat4x4f, d2: mat4x4f, d3: mat4x4f, d4: mat4x4f, d5: mat4x4f, d6: mat4x4f, d7: mat4x4f,
+  d8: mat4x4f, d9: mat4x4f, d10: mat4x4f, d11: mat4x4f, d12: mat4x4f, d13: mat4x4f, d14: mat4x4f, d15: mat4x4f,
+}
+
+fn head_qkv(at: vec4u) -> Head {
+  return Head(
+    load_qkv(at + 0u), load_qkv(at + 1u), load_qkv(at + 2u), load_qkv(at + 3u),
+    load_qkv(at + 4u), load_qkv(at + 5u), load_qkv(at + 6u), load_qkv(at + 7u),
+    load_qkv(at + 8u), load_qkv(at + 9u), load_qkv(at + 10u), load_qkv(at + 11u),
+    load_qkv(at + 12u), load_qkv(at + 13u), load_qkv(at + 14u), load_qkv(at + 15u));
+}
+
+fn head_dout(at: vec4u) -> Head {
+  return Head(
+    load_dout(at + 0u), load_dout(at + 1u), load_dout(at + 2u), load_dout(at + 3u),
+    load_dout(at + 4u), load_dout(at + 5u), load_dout(at + 6u), load_dout(at + 7u),
+    load_dout(at + 8u), load_dout(at + 9u), load_dout(at + 10u), load_dout(at + 11u),
+    load_dout(at + 12u), load_dout(at + 13u), load_dout(at + 14u), load_dout(at + 15u));
+}
+
+fn write_dqkv(at: vec4u, h: ptr<function, Head>) {
+  store_dqkv(at + 0u, (*h).d0);
+  store_dqkv(at + 1u, (*h).d1);
+  store_dqkv(at + 2u, (*h).d2);
+  store_dqkv(at + 3u, (*h).d3);
+  store_dqkv(at + 4u, (*h).d4);
+  store_dqkv(at + 5u, (*h).d5);
+  store_dqkv(at + 6u, (*h).d6);
+  store_dqkv(at + 7u, (*h).d7);
+  store_dqkv(at + 8u, (*h).d8);
+  store_dqkv(at + 9u, (*h).d9);
+  store_dqkv(at + 10u, (*h).d10);
+  store_dqkv(at + 11u, (*h).d11);
+  store_dqkv(at + 12u, (*h).d12);
+  store_dqkv(at + 13u, (*h).d13);
+  store_dqkv(at + 14u, (*h).d14);
+  store_dqkv(at + 15u, (*h).d15);
+}
+
+// x_r . y_c of every row r of x and c of y, in column c, row r.
+fn product(x: ptr<function, Head>, y: ptr<function, Head>) -> mat4x4f {
+  return transpose((*x).d0) * (*y).d0 + transpose((*x).d1) * (*y).d1 +
+    transpose((*x).d2) * (*y).d2 + transpose((*x).d3) * (*y).d3 +
+    transpose((*x).d4) * (*y).d4 + transpose((*x).d5) * (*y).d5 +
+    transpose((*x).d6) * (*y).d6 + transpose((*x).d7) * (*y).d7 +
+    transpose((*x).d8) * (*y).d8 + transpose((*x).d9) * (*y).d9 +
+    transpose((*x).d10) * (*y).d10 + transpose((*x).d11) * (*y).d11 +
+    transpose((*x).d12) * (*y).d12 + transpose((*x).d13) * (*y).d13 +
+    transpose((*x).d14) * (*y).d14 + transpose((*x).d15) * (*y).d15;
+}
+
+// o_c += sum_r w[c][r] x_r.
+fn accumulate(o: ptr<function, Head>, x: ptr<function, Head>, w: mat4x4f) {
+  (*o).d0 += (*x).d0 * w;
+  (*o).d1 += (*x).d1 * w;
+  (*o).d2 += (*x).d2 * w;
+  (*o).d3 += (*x).d3 * w;
+  (*o).d4 += (*x).d4 * w;
+  (*o).d5 += (*x).d5 * w;
+  (*o).d6 += (*x).d6 * w;
+  (*o).d7 += (*x).d7 * w;
+  (*o).d8 += (*x).d8 * w;
+  (*o).d9 += (*x).d9 * w;
+  (*o).d10 += (*x).d10 * w;
+  (*o).d11 += (*x).d11 * w;
+  (*o).d12 += (*x).d12 * w;
+  (*o).d13 += (*x).d13 * w;
+  (*o).d14 += (*x).d14 * w;
+  (*o).d15 += (*x).d15 * w;
+}
+`,
+  attention_registers: `// Backward of attention.wgsl with rows and sums in registers, for head sizes whose Head is written out
+// (attention_head_*.wgsl); same bindings, formulas and results as attention_backward.wgsl, whose functions it uses.
+// A thread owns 4 rows and meets the other side 4 at a time, so that each load serves both products. Measured at
+// D = 32 on a software adapter: 0.7 (queries) and 0.35 (keys, values) of the time, for 2 to 3 times that of compiling.
+
+@compute @workgroup_size(GROUP)
+fn backward_query_registers(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                            @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let blocks = (dims.tokens * (dims.heads / dims.kv_heads) + 3u) / 4u;
+  let kv_head = i / blocks;
+  if (kv_head >= dims.kv_heads) { return; }
+  let x = queries(i % blocks * 4u + LOW, kv_head);
+  let l = load_lse(x.at);
+  let own_delta = load_delta(x.at);
+  var q = head_qkv(x.q);
+  var d = head_dout(x.at * VECTORS);
+  var dq = Head();
+  let last = largest(x.end) - 1u;
+  for (var key = smallest(x.first); key <= last; key += 4u) {
+    let at = key_place(min(key + LOW, vec4u(last)), kv_head);
+    var k = head_qkv(at);
+    var v = head_qkv(at + dims.kv_heads * VECTORS);
+    let s = product(&k, &q) * dims.scale;
+    accumulate(&dq, &k, query_slopes(s, product(&v, &d), key + LOW, x, l, own_delta));
+  }
+  write_dqkv(x.q, &dq);
+}
+
+@compute @workgroup_size(GROUP)
+fn backward_key_value_registers(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                                @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let blocks = (dims.tokens + 3u) / 4u;
+  let kv_head = i / blocks;
+  if (kv_head >= dims.kv_heads) { return; }
+  let shared_by = dims.heads / dims.kv_heads;
+  let x = keys(i % blocks * 4u + LOW, kv_head);
+  var k = head_qkv(x.k);
+  var v = head_qkv(x.v);
+  var dk = Head();
+  var dv = Head();
+  let last = largest(x.end) * shared_by - 1u;
+  for (var row = smallest(x.first) * shared_by; row <= last; row += 4u) {
+    let a = queries(min(row + LOW, vec4u(last)), kv_head);
+    var q = head_qkv(a.q);
+    var d = head_dout(a.at * VECTORS);
+    let p = key_chances(product(&q, &k) * dims.scale, (row + LOW) / shared_by, x, load_lse(a.at));
+    accumulate(&dv, &d, p);
+    accumulate(&dk, &q, key_slopes(p, product(&d, &v), load_delta(a.at)));
+  }
+  write_dqkv(x.k, &dk);
+  write_dqkv(x.v, &dv);
 }
 `,
   column_sum: `// Sums over tokens, for the gradients of biases and norm weights, in two stages so that no thread runs a long loop and

@@ -11,7 +11,8 @@ import {
 import * as reference from "../reference/attention.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
-interface Shape {
+/** Sizes of a packed batch. */
+export interface Shape {
   readonly lengths: readonly number[];
   readonly heads: number;
   readonly kvHeads: number;
@@ -21,7 +22,8 @@ interface Shape {
 
 /**
  * One token; segments of 1, of the tile's 8 and one more or less, longer than several tiles, that start inside a tile;
- * equal, grouped by 2 and by 3, and single key heads; causal and full; a scale of scores at which weights differ widely.
+ * equal, grouped by 2 and by 3, and single key heads; causal and full; scores so large that weights differ widely; a head
+ * size in tiles and one in registers.
  */
 const SHAPES: readonly Shape[] = [
   { lengths: [1], heads: 1, kvHeads: 1, headDim: 24, causal: true },
@@ -29,6 +31,7 @@ const SHAPES: readonly Shape[] = [
   { lengths: [5, 18, 2], heads: 3, kvHeads: 1, headDim: 24, causal: true },
   { lengths: [17, 3, 16], heads: 2, kvHeads: 2, headDim: 24, causal: false },
   { lengths: [13, 20], heads: 6, kvHeads: 2, headDim: 24, causal: false },
+  { lengths: [1, 5, 27], heads: 4, kvHeads: 2, headDim: 32, causal: true },
 ];
 
 /** [T, 2] of segments of these lengths, one after the other. */
@@ -41,9 +44,9 @@ export function segmentsOf(lengths: readonly number[]): Uint32Array<ArrayBuffer>
   }));
 }
 
-/** Forward, delta and both backward kernels of every shape. */
-export function cases(): KernelCase[] {
-  return SHAPES.flatMap((shape): KernelCase[] => {
+/** Forward, delta and both backward kernels of the shapes. */
+export function cases(shapes = SHAPES): KernelCase[] {
+  return shapes.flatMap((shape): KernelCase[] => {
     const { lengths, heads, kvHeads, headDim, causal } = shape;
     const name = `segments=${lengths} heads=${heads}/${kvHeads} head_dim=${headDim} causal=${causal}`;
     const tokens = lengths.reduce((a, b) => a + b);
@@ -188,5 +191,17 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
       from: "load_dqkv(x.v + d) + da * pax",
       to: "da * pax",
     },
+  },
+  {
+    kernel: "attention.backward_query.d32",
+    mistake: {
+      why: "four of the values left out of every product",
+      from: " +\n    transpose((*x).g) * (*y).g",
+      to: "",
+    },
+  },
+  {
+    kernel: "attention.backward_key_value.d32",
+    mistake: { why: "four of the values left out of every sum", from: "  (*o).h += (*x).h * w;", to: "" },
   },
 ];

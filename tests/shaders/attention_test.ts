@@ -1,11 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UserError } from "../../gpu/errors.ts";
-import { attentionForward } from "../../shaders/attention.ts";
+import { attentionBackwardKeyValue, attentionForward } from "../../shaders/attention.ts";
 import * as reference from "../reference/attention.ts";
 import { finiteDifferences } from "../reference/finite_differences.ts";
 import { cases, mistakes, segmentsOf } from "./attention_cases.ts";
-import { randomArray, worstDifference } from "./case.ts";
+import { randomArray, runCase, worstDifference } from "./case.ts";
 import { checkKernels } from "./check_kernels.ts";
+import { oneGpu } from "./one_gpu.ts";
 
 checkKernels("attention", cases, mistakes);
 
@@ -35,4 +36,20 @@ for (const causal of [true, false]) {
 Deno.test("attention: one spec per head size, multiples of 8 only", () => {
   assertEquals(attentionForward(32) === attentionForward(32), true);
   for (const headDim of [0, 12, 264]) assertThrows(() => attentionForward(headDim), UserError, `${headDim}`);
+});
+
+// Compiling it takes too long for every doctor's visit.
+Deno.test({
+  name: "attention: keys and values of 64 in registers",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const own = cases([{ lengths: [11, 6], heads: 3, kvHeads: 1, headDim: 64, causal: true }])
+      .filter((c) => c.kernel === attentionBackwardKeyValue(64));
+    assertEquals(own.length, 1);
+    for (const c of own) {
+      const result = await runCase(await oneGpu(), c);
+      assert(result.passed, `${c.kernel.name}: off by ${result.worst} at ${result.where}`);
+    }
+  },
 });
