@@ -1,0 +1,197 @@
+/**
+ * Trains reasoning language models on any GPU with WebGPU, from Deno, without Python: AdaCS (an adaptive cold start)
+ * and AEPO (adaptive entropy policy optimization), the two stages of ARES (arXiv 2510.08457). GRPO and DAPO are
+ * settings of the same stages. The command line is made of what is exported here.
+ *
+ * Models are Hugging Face folders (Qwen2 and Llama), parameters have their Hugging Face names, configuration keys and
+ * metrics those of EasyR1 and TRL. Errors that the caller can mend are {@link UserError}s.
+ *
+ * A model from nothing, two steps of fine-tuning on the built-in micro-world, and an answer:
+ *
+ * ```ts
+ * import { AdamW, Gpu, loadConfig, microRows, Policy, pretrain, SftTrainer, silent } from "@ares-webgpu/trainer";
+ *
+ * const gpu = await Gpu.open();
+ * const folder = await Deno.makeTempDir(); // or a Hugging Face folder, and no pretraining
+ * await pretrain(gpu, { out: folder, tokens: 4000, monitor: silent });
+ * const sizes = { micro_batch_tokens: 4096, recompute: false, max_num_seqs: 8, block_size: 16, chunk: 16 };
+ * const { data } = loadConfig().config;
+ * const policy = await Policy.load(gpu, folder, { trainable: true, prompts: data, ...sizes });
+ * const settings = { betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.01, max_grad_norm: 1 } as const;
+ * const sft = new SftTrainer(policy.graph, new AdamW(gpu, policy.model.parameters, { lr: 1e-3, ...settings }));
+ * const { problems } = policy.writer.problems([...microRows({ seed: 1, count: 16, split: "train" })]);
+ * const batch = problems.map((p) => ({ ids: [...p.prompt, ...p.candidates[0]], scoreFrom: p.prompt.length }));
+ * for (let step = 1; step <= 2; step++) console.log(step, (await sft.step(batch)).loss);
+ * const sampling = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, seed: 1 };
+ * const how = { ...sampling, max_tokens: 32, stop: policy.generation.eos_token_id };
+ * const [answer] = await policy.engine.generate([policy.writer.prompt("3 + 4 - 2 = ?")], how);
+ * console.log(policy.writer.text(answer.tokens));
+ * gpu.close();
+ * ```
+ *
+ * Where to look: {@link train} runs everything from one configuration ({@link loadConfig}); {@link scoreTokens} and
+ * {@link lossAndGradients} look into a model; {@link Policy}, {@link RolloutEngine}, {@link evaluate}, {@link curate}
+ * and {@link SftTrainer} are the parts of a run; {@link windowEntropy} to {@link groupAdvantages} are the method's
+ * formulas as pure functions; {@link defineKernel} and {@link Program} run and time a WGSL kernel of your own.
+ * @module
+ */
+
+// The device, and kernels of one's own.
+export { type AdapterFacts, Gpu, type HostArray } from "./gpu/device.ts";
+export { GpuError, UserError } from "./gpu/errors.ts";
+export {
+  type Access,
+  defineKernel,
+  type DimValues,
+  type Grid,
+  KernelCache,
+  type KernelSpec,
+  kernelText,
+  linearGrid,
+} from "./gpu/kernel.ts";
+export { type MemoryReport, Pool } from "./gpu/pool.ts";
+export { type Dim, type KernelTime, Program } from "./gpu/program.ts";
+export {
+  type DType,
+  elements,
+  type MemoryClass,
+  type RowWindow,
+  rowWindows,
+  type Tensor,
+  view,
+} from "./gpu/tensor.ts";
+
+// Models.
+export { CausalLM, type Initializer } from "./models/causal_lm.ts";
+export {
+  ChatTemplate,
+  type ContentPart,
+  type Message,
+  plainPrompt,
+  type RenderOptions,
+} from "./models/chat.ts";
+export type { CheckpointDtype } from "./models/checkpoint_folder.ts";
+export { loadModelConfig, type ModelConfig, parameterShapes, parseModelConfig } from "./models/config.ts";
+export type { SamplingOptions } from "./models/decode_graph.ts";
+export { type GenerationConfig, loadGenerationConfig } from "./models/generation_config.ts";
+export { groupByTokens, type PackedBatch, packSequences, type Sequence } from "./models/packed_batch.ts";
+export { type NamedArray, type Parameter, Parameters, type Slice } from "./models/parameters.ts";
+export {
+  type GradientArray,
+  type LossAndGradients,
+  lossAndGradients,
+  scoreTokens,
+  type ScoringOptions,
+  type TokenScores,
+} from "./models/scoring.ts";
+export { type GraphOptions, SequenceGraph } from "./models/sequence_graph.ts";
+export { checkVocabulary, TextStream, Tokenizer } from "./models/tokenizer.ts";
+
+// Problems.
+export { modelFiles } from "./data/micro/model_files.ts";
+export { type MicroRow, type MicroRowOptions, microRows } from "./data/micro/world.ts";
+export {
+  candidatesOf,
+  type ReadOptions,
+  type ReadResult,
+  readRows,
+  type Row,
+  type Skipped,
+} from "./data/rows.ts";
+export { Cursor, type LeftOut, type Problem, type PromptStyle, PromptWriter } from "./trainer/problems.ts";
+
+// Configuration.
+export {
+  batchArithmetic,
+  type Config,
+  type ConfigSources,
+  configTable,
+  loadConfig,
+  type LoadedConfig,
+  toYaml,
+} from "./trainer/config.ts";
+
+// The parts of a run.
+export { curate, type CurationOptions, type Curriculum, curriculumBatches } from "./trainer/adacs.ts";
+export {
+  type AdacsOptions,
+  type AdacsProblem,
+  type AdacsSelection,
+  selectAdacs,
+} from "./trainer/adacs_selection.ts";
+export {
+  evaluate,
+  type Evaluation,
+  type EvaluationOptions,
+  type GroupFigures,
+  type JudgedResponse,
+} from "./trainer/evaluate.ts";
+export {
+  extractBoxed,
+  formatReward,
+  gradeAll,
+  type GradeItem,
+  sameAnswer,
+  type Verdict,
+} from "./trainer/grade.ts";
+export { type Monitor, type MonitorPhase, silent } from "./trainer/monitor.ts";
+export { AdamW, type AdamWOptions, type StepResult } from "./trainer/optimizer.ts";
+export { Policy, type PolicyOptions } from "./trainer/policy.ts";
+export { initialWeights, pretrain, type PretrainOptions } from "./trainer/pretrain.ts";
+export {
+  type ChunkProgress,
+  type GenerateOptions,
+  type Rollout,
+  RolloutEngine,
+  type RolloutEngineOptions,
+  type RolloutPrompt,
+} from "./trainer/rollout.ts";
+export { learningRate, type ScheduleOptions } from "./trainer/schedule.ts";
+export { type SftStep, SftTrainer } from "./trainer/sft.ts";
+
+// The method's formulas, pure.
+export { groupAdvantages, type GroupScale, rlooAdvantages } from "./trainer/advantage.ts";
+export { type Bucket, bucketOf, BUCKETS, type Recipe } from "./trainer/difficulty.ts";
+export {
+  batchThreshold,
+  countHighEntropy,
+  entropyOf,
+  logSoftmax,
+  quantile,
+  windowEntropy,
+  windowMask,
+} from "./trainer/entropy.ts";
+export {
+  fullKl,
+  type KlKind,
+  klPerToken,
+  klWeights,
+  type SampledKlKind,
+  type ValueAndGrad,
+} from "./trainer/kl.ts";
+export { KappaController, type KappaOptions, kappaStep } from "./trainer/kl_controller.ts";
+export {
+  type KlTerm,
+  type LossAverage,
+  type Objective,
+  type PolicyLoss,
+  policyLoss,
+  type PolicyMetrics,
+  policyObjective,
+  type PolicyOptions as PolicyLossOptions,
+  type TokenBatch,
+} from "./trainer/policy_objective.ts";
+export {
+  type BucketShaping,
+  EntropyTargets,
+  type EntropyTargetsState,
+  keepGroup,
+  lambdaClosedForm,
+  type LambdaOptions,
+  type Moments,
+  moments,
+  overlongPenalty,
+  paperReward,
+  shapingDistance,
+  tokenBonus,
+} from "./trainer/shaping.ts";
