@@ -72,7 +72,7 @@ export {
 } from "./models/chat.ts";
 export type { CheckpointDtype } from "./models/checkpoint_folder.ts";
 export { loadModelConfig, type ModelConfig, parameterShapes, parseModelConfig } from "./models/config.ts";
-export type { SamplingOptions } from "./models/decode_graph.ts";
+export type { DecodeGraph, DecodeOptions, SamplingOptions } from "./models/decode_graph.ts";
 export { type GenerationConfig, loadGenerationConfig } from "./models/generation_config.ts";
 export { groupByTokens, type PackedBatch, packSequences, type Sequence } from "./models/packed_batch.ts";
 export { type NamedArray, type Parameter, Parameters, type Slice } from "./models/parameters.ts";
@@ -85,39 +85,55 @@ export {
   type TokenScores,
 } from "./models/scoring.ts";
 export { type GraphOptions, SequenceGraph } from "./models/sequence_graph.ts";
-export { checkVocabulary, TextStream, Tokenizer } from "./models/tokenizer.ts";
+export { checkVocabulary, type NamedTokens, TextStream, Tokenizer } from "./models/tokenizer.ts";
 
 // Problems.
 export { modelFiles } from "./data/micro/model_files.ts";
-export { type MicroRow, type MicroRowOptions, microRows } from "./data/micro/world.ts";
+export type { DecisionKind, Difficulty, Level } from "./data/micro/problem.ts";
+export type { PretrainPhase, PretrainRecipe } from "./data/micro/recipe.ts";
+export type { Decision, ErrorModel, Style, Trace } from "./data/micro/trace.ts";
+export { type MicroRow, type MicroRowOptions, microRows, type PretrainMixture } from "./data/micro/world.ts";
 export {
   candidatesOf,
+  type Columns,
   type ReadOptions,
   type ReadResult,
   readRows,
   type Row,
   type Skipped,
 } from "./data/rows.ts";
+export type { Split } from "./data/split.ts";
 export { Cursor, type LeftOut, type Problem, type PromptStyle, PromptWriter } from "./trainer/problems.ts";
 
 // Configuration.
 export {
+  type ActorConfig,
+  type AdacsConfig,
+  type AepoConfig,
+  type AlgorithmConfig,
   batchArithmetic,
   type Config,
   type ConfigSources,
   configTable,
+  type DataConfig,
   loadConfig,
   type LoadedConfig,
+  type LrScheduler,
+  type RewardConfig,
+  type RolloutConfig,
   toYaml,
+  type TrainerConfig,
 } from "./trainer/config.ts";
 
 // The parts of a run.
 export { curate, type CurationOptions, type Curriculum, curriculumBatches } from "./trainer/adacs.ts";
 export {
+  type AdacsChoice,
   type AdacsOptions,
   type AdacsProblem,
   type AdacsSelection,
   selectAdacs,
+  type TargetEnds,
 } from "./trainer/adacs_selection.ts";
 export {
   evaluate,

@@ -9,11 +9,15 @@ import type { DType, MemoryClass, Tensor } from "./tensor.ts";
 
 /** What is known about the adapter. */
 export interface AdapterFacts {
+  /** As the driver names it. */
   readonly name: string;
+  /** Maker, as WebGPU spells it; may be empty. */
   readonly vendor: string;
+  /** The driver's own description; may be empty. */
   readonly driver: string;
   /** True for lavapipe, SwiftShader and other adapters that run on the CPU. */
   readonly software: boolean;
+  /** WebGPU features that the device was opened with, sorted. */
   readonly features: readonly string[];
 }
 
@@ -24,9 +28,13 @@ const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"];
 
 /** One open device with its pool of buffers and its compiled kernels. One per process. */
 export class Gpu {
+  /** The WebGPU device itself. */
   readonly device: GPUDevice;
+  /** What is known about its adapter. */
   readonly facts: AdapterFacts;
+  /** Every tensor's buffer comes from here. */
   readonly pool: Pool;
+  /** The compiled kernels. */
   readonly kernels: KernelCache;
   #failure: Error | undefined;
   #lost: Promise<never>;

@@ -23,13 +23,17 @@ export interface KernelSpec<B extends string = string, D extends string = string
   readonly name: string;
   /** WGSL text. */
   readonly source: string;
+  /** Name of the entry point in `source`. */
   readonly entry: string;
+  /** Tensors in the order of their bindings, and how each is used. */
   readonly bindings: Readonly<Record<B, Access>>;
+  /** Fields of the uniform struct, in order. */
   readonly dims: Readonly<Record<D, "u32" | "f32">>;
   /** Sizes of register tiles and the like, put in front of the text as `const NAME = value;` declarations. */
   readonly consts?: Readonly<Record<string, number>>;
   /** Elements each binding must hold at least. */
   sizes(d: DimValues<D>): Readonly<Record<B, number>>;
+  /** Workgroups to start. */
   grid(d: DimValues<D>): Grid;
   /** Arithmetic operations, and bytes that must move at least once. */
   cost(d: DimValues<D>): { readonly flops: number; readonly bytes: number };
@@ -61,6 +65,7 @@ export class KernelCache {
   #modules = new Map<string, GPUShaderModule>();
   #pipelines = new Map<string, Promise<GPUComputePipeline>>();
 
+  /** Empty; kernels are compiled as they are asked for. */
   constructor(device: GPUDevice) {
     this.#device = device;
   }

@@ -7,8 +7,11 @@ import { type DType, elements, type MemoryClass, type Tensor } from "./tensor.ts
 
 /** Bytes in use, by class and in all, and the largest total so far. */
 export interface MemoryReport {
+  /** Bytes in use by class. */
   readonly byClass: Readonly<Record<MemoryClass, number>>;
+  /** Bytes in use in all. */
   readonly bytes: number;
+  /** Most bytes that were in use at one time. */
   readonly peak: number;
   /** Freed buffers held for reuse; not part of `bytes`. */
   readonly idle: number;

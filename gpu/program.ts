@@ -29,15 +29,21 @@ interface Built {
 
 /** Time of one kernel within a program. */
 export interface KernelTime {
+  /** The kernel's name. */
   readonly name: string;
+  /** Launches in one run of the program. */
   readonly calls: number;
+  /** Time of all launches. */
   readonly milliseconds: number;
+  /** Arithmetic operations of all launches, by the kernel's own count. */
   readonly flops: number;
+  /** Bytes that all launches must move at least once. */
   readonly bytes: number;
 }
 
 /** Records launches, then replays them. */
 export class Program {
+  /** Shown in errors and captures. */
   readonly label: string;
   #gpu: Gpu;
   #launches: Launch[] = [];
@@ -45,6 +51,7 @@ export class Program {
   #built: Built | undefined;
   #filled = false;
 
+  /** An empty program; `label` is shown in errors and captures. */
   constructor(gpu: Gpu, label: string) {
     this.#gpu = gpu;
     this.label = label;

@@ -12,10 +12,13 @@ export type MemoryClass = "parameter" | "gradient" | "moment" | "activation" | "
 
 /** A range of one GPU buffer, read as `shape` of `dtype`. */
 export interface Tensor {
+  /** Shown in errors. */
   readonly name: string;
   /** Row-major extents, e.g. `[tokens, hidden]`. */
   readonly shape: readonly number[];
+  /** Element type. */
   readonly dtype: DType;
+  /** The buffer that holds it; views share one. */
   readonly buffer: GPUBuffer;
   /** Byte offset into `buffer`; 0 unless the tensor is a view. */
   readonly offset: number;
@@ -52,6 +55,7 @@ export function view(tensor: Tensor, start: number, shape: readonly number[], na
 export interface RowWindow {
   /** First row of the matrix in this window. */
   readonly first: number;
+  /** Number of rows. */
   readonly rows: number;
   /** `[rows, width]`. */
   readonly tensor: Tensor;

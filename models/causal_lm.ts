@@ -14,8 +14,11 @@ export type Initializer = (name: string, shape: readonly number[]) => Float32Arr
 
 /** A model whose weights lie on the GPU in float32. */
 export class CausalLM {
+  /** Where the weights lie. */
   readonly gpu: Gpu;
+  /** The checked `config.json`. */
   readonly config: ModelConfig;
+  /** The weights, with gradients if trainable. */
   readonly parameters: Parameters;
   /** [max_position_embeddings, head_dim / 2] */
   readonly cos: Tensor;

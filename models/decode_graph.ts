@@ -23,6 +23,7 @@ import { recordLogits } from "./logits.ts";
 export interface SamplingOptions {
   /** 0 is greedy. */
   readonly temperature: number;
+  /** Sample from the smallest set of tokens with at least this probability; 1 is off. */
   readonly top_p: number;
   /** 0 turns it off. */
   readonly top_k: number;
@@ -66,12 +67,14 @@ export class DecodeGraph {
   active = 0;
   /** Number of stop tokens in `stops`. */
   stopCount = 0;
+  /** How tokens are drawn; may change between runs. */
   sampling: SamplingOptions = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1 };
   /** The recorded step, for profiling. */
   readonly step: Program;
   #model: CausalLM;
   #owned: Tensor[] = [];
 
+  /** Takes the memory and records the step. */
   constructor(model: CausalLM, cache: KvCache, options: DecodeOptions) {
     const { gpu, config: c } = model;
     const S = options.slots;

@@ -6,6 +6,7 @@
 
 /** One sequence and which of its tokens are scored. */
 export interface Sequence {
+  /** Token ids, prompt and response. */
   readonly ids: ArrayLike<number>;
   /** First scored token, at least 1: a token is predicted by the one before it. Usually the prompt's length. */
   readonly scoreFrom: number;

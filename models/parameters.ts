@@ -11,6 +11,7 @@ import { type ModelConfig, parameterShapes } from "./config.ts";
 export interface Slice {
   /** Hugging Face name. */
   readonly name: string;
+  /** Shape in the Hugging Face folder. */
   readonly shape: readonly number[];
   /** First element within the stored tensor. */
   readonly start: number;
@@ -20,16 +21,21 @@ export interface Slice {
 export interface Parameter {
   /** The Hugging Face name, or that of the fused projection (`…qkv_proj…`, `…gate_up_proj…`). */
   readonly name: string;
+  /** The values. */
   readonly weight: Tensor;
   /** Same shape as `weight`; accumulated into by the backward pass. */
   readonly gradient?: Tensor;
+  /** The Hugging Face parameters in it, in order. */
   readonly slices: readonly Slice[];
 }
 
 /** A named array in the host's memory. */
 export interface NamedArray {
+  /** Hugging Face name. */
   readonly name: string;
+  /** Row-major shape. */
   readonly shape: number[];
+  /** The values. */
   readonly data: Float32Array;
 }
 
@@ -68,6 +74,7 @@ export function storagePlan(config: ModelConfig): { name: string; shape: number[
 
 /** All weights of one model. */
 export class Parameters {
+  /** Every stored tensor, in the order of the model. */
   readonly list: readonly Parameter[];
   #gpu: Gpu;
   #byName: Map<string, Parameter>;

@@ -36,6 +36,7 @@ export interface GraphOptions {
 
 /** Forward and backward of a model for batches up to a capacity. */
 export class SequenceGraph {
+  /** The model whose weights and gradients are used. */
   readonly model: CausalLM;
   /** Capacity in tokens. */
   readonly capacity: number;
@@ -63,6 +64,7 @@ export class SequenceGraph {
   #dx: Tensor | undefined;
   #head: Head;
 
+  /** Takes the memory and records both passes. */
   constructor(model: CausalLM, options: GraphOptions) {
     const { gpu, config: c } = model;
     const T = options.tokens;

@@ -22,25 +22,35 @@ export interface CurriculumExample {
 
 /** The curated set, in training order, and how it came about. */
 export interface Curriculum {
+  /** In training order; one may come more than once. */
   readonly examples: readonly CurriculumExample[];
   /** Right answers of each problem among the samples. */
   readonly correct: readonly number[];
+  /** K, the responses sampled of each problem. */
   readonly samples: number;
   /** L(0) and L(1) of each source, tokens. */
   readonly ends: AdacsSelection["ends"];
   /** Problems and chosen examples by bracket 0 … samples. */
   readonly available: readonly number[];
+  /** Chosen examples by bracket 0 … samples. */
   readonly taken: readonly number[];
+  /** What had to be done differently, in sentences. */
   readonly notes: readonly string[];
 }
 
 /** Settings of the sampling that {@link AdacsConfig} does not hold. */
 export interface CurationOptions {
+  /** Sampling temperature. */
   readonly temperature: number;
+  /** Sample from the smallest set of tokens with at least this probability. */
   readonly top_p: number;
+  /** Sample from this many most likely tokens; 0: all. */
   readonly top_k: number;
+  /** Most new tokens of a response. */
   readonly max_tokens: number;
+  /** Of the sampling and of the choice. */
   readonly seed: number;
+  /** Ends the sampling; there is no curriculum then. */
   readonly signal?: AbortSignal;
 }
 

@@ -14,32 +14,45 @@ export interface EvaluationOptions {
   readonly n: number;
   /** 0 is greedy. */
   readonly temperature: number;
+  /** Sample from the smallest set of tokens with at least this probability. */
   readonly top_p: number;
+  /** Most new tokens of a response. */
   readonly max_tokens: number;
+  /** Of the sampling. */
   readonly seed: number;
   /** Window and quantile of the high-entropy count. */
   readonly window: number;
+  /** Quantile q of a response's window entropies whose mean is the threshold τ. */
   readonly quantile: number;
+  /** Ends the evaluation early; responses that were not finished are not counted. */
   readonly signal?: AbortSignal;
 }
 
 /** One judged response. */
 export interface JudgedResponse {
+  /** What was asked. */
   readonly problem: Problem;
+  /** Which sample of the problem, from 0. */
   readonly sample: number;
+  /** The response without special tokens. */
   readonly text: string;
+  /** Whether the answer is the gold answer. */
   readonly correct: boolean;
+  /** 1 when the response has the wanted form. */
   readonly format: number;
   /** New tokens, the end token included. */
   readonly length: number;
   /** Tokens inside high-entropy windows (N_HE). */
   readonly highEntropy: number;
+  /** Ended by a stop token, or cut at the limit. */
   readonly finish: "stop" | "length";
 }
 
 /** Figures of one group of problems. */
 export interface GroupFigures {
+  /** Problems in the group. */
   readonly problems: number;
+  /** Responses in the group. */
   readonly samples: number;
   /** Mean accuracy over all samples: avg@k. */
   readonly accuracy: number;
@@ -47,8 +60,11 @@ export interface GroupFigures {
   readonly interval: readonly [number, number];
   /** Share of problems whose first sample is right. */
   readonly passAt1: number;
+  /** 95 % interval of `passAt1` (Wilson). */
   readonly passAt1Interval: readonly [number, number];
+  /** Mean new tokens of a response. */
   readonly length: number;
+  /** Mean N_HE of a response. */
   readonly highEntropy: number;
   /** Share of responses cut at the length limit. */
   readonly clipped: number;
@@ -56,11 +72,15 @@ export interface GroupFigures {
 
 /** What an evaluation found. */
 export interface Evaluation {
+  /** Over all problems. */
   readonly all: GroupFigures;
+  /** By the rows' difficulty label. */
   readonly byLevel: Readonly<Record<string, GroupFigures>>;
+  /** By the rows' source. */
   readonly bySource: Readonly<Record<string, GroupFigures>>;
   /** Entropy threshold τ of this evaluation's responses, nats. */
   readonly threshold: number;
+  /** Every response, in the order (problem, sample). */
   readonly responses: readonly JudgedResponse[];
 }
 

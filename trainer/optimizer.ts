@@ -12,9 +12,13 @@ import { gradNormFinish, partialsOf, sumOfSquares } from "../shaders/grad_norm.t
 
 /** AdamW's settings; `lr` may change at every step. */
 export interface AdamWOptions {
+  /** Learning rate of the next update. */
   lr: number;
+  /** Decay of the first and second moment. */
   readonly betas: readonly [number, number];
+  /** Added to the root of the second moment. */
   readonly eps: number;
+  /** Decoupled decay: weights shrink by lr · weight_decay at each update. */
   readonly weight_decay: number;
   /** Gradients are scaled by min(1, max_grad_norm / (norm + 1e-6)); 0 turns clipping off. */
   readonly max_grad_norm: number;
@@ -34,6 +38,7 @@ export interface StepResult {
 
 /** First and second moments of every parameter and the update that uses them. */
 export class AdamW {
+  /** The settings; `lr` is read at each update. */
   readonly options: AdamWOptions;
   /** Updates applied so far; enters the bias corrections. */
   step = 0;
@@ -44,6 +49,7 @@ export class AdamW {
   #norm: Tensor;
   #program: Program;
 
+  /** Moments start at zero. Parameters without a gradient are left alone. */
   constructor(gpu: Gpu, parameters: Parameters, options: AdamWOptions) {
     this.#gpu = gpu;
     this.#parameters = parameters;

@@ -12,24 +12,35 @@ import { RolloutEngine } from "./rollout.ts";
 
 /** Sizes of a policy's buffers. */
 export interface PolicyOptions {
+  /** Whether gradients are allocated. */
   readonly trainable: boolean;
+  /** How rows become prompts, and how long prompts and responses may be. */
   readonly prompts: PromptStyle;
   /** Most packed tokens of one forward and backward pass. */
   readonly micro_batch_tokens: number;
   /** Recompute each block in the backward pass. */
   readonly recompute: boolean;
+  /** Sequences decoded at once. */
   readonly max_num_seqs: number;
+  /** Token positions of a block of the paged cache. */
   readonly block_size: number;
+  /** Tokens decoded between two reads from the GPU. */
   readonly chunk: number;
 }
 
 /** A model ready to sample from and to train. */
 export class Policy {
+  /** The folder it was loaded from. */
   readonly folder: string;
+  /** The weights. */
   readonly model: CausalLM;
+  /** Prompts and texts: tokenizer, chat template, format. */
   readonly writer: PromptWriter;
+  /** The folder's generation settings: stop tokens above all. */
   readonly generation: GenerationConfig;
+  /** Generates. */
   readonly engine: RolloutEngine;
+  /** The sizes it was made with. */
   readonly options: PolicyOptions;
   #graph: SequenceGraph | undefined;
 

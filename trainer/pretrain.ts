@@ -23,8 +23,11 @@ export interface PretrainOptions {
   readonly out: string;
   /** Training tokens in all; the recipe's when undefined, and its phases are scaled to it otherwise. */
   readonly tokens?: number;
+  /** Of weights and examples; the recipe's when undefined. */
   readonly seed?: number;
+  /** Hears of the progress. */
   readonly monitor: Monitor;
+  /** Ends early; the model so far is written. */
   readonly signal?: AbortSignal;
 }
 

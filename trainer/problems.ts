@@ -11,6 +11,7 @@ import type { Tokenizer } from "../models/tokenizer.ts";
 
 /** A row with its prompt. */
 export interface Problem {
+  /** Where it comes from: text, answer, source. */
   readonly row: Row;
   /** Prompt token ids, the assistant's turn opened. */
   readonly prompt: readonly number[];
@@ -22,6 +23,7 @@ export interface Problem {
 export interface PromptStyle {
   /** Jinja text around the problem, with `content`; null: the problem as it is. */
   readonly format_prompt: string | null;
+  /** System turn in front of each problem; null: none. */
   readonly system_prompt: string | null;
   /** Longest prompt in tokens. */
   readonly max_prompt_length: number;
@@ -31,13 +33,17 @@ export interface PromptStyle {
 
 /** Something that was left out, and how often. */
 export interface LeftOut {
+  /** Why, in words. */
   readonly reason: string;
+  /** How often. */
   readonly count: number;
 }
 
 /** Writes prompts for one model: chat template, format and tokenizer. */
 export class PromptWriter {
+  /** The model's tokenizer. */
   readonly tokenizer: Tokenizer;
+  /** How rows become prompts; a format file is replaced by its text. */
   readonly style: PromptStyle;
   /** Token that ends a response. */
   readonly endToken: number;
@@ -152,7 +158,7 @@ export class Cursor<T> {
   #epoch = -1;
   #order: T[] = [];
 
-  /** @param seed of the shuffles; undefined keeps the order */
+  /** Starts at the first item. @param seed of the shuffles; undefined keeps the order */
   constructor(items: readonly T[], seed: number | undefined) {
     this.#items = items;
     this.#seed = seed;

@@ -26,6 +26,7 @@ export interface RolloutEngineOptions {
 
 /** A prompt, and what its random numbers are keyed by. */
 export interface RolloutPrompt {
+  /** Token ids. */
   readonly ids: readonly number[];
   /** Anything that names this prompt within the seed, e.g. (step, row id); its place in the list by default. */
   readonly key?: readonly (number | string)[];
@@ -53,6 +54,7 @@ export interface ChunkProgress {
   readonly tokens: number;
   /** Rollouts finished so far. */
   readonly finished: number;
+  /** Rollouts in all. */
   readonly total: number;
   /** Tokens that appeared in this chunk, by rollout; for streaming. */
   readonly fresh: readonly {
@@ -74,6 +76,7 @@ export interface Rollout {
   readonly logps: Float32Array;
   /** Exact entropy at each new token's step, nats. */
   readonly entropies: Float32Array;
+  /** Ended by a stop token, or cut at `max_tokens` or the engine's `maxLength`. */
   readonly finish: "stop" | "length";
 }
 
@@ -98,6 +101,7 @@ const DEAD = 0xffffffff;
 
 /** Generates from a model; memory is taken once, at construction. */
 export class RolloutEngine {
+  /** The sizes; `maxLength` is at most the model's context. */
   readonly options: RolloutEngineOptions;
   #model: CausalLM;
   #cache: KvCache;
@@ -106,6 +110,7 @@ export class RolloutEngine {
   #maxBlocks: number;
   #running: (Running | undefined)[];
 
+  /** Takes all the memory: cache, prefill and decode buffers. */
   constructor(model: CausalLM, options: RolloutEngineOptions) {
     const context = model.config.max_position_embeddings;
     const maxLength = Math.min(options.maxLength, context);

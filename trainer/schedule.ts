@@ -6,9 +6,13 @@ import type { LrScheduler } from "./config_types.ts";
 
 /** A schedule's settings, under EasyR1's names. */
 export interface ScheduleOptions {
+  /** Peak learning rate. */
   readonly lr: number;
+  /** Steps over which it rises from 0. */
   readonly lr_warmup_steps: number;
+  /** Its course after the warm-up. */
   readonly lr_scheduler_type: LrScheduler;
+  /** Where a falling schedule ends, as a share of `lr`. */
   readonly min_lr_ratio: number;
 }
 

@@ -21,6 +21,7 @@ export class SftTrainer {
   #optimizer: AdamW;
   #results: Tensor | undefined;
 
+  /** `graph` must have been made with `train`; `optimizer` over the same model's parameters. */
   constructor(graph: SequenceGraph, optimizer: AdamW) {
     this.#graph = graph;
     this.#optimizer = optimizer;
