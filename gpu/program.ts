@@ -63,14 +63,15 @@ export class Program {
   }
 
   /**
-   * Adds a launch of `kernel`.
+   * Adds a launch of a kernel, in the variant that fits its fixed sizes and the adapter.
    * @throws GpuError when a written tensor is bound twice or a tensor exceeds the adapter's binding size
    */
   add<B extends string, D extends string>(
-    kernel: KernelSpec<B, D>,
+    general: KernelSpec<B, D>,
     tensors: Readonly<Record<B, Tensor>>,
     dims: Readonly<Record<D, Dim>>,
   ): this {
+    const kernel = general.fit?.(dims, this.#gpu.facts.software) ?? general;
     if (this.#built) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);

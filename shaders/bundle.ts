@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_head_32" | "attention_head_64" | "attention_registers" | "column_sum" | "embedding" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "rmsnorm" | "rope" | "rows" | "sample" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_head_32" | "attention_head_64" | "attention_registers" | "column_sum" | "embedding" | "entropy_window" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1001,6 +1001,144 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   dweight[row * n + i % n] += sum;
 }
 `,
+  entropy_window: `// High-entropy windows over packed response tokens: N tokens, spans [B, 2] = (first token, length) of every sequence.
+//   window_mean  out[t] = mean(H_t … H_{t+w−1}), cut at the end and divided by what remains (kind 0, paper);
+//                mean(H_{t+1} … H_{t+w}) where all w tokens exist, else −1 (kind 1, reference)
+//   quantile     out[i] = the q-quantile of sequence i by linear interpolation at rank q (n − 1), found by bisection
+//                over the bits of the floats: exact, and no sort
+//   threshold    out[0] = mean of values [B]: τ
+//   mask         mask[t] = 1 where window_mean[t] ≥ τ; counts[i] = Σ mask of sequence i: N_HE
+// Source: ARES section 3.2; the quantile is taken of the window entropies, as the reference tables do.
+// One workgroup a sequence, its lanes side by side along the tokens; sums go through a fixed tree.
+
+struct Dims {
+  sequences: u32,
+  window: u32,
+  kind: u32,
+  q: f32,
+}
+
+const LANES = 64u;
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> values: array<f32>;
+@group(0) @binding(2) var<storage, read> spans: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(LANES)
+fn window_mean(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let first = spans[2u * group.x];
+  let length = spans[2u * group.x + 1u];
+  for (var t = lane.x; t < length; t += LANES) {
+    let start = t + d.kind;
+    let end = min(start + d.window, length);
+    var sum = 0.0;
+    for (var j = start; j < end; j++) { sum += values[first + j]; }
+    let whole = d.kind == 0u || start + d.window <= length;
+    out[first + t] = select(-1.0, sum / f32(max(end, start + 1u) - start), whole);
+  }
+}
+
+var<workgroup> tally: array<u32, 64>;
+var<workgroup> least: array<u32, 64>;
+
+// Floats in the order of unsigned integers.
+fn sortable(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+
+fn unsortable(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u));
+}
+
+// How many values of the span are at most \`key\`; every lane gets the answer.
+fn at_most(key: u32, first: u32, length: u32, lane: u32) -> u32 {
+  var count = 0u;
+  for (var t = lane; t < length; t += LANES) { count += select(0u, 1u, sortable(values[first + t]) <= key); }
+  tally[lane] = count;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (lane < step) { tally[lane] += tally[lane + step]; }
+    workgroupBarrier();
+  }
+  let total = workgroupUniformLoad(&tally[0]);
+  workgroupBarrier();
+  return total;
+}
+
+@compute @workgroup_size(LANES)
+fn quantile(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let first = workgroup_span(group.x, 0u);
+  let length = workgroup_span(group.x, 1u);
+  if (length == 0u) {
+    if (lane.x == 0u) { out[group.x] = 0.0; }
+    return;
+  }
+  let rank = d.q * f32(length - 1u);
+  let low = min(u32(floor(rank)), length - 1u);
+  // The smallest key with more than \`low\` values at most it: the value of that rank.
+  var key = 0u;
+  for (var bit = 0x80000000u; bit > 0u; bit /= 2u) {
+    if (at_most((key | bit) - 1u, first, length, lane.x) <= low) { key |= bit; }
+  }
+  // The next rank holds the same value, or the least one above it.
+  let covered = at_most(key, first, length, lane.x);
+  var above = 0xffffffffu;
+  for (var t = lane.x; t < length; t += LANES) {
+    let k = sortable(values[first + t]);
+    if (k > key) { above = min(above, k); }
+  }
+  least[lane.x] = above;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (lane.x < step) { least[lane.x] = min(least[lane.x], least[lane.x + step]); }
+    workgroupBarrier();
+  }
+  if (lane.x == 0u) {
+    let lower = unsortable(key);
+    var upper = lower;
+    if (covered < low + 2u && low + 1u < length) { upper = unsortable(least[0]); }
+    out[group.x] = lower + (upper - lower) * (rank - f32(low));
+  }
+}
+
+fn workgroup_span(sequence: u32, field: u32) -> u32 {
+  return spans[2u * sequence + field];
+}
+
+@group(0) @binding(2) var<storage, read_write> mean: array<f32>;
+
+@compute @workgroup_size(1)
+fn threshold() {
+  var sum = 0.0;
+  for (var i = 0u; i < d.sequences; i++) { sum += values[i]; }
+  mean[0] = sum / f32(max(d.sequences, 1u));
+}
+
+@group(0) @binding(3) var<storage, read> tau: array<f32>;
+@group(0) @binding(4) var<storage, read_write> mask_out: array<f32>;
+@group(0) @binding(5) var<storage, read_write> counts: array<f32>;
+
+@compute @workgroup_size(LANES)
+fn mask(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let first = spans[2u * group.x];
+  let length = spans[2u * group.x + 1u];
+  var count = 0u;
+  for (var t = lane.x; t < length; t += LANES) {
+    let inside = values[first + t] >= tau[0];
+    mask_out[first + t] = select(0.0, 1.0, inside);
+    count += select(0u, 1u, inside);
+  }
+  tally[lane.x] = count;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (lane.x < step) { tally[lane.x] += tally[lane.x + step]; }
+    workgroupBarrier();
+  }
+  if (lane.x == 0u) { counts[group.x] = f32(tally[0]); }
+}
+`,
   grad_norm: `// The norm of all gradients together and the factor that clips it (torch's clip_grad_norm_), in two stages of fixed order:
 //   sum_of_squares   partial[slot + w] = sum of g[i]^2 over the PER_GROUP values of workgroup w; once for each tensor
 //   finish           norm = sqrt(sum of the first \`parts\` partials);  result =
@@ -1797,6 +1935,128 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   dw[id.y * d.inputs + id.x] += sum;
 }
 `,
+  policy_loss: `// The AEPO gradient: one scalar ∂L/∂log π_t a token, from which the head makes the gradient of all logits.
+//   token_advantage  Ã_t = A (or A/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
+//   policy_loss      L = Σ_t w ( −min(r Ã, clip(r, 1−ε_l, 1+ε_h) Ã) + k_t KL_t ),  r = exp(clamp(log π − log π_old, ±20)),
+//                    for Ã < 0 at most −c Ã (dual clip);  k_t = kl weight, or the one inside windows where m_t = 1;
+//                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20)
+// N tokens, B sequences, spans [B, 2] = (first token, length).
+//   behaviour [N] = (log π_old, log π_ref, window entropy H̄, mask m)
+//   sequence [B, 8] = advantage, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
+//   result [N] = (log π, entropy, …) of the forward pass
+//   stats [N, 16] = w·policy term, w·k·KL, KL, clipped above or below, dual-clipped, r, clamped log π_old − log π, not finite,
+//                   KL outside windows by bucket (3), tokens outside windows by bucket (3), entropy, w
+// A token whose loss is not finite gets a NaN gradient on purpose: the norm check then refuses the whole update.
+// Sources: ARES sections 3.3 and 3.4, Algorithm 1; the clamps are the release's compute_policy_loss and compute_kl.
+
+struct Dims {
+  tokens: u32,
+  sequences: u32,
+  length_normalise: u32,
+  clip_low: f32,
+  clip_high: f32,
+  // 0 turns the dual clip off.
+  clip_dual: f32,
+  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl
+  kl_kind: u32,
+}
+
+const LANES = 64u;
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> behaviour: array<vec4f>;
+@group(0) @binding(2) var<storage, read> sequence: array<array<f32, 8>>;
+@group(0) @binding(3) var<storage, read> spans: array<u32>;
+@group(0) @binding(4) var<storage, read_write> token_out: array<f32>;
+
+var<workgroup> sums: array<f32, 64>;
+
+fn bonus(t: u32, s: u32) -> f32 {
+  let b = behaviour[t];
+  return sequence[s][4] * max(0.0, b.z - sequence[s][5]) * b.w;
+}
+
+@compute @workgroup_size(LANES)
+fn token_advantage(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let s = group.x;
+  let first = spans[2u * s];
+  let length = spans[2u * s + 1u];
+  var sum = 0.0;
+  for (var t = lane.x; t < length; t += LANES) { sum += bonus(first + t, s); }
+  sums[lane.x] = sum;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (lane.x < step) { sums[lane.x] += sums[lane.x + step]; }
+    workgroupBarrier();
+  }
+  let mean = sums[0] / f32(max(length, 1u));
+  var advantage = sequence[s][0];
+  if (d.length_normalise == 1u) { advantage /= f32(max(length, 1u)); }
+  for (var t = lane.x; t < length; t += LANES) { token_out[first + t] = advantage + bonus(first + t, s) - mean; }
+}
+
+@group(0) @binding(3) var<storage, read> result: array<vec4f>;
+@group(0) @binding(4) var<storage, read> sequence_of: array<u32>;
+@group(0) @binding(5) var<storage, read> advantages: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dlogp: array<f32>;
+@group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;
+
+// Value and gradient of the KL estimate.
+fn kl_of(logp: f32, reference: f32) -> vec2f {
+  let x = logp - reference;
+  switch d.kl_kind {
+    case 1u: { return vec2f(x, 1.0); }
+    case 2u: { return vec2f(abs(x), sign(x)); }
+    case 3u: { return vec2f(0.5 * x * x, x); }
+    case 4u: {
+      let q = clamp(-x, -20.0, 20.0);
+      // exp(q) − q − 1 loses everything to cancellation for small q: its series there.
+      let small = q * q * (0.5 + q * (1.0 / 6.0 + q * (1.0 / 24.0 + q * (1.0 / 120.0))));
+      let value = select(exp(q) - q - 1.0, small, abs(q) < 0.25);
+      let held = abs(x) > 20.0 || value > 10.0;
+      return vec2f(min(value, 10.0), select(1.0 - exp(q), 0.0, held));
+    }
+    default: { return vec2f(0.0); }
+  }
+}
+
+fn finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
+
+@compute @workgroup_size(LANES)
+fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let t = (group.y * groups.x + group.x) * LANES + lane.x;
+  if (t >= d.tokens) { return; }
+  let s = sequence_of[t];
+  let b = behaviour[t];
+  let logp = result[t].x;
+  let a = advantages[t];
+  let w = sequence[s][1];
+  let difference = logp - b.x;
+  let clamped = clamp(difference, -20.0, 20.0);
+  let ratio = exp(clamped);
+  let plain = -a * ratio;
+  let clipped = -a * clamp(ratio, 1.0 - d.clip_low, 1.0 + d.clip_high);
+  var term = max(plain, clipped);
+  var gradient = select(0.0, plain, plain >= clipped && difference == clamped);
+  var dual = 0.0;
+  if (d.clip_dual > 0.0 && a < 0.0 && term > -a * d.clip_dual) {
+    term = -a * d.clip_dual;
+    gradient = 0.0;
+    dual = 1.0;
+  }
+  let kl = kl_of(logp, b.y);
+  let inside = b.w > 0.5;
+  let weight = select(sequence[s][2], sequence[s][3], inside);
+  let good = finite(logp) && finite(a) && finite(term) && finite(kl.x);
+  dlogp[t] = select(bitcast<f32>(0x7fc00000u), w * (gradient + weight * kl.y), good);
+  let bucket = u32(sequence[s][6]);
+  let outside = select(vec3f(0.0), vec3f(vec3u(bucket) == vec3u(0u, 1u, 2u)), !inside);
+  stats[4u * t] = vec4f(w * term, w * weight * kl.x, kl.x, select(0.0, 1.0, plain < clipped));
+  stats[4u * t + 1u] = vec4f(dual, ratio, -clamped, select(1.0, 0.0, good));
+  stats[4u * t + 2u] = vec4f(outside * kl.x, outside.x);
+  stats[4u * t + 3u] = vec4f(outside.yz, result[t].y, w);
+}
+`,
   rmsnorm: `// RMS normalisation over rows x[t, :] of W values (Zhang and Sennrich 2019; HF Qwen2RMSNorm):
 //   y[t,j] = x[t,j] * r[t] * w[j],   r[t] = 1 / sqrt(mean_j x[t,j]^2 + eps)
 // forward            writes y and keeps r for backward.
@@ -1996,7 +2256,7 @@ struct Row {
   seen_base: u32,
   y: mat4x4f,        // the first sixteen tokens of the lane
   e: mat4x4f,
-  first_banned: u32, // no banned token lies below
+  first_banned: u32, // no banned token of the tail lies below
   top: f32,          // max y
   raw_top: f32,      // max logit
   inverse: f32,      // 1 / T
@@ -2238,19 +2498,20 @@ fn lane_sum(row: ptr<function, Row>, lane: u32, threshold: u32, min_p: f32) -> f
   return dot(sum, vec4f(1.0));
 }
 
-// top-k, then top-p, as one threshold on the keys.
+// top-k, then top-p, as one threshold on the keys; one loop, since every call is compiled inline.
 fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
   var threshold = 0u;
   var mass = (*row).mass;
-  if (d.top_k > 0u) {
-    threshold = search(row, lane, min(f32(d.top_k), (*row).count), true, LOWEST);
-    mass = sum_lanes(lane, mat4x4f(vec4f(lane_sum(row, lane, threshold, 0.0)), vec4f(), vec4f(), vec4f()))[0].x;
-  }
-  if (d.top_p < 1.0) {
+  for (var filter_id = 0u; filter_id < 2u; filter_id++) {
+    let counting = filter_id == 0u;
+    if (select(d.top_p >= 1.0, d.top_k == 0u, counting)) { continue; }
     // All tokens with e below (1 − p) · mass / V together weigh less than what top-p drops; half of it for rounding.
     let low = (1.0 - d.top_p) * mass / f32(d.vocab) * 0.5;
-    let floor = (*row).top + log(max(low, 1e-37)) / (*row).inverse;
-    threshold = max(threshold, search(row, lane, max(d.top_p * mass, 1e-30), false, floor));
+    let floor = select((*row).top + log(max(low, 1e-37)) / (*row).inverse, LOWEST, counting);
+    let needed = select(max(d.top_p * mass, 1e-30), min(f32(d.top_k), (*row).count), counting);
+    threshold = max(threshold, search(row, lane, needed, counting, floor));
+    let sum = lane_sum(row, lane, threshold, 0.0);
+    mass = sum_lanes(lane, mat4x4f(vec4f(sum), vec4f(), vec4f(), vec4f()))[0].x;
   }
   return threshold;
 }
@@ -2424,6 +2685,8 @@ fn filtered(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid
   if (d.temperature != 0.0) { threshold = threshold_of(&row, lane); }
   prepare(&row, lane, s, threshold);
   let factor = select(0.0, 1.0 / max(kept_mass, 1e-37), live && !row.bad);
+  // The tokens in the registers are read again.
+  row.first_banned = 0u;
   for (var i = 0u; i < d.vocab; i += 4u * LANES) {
     let v = i + lane;
     var p: vec4f;

@@ -23,7 +23,7 @@ const SOFTWARE = { group: 16, share: 1 };
 const families = new WeakMap<KernelSpec, Map<string, KernelSpec>>();
 const key = (lanes: number, software: boolean): string => `${lanes} ${software}`;
 
-/** The variant of a kernel for any width on any adapter; {@link fitted} finds its siblings. */
+/** A kernel for any width on any adapter; a program takes the sibling that {@link fitted} finds. */
 export function variants<B extends string, D extends string>(
   make: (variant: Variant) => KernelSpec<B, D>,
 ): KernelSpec<B, D> {
@@ -35,7 +35,19 @@ export function variants<B extends string, D extends string>(
       families.set(kernel, family);
     }
   }
-  return family.get(key(1, false)) as unknown as KernelSpec<B, D>;
+  const general: KernelSpec = {
+    ...family.get(key(1, false))!,
+    fit: (dims, software) => fitted(general, rowWidth(dims), software),
+  };
+  families.set(general, family);
+  return general as unknown as KernelSpec<B, D>;
+}
+
+/** Values of a row as far as the fixed dims tell; 1 where they do not. */
+function rowWidth(dims: Readonly<Record<string, unknown>>): number {
+  if (typeof dims.width === "number") return dims.width;
+  if (typeof dims.n === "number") return dims.n;
+  return typeof dims.head_dim === "number" ? dims.head_dim / 2 : 1;
 }
 
 /**

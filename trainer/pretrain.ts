@@ -33,7 +33,6 @@ export interface PretrainOptions {
 
 /** Standard deviation of initial weights (Hugging Face's `initializer_range`). */
 const INITIALIZER_RANGE = 0.02;
-const SEQUENCES = 32;
 
 /** Normal(0, 0.02) matrices, zero biases, unit norms; each tensor from its own stream. */
 export function initialWeights(seed: number): (name: string, shape: readonly number[]) => Float32Array {
@@ -72,36 +71,40 @@ export async function pretrain(
     config.eos_token_id,
   );
   const model = await CausalLM.create(gpu, config, initialWeights(seed), { trainable: true });
-  const graph = new SequenceGraph(model, { tokens: SEQUENCES * 128, train: true });
+  const graph = new SequenceGraph(model, {
+    tokens: recipe.batchSize * config.max_position_embeddings,
+    train: true,
+  });
   const optimizer = new AdamW(gpu, model.parameters, {
     lr: 0,
-    betas: [0.9, 0.99],
+    betas: recipe.betas,
     eps: 1e-8,
-    weight_decay: 0.01,
-    max_grad_norm: 1,
+    weight_decay: recipe.weightDecay,
+    max_grad_norm: recipe.maxGradNorm,
   });
   const sft = new SftTrainer(graph, optimizer);
   const scale = options.tokens === undefined
     ? 1
     : options.tokens / recipe.phases.reduce((n, p) => n + p.tokens, 0);
   const losses: number[] = [];
+  let seen = 0;
   for (const phase of recipe.phases) {
     const total = Math.round(phase.tokens * scale);
     const shown = monitor.phase(`pretraining: ${phase.name}`, total, "tokens");
     const examples = pretrainExamples(seed, phase.name, phase);
     for (let done = 0; done < total && !options.signal?.aborted;) {
-      const batch = Array.from({ length: SEQUENCES }, () => {
+      const batch = Array.from({ length: recipe.batchSize }, () => {
         const { prompt, response } = examples.next().value;
         const ids = writer.prompt(prompt);
         return { ids: [...ids, ...writer.response(response)], scoreFrom: ids.length };
       });
-      // A short rise at the very start: Adam's second moments are not yet known.
-      const warmup = Math.min(1, (optimizer.step + 1) / 50);
+      const warmup = Math.min(1, seen / (recipe.warmupTokens * scale));
       const [from, to] = phase.learningRate;
       optimizer.options.lr = warmup * (from + (to - from) * Math.min(1, done / total));
       const step = await sft.step(batch);
       losses.push(step.loss);
       done += step.tokens;
+      seen += step.tokens;
       shown.advance(step.tokens, `loss ${step.loss.toFixed(3)}`);
     }
     shown.finish(`loss ${recent(losses).toFixed(4)}`);

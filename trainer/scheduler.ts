@@ -369,6 +369,7 @@ class Run {
     const folder = this.#config.adacs.enabled
       ? join(this.#folder.path, "adacs")
       : this.#config.worker.actor.model.model_path;
+    return await CausalLM.load(this.#gpu, folder);
   }
 
   #log(report: IterationReport): void {

@@ -90,27 +90,18 @@ export class WindowAnalysis {
       mask: gpu.alloc("window mask", [n], "data"),
       counts: gpu.alloc("window counts", [b], "data"),
     };
-    const count = () => this.#count;
+    const dims = { sequences: () => this.#count, window: this.#window, kind: 0, q: this.#quantile };
     this.#program = new Program(gpu, "entropy windows")
-      .add(windowMean, { entropy: t.entropy, spans: t.spans, out: t.windows }, {
-        sequences: count,
-        window: this.#window,
-        kind: 0,
-      })
-      .add(spanQuantile, { values: t.windows, spans: t.spans, out: t.quantiles }, {
-        sequences: count,
-        q: this.#quantile,
-      })
-      .add(meanThreshold, { values: t.quantiles, out: t.threshold }, { sequences: count })
+      .add(windowMean, { entropy: t.entropy, spans: t.spans, out: t.windows }, dims)
+      .add(spanQuantile, { values: t.windows, spans: t.spans, out: t.quantiles }, dims)
+      .add(meanThreshold, { values: t.quantiles, out: t.threshold }, dims)
       .add(hweMask, {
         window_mean: t.windows,
         spans: t.spans,
         threshold: t.threshold,
         mask: t.mask,
         counts: t.counts,
-      }, {
-        sequences: count,
-      });
+      }, dims);
     return t;
   }
 }

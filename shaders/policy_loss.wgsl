@@ -1,0 +1,121 @@
+// The AEPO gradient: one scalar ∂L/∂log π_t a token, from which the head makes the gradient of all logits.
+//   token_advantage  Ã_t = A (or A/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
+//   policy_loss      L = Σ_t w ( −min(r Ã, clip(r, 1−ε_l, 1+ε_h) Ã) + k_t KL_t ),  r = exp(clamp(log π − log π_old, ±20)),
+//                    for Ã < 0 at most −c Ã (dual clip);  k_t = kl weight, or the one inside windows where m_t = 1;
+//                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20)
+// N tokens, B sequences, spans [B, 2] = (first token, length).
+//   behaviour [N] = (log π_old, log π_ref, window entropy H̄, mask m)
+//   sequence [B, 8] = advantage, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
+//   result [N] = (log π, entropy, …) of the forward pass
+//   stats [N, 16] = w·policy term, w·k·KL, KL, clipped above or below, dual-clipped, r, clamped log π_old − log π, not finite,
+//                   KL outside windows by bucket (3), tokens outside windows by bucket (3), entropy, w
+// A token whose loss is not finite gets a NaN gradient on purpose: the norm check then refuses the whole update.
+// Sources: ARES sections 3.3 and 3.4, Algorithm 1; the clamps are the release's compute_policy_loss and compute_kl.
+
+struct Dims {
+  tokens: u32,
+  sequences: u32,
+  length_normalise: u32,
+  clip_low: f32,
+  clip_high: f32,
+  // 0 turns the dual clip off.
+  clip_dual: f32,
+  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl
+  kl_kind: u32,
+}
+
+const LANES = 64u;
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> behaviour: array<vec4f>;
+@group(0) @binding(2) var<storage, read> sequence: array<array<f32, 8>>;
+@group(0) @binding(3) var<storage, read> spans: array<u32>;
+@group(0) @binding(4) var<storage, read_write> token_out: array<f32>;
+
+var<workgroup> sums: array<f32, 64>;
+
+fn bonus(t: u32, s: u32) -> f32 {
+  let b = behaviour[t];
+  return sequence[s][4] * max(0.0, b.z - sequence[s][5]) * b.w;
+}
+
+@compute @workgroup_size(LANES)
+fn token_advantage(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let s = group.x;
+  let first = spans[2u * s];
+  let length = spans[2u * s + 1u];
+  var sum = 0.0;
+  for (var t = lane.x; t < length; t += LANES) { sum += bonus(first + t, s); }
+  sums[lane.x] = sum;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (lane.x < step) { sums[lane.x] += sums[lane.x + step]; }
+    workgroupBarrier();
+  }
+  let mean = sums[0] / f32(max(length, 1u));
+  var advantage = sequence[s][0];
+  if (d.length_normalise == 1u) { advantage /= f32(max(length, 1u)); }
+  for (var t = lane.x; t < length; t += LANES) { token_out[first + t] = advantage + bonus(first + t, s) - mean; }
+}
+
+@group(0) @binding(3) var<storage, read> result: array<vec4f>;
+@group(0) @binding(4) var<storage, read> sequence_of: array<u32>;
+@group(0) @binding(5) var<storage, read> advantages: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dlogp: array<f32>;
+@group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;
+
+// Value and gradient of the KL estimate.
+fn kl_of(logp: f32, reference: f32) -> vec2f {
+  let x = logp - reference;
+  switch d.kl_kind {
+    case 1u: { return vec2f(x, 1.0); }
+    case 2u: { return vec2f(abs(x), sign(x)); }
+    case 3u: { return vec2f(0.5 * x * x, x); }
+    case 4u: {
+      let q = clamp(-x, -20.0, 20.0);
+      // exp(q) − q − 1 loses everything to cancellation for small q: its series there.
+      let small = q * q * (0.5 + q * (1.0 / 6.0 + q * (1.0 / 24.0 + q * (1.0 / 120.0))));
+      let value = select(exp(q) - q - 1.0, small, abs(q) < 0.25);
+      let held = abs(x) > 20.0 || value > 10.0;
+      return vec2f(min(value, 10.0), select(1.0 - exp(q), 0.0, held));
+    }
+    default: { return vec2f(0.0); }
+  }
+}
+
+fn finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
+
+@compute @workgroup_size(LANES)
+fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let t = (group.y * groups.x + group.x) * LANES + lane.x;
+  if (t >= d.tokens) { return; }
+  let s = sequence_of[t];
+  let b = behaviour[t];
+  let logp = result[t].x;
+  let a = advantages[t];
+  let w = sequence[s][1];
+  let difference = logp - b.x;
+  let clamped = clamp(difference, -20.0, 20.0);
+  let ratio = exp(clamped);
+  let plain = -a * ratio;
+  let clipped = -a * clamp(ratio, 1.0 - d.clip_low, 1.0 + d.clip_high);
+  var term = max(plain, clipped);
+  var gradient = select(0.0, plain, plain >= clipped && difference == clamped);
+  var dual = 0.0;
+  if (d.clip_dual > 0.0 && a < 0.0 && term > -a * d.clip_dual) {
+    term = -a * d.clip_dual;
+    gradient = 0.0;
+    dual = 1.0;
+  }
+  let kl = kl_of(logp, b.y);
+  let inside = b.w > 0.5;
+  let weight = select(sequence[s][2], sequence[s][3], inside);
+  let good = finite(logp) && finite(a) && finite(term) && finite(kl.x);
+  dlogp[t] = select(bitcast<f32>(0x7fc00000u), w * (gradient + weight * kl.y), good);
+  let bucket = u32(sequence[s][6]);
+  let outside = select(vec3f(0.0), vec3f(vec3u(bucket) == vec3u(0u, 1u, 2u)), !inside);
+  stats[4u * t] = vec4f(w * term, w * weight * kl.x, kl.x, select(0.0, 1.0, plain < clipped));
+  stats[4u * t + 1u] = vec4f(dual, ratio, -clamped, select(1.0, 0.0, good));
+  stats[4u * t + 2u] = vec4f(outside * kl.x, outside.x);
+  stats[4u * t + 3u] = vec4f(outside.yz, result[t].y, w);
+}
