@@ -126,7 +126,13 @@ export {
 } from "./trainer/config.ts";
 
 // The parts of a run.
-export { curate, type CurationOptions, type Curriculum, curriculumBatches } from "./trainer/adacs.ts";
+export {
+  curate,
+  type CurationOptions,
+  type Curriculum,
+  curriculumBatches,
+  type CurriculumExample,
+} from "./trainer/adacs.ts";
 export {
   type AdacsChoice,
   type AdacsOptions,
