@@ -24,7 +24,8 @@ export interface AdapterFacts {
 /** Host data that can go into a tensor. */
 export type HostArray = Float32Array | Uint32Array;
 
-const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"];
+// The casts, here and below, serve importers, whose project may know Deno's own WebGPU types only.
+const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as GPUFeatureName[];
 
 /** One open device with its pool of buffers and its compiled kernels. One per process. */
 export class Gpu {
@@ -48,7 +49,7 @@ export class Gpu {
     this.kernels = new KernelCache(device);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#failure ??= new GpuError(`uncaptured GPU error: ${event.error.message}`);
+      this.#failure ??= new GpuError(`uncaptured GPU error: ${(event as GPUUncapturedErrorEvent).error.message}`);
     });
     this.#lost = new Promise((_, reject) => {
       device.lost.then((info) => {
