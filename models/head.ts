@@ -10,7 +10,7 @@ import { headGradient, headReduce } from "../shaders/head.ts";
 import { addLinear, addLinearBackwardInput, addLinearBackwardWeight } from "../shaders/linear.ts";
 import type { Parameter } from "./parameters.ts";
 
-/** Elements of the logits tile: 16 MiB. */
+/** Most elements of the logits tile unless a caller says otherwise: 16 MiB. */
 const TILE_ELEMENTS = 4 * 1024 * 1024;
 
 /** Tensors of the rows at hand; R = capacity in rows. */
@@ -37,11 +37,14 @@ export class Head {
   #width: number;
   #stride: number;
 
-  /** @param weight [vocabulary, hidden]: the head's, or the embedding's when tied */
-  constructor(gpu: Gpu, weight: Parameter, capacity: number) {
+  /**
+   * @param weight [vocabulary, hidden]: the head's, or the embedding's when tied
+   * @param tileElements most elements of the logits tile [capacity, columns], though never fewer than 64 columns
+   */
+  constructor(gpu: Gpu, weight: Parameter, capacity: number, tileElements = TILE_ELEMENTS) {
     const [vocabulary, width] = weight.weight.shape;
     const limit = gpu.device.limits.maxStorageBufferBindingSize;
-    const columns = Math.max(64, Math.floor(TILE_ELEMENTS / capacity / 64) * 64);
+    const columns = Math.max(64, Math.floor(tileElements / capacity / 64) * 64);
     this.#gpu = gpu;
     this.#weight = weight;
     this.#width = width;

@@ -182,13 +182,29 @@ export class SequenceGraph {
     this.programs = { forward, backward };
   }
 
-  /** Sends a batch to the GPU. */
+  /**
+   * Sends a batch to the GPU.
+   * @throws RangeError for a batch beyond the capacity, an id outside the vocabulary, a position beyond the context
+   */
   load(batch: PackedBatch): void {
-    const { gpu } = this.model;
+    const { gpu, config } = this.model;
     const T = batch.ids.length;
     if (T > this.capacity || batch.rows.length > this.dlogp.size) {
       throw new RangeError(
         `a batch of ${T} tokens and ${batch.rows.length} rows exceeds this graph (${this.capacity} tokens, ${this.dlogp.size} rows)`,
+      );
+    }
+    // The kernels read past their tables without an error: a foreign id would keep what an earlier batch left behind.
+    const foreign = batch.ids.findIndex((id) => id >= config.vocab_size);
+    if (foreign >= 0) {
+      throw new RangeError(
+        `token ${foreign}: id ${batch.ids[foreign]} is outside the vocabulary of ${config.vocab_size}`,
+      );
+    }
+    const far = batch.positions.find((position) => position >= config.max_position_embeddings);
+    if (far !== undefined) {
+      throw new RangeError(
+        `position ${far} is beyond max_position_embeddings = ${config.max_position_embeddings}: shorten the sequence`,
       );
     }
     this.#tokens = T;

@@ -260,22 +260,20 @@ Deno.test({
 });
 
 Deno.test({
-  name: "refused: a batch beyond the capacity, backward without train",
+  name: "refused: what exceeds capacity, vocabulary or context; backward without train",
   ...options,
   fn: async () => {
     const gpu = await oneGpu();
     const model = await tinyModel(gpu, config, weights);
-    const graph = new SequenceGraph(model, { tokens: 8, rows: 3 });
-    assertThrows(
-      () => graph.load(packSequences([{ ids: Array(9).fill(1), scoreFrom: 8 }])),
-      RangeError,
-      "9 tokens",
-    );
-    assertThrows(
-      () => graph.load(packSequences([{ ids: Array(8).fill(1), scoreFrom: 1 }])),
-      RangeError,
-      "7 rows",
-    );
+    const graph = new SequenceGraph(model, { tokens: 80, rows: 70 });
+    const refuses = (ids: number[], scoreFrom: number, why: string) =>
+      assertThrows(() => graph.load(packSequences([{ ids, scoreFrom }])), RangeError, why);
+    refuses(Array(81).fill(1), 80, "81 tokens");
+    refuses(Array(80).fill(1), 1, "79 rows");
+    refuses([1, 2, 105], 1, "token 2: id 105 is outside the vocabulary of 105");
+    refuses([1, -1], 1, "outside the vocabulary of 105");
+    refuses(Array(65).fill(1), 1, "position 64 is beyond max_position_embeddings = 64");
+    graph.load(packSequences([{ ids: Array(64).fill(104), scoreFrom: 1 }]));
     assertThrows(() => graph.backward(), Error, "train");
     graph.free();
     model.parameters.free();
