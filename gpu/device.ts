@@ -49,7 +49,9 @@ export class Gpu {
     this.kernels = new KernelCache(device);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#failure ??= new GpuError(`uncaptured GPU error: ${(event as GPUUncapturedErrorEvent).error.message}`);
+      this.#failure ??= new GpuError(
+        `uncaptured GPU error: ${(event as GPUUncapturedErrorEvent).error.message}`,
+      );
     });
     this.#lost = new Promise((_, reject) => {
       device.lost.then((info) => {
