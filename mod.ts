@@ -168,7 +168,9 @@ export {
   type RolloutEngineOptions,
   type RolloutPrompt,
 } from "./trainer/rollout.ts";
+export type { EvaluationRecord } from "./trainer/run_state.ts";
 export { learningRate, type ScheduleOptions } from "./trainer/schedule.ts";
+export { train, type TrainOptions, type TrainSummary } from "./trainer/scheduler.ts";
 export { type SftStep, SftTrainer } from "./trainer/sft.ts";
 
 // The method's formulas, pure.

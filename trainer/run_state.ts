@@ -15,9 +15,13 @@ import type { EntropyTargetsState } from "./shaping.ts";
 
 /** Figures of one evaluation that the summary table shows. */
 export interface EvaluationRecord {
+  /** Over all problems. */
   readonly all: GroupFigures;
+  /** By the rows' difficulty label. */
   readonly byLevel: Readonly<Record<string, GroupFigures>>;
+  /** By the rows' source. */
   readonly bySource: Readonly<Record<string, GroupFigures>>;
+  /** Entropy threshold τ of the evaluation's responses, nats. */
   readonly threshold: number;
 }
 

@@ -34,11 +34,13 @@ import { writeAtomically } from "./atomic_write.ts";
 
 /** What to run. */
 export interface TrainOptions {
+  /** The whole run; see {@link loadConfig}. */
   readonly config: Config;
   /** Evaluate before, between and after the stages; true by default. */
   readonly evaluate?: boolean;
   /** Run folder or checkpoint to go on from. */
   readonly resume?: string;
+  /** Hears of the progress; `silent` does not. */
   readonly monitor: Monitor;
   /** Ends the run at the next safe point, with a checkpoint. */
   readonly signal?: AbortSignal;
@@ -46,12 +48,15 @@ export interface TrainOptions {
 
 /** What a run came to. */
 export interface TrainSummary {
+  /** The run folder. */
   readonly folder: string;
   /** The trained model; undefined when the run was interrupted. */
   readonly model?: string;
+  /** Whether the signal ended it before its end. */
   readonly interrupted: boolean;
   /** Evaluations by name: `base`, `adacs`, `aepo`. */
   readonly evaluations: Readonly<Record<string, EvaluationRecord>>;
+  /** Wall-clock time of this call. */
   readonly seconds: number;
 }
 
