@@ -89,6 +89,7 @@ export class Parameters {
    * Allocates the weights and fills them, one Hugging Face tensor at a time.
    * @param read gives the values of a parameter, row-major
    * @param trainable whether gradients are allocated
+   * @throws RangeError when `read` gives too few or too many values
    */
   static async load(
     gpu: Gpu,
@@ -99,7 +100,16 @@ export class Parameters {
     const list: Parameter[] = [];
     for (const { name, shape, slices } of storagePlan(config)) {
       const weight = gpu.alloc(name, shape, "parameter");
-      for (const slice of slices) gpu.write(weight, await read(slice.name, slice.shape), slice.start);
+      for (const slice of slices) {
+        const values = await read(slice.name, slice.shape);
+        // A short or long array would pass unseen inside a fused tensor.
+        if (values.length !== elements(slice.shape)) {
+          throw new RangeError(
+            `${slice.name} [${slice.shape.join(" x ")}] cannot hold ${values.length} values`,
+          );
+        }
+        gpu.write(weight, values, slice.start);
+      }
       const gradient = trainable ? gpu.alloc(`${name}.grad`, shape, "gradient") : undefined;
       if (gradient) gpu.clear(gradient);
       list.push({ name, weight, gradient, slices });
