@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_head_32" | "attention_head_64" | "attention_registers" | "column_sum" | "embedding" | "entropy_window" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_head_32" | "attention_head_64" | "attention_registers" | "column_sum" | "embedding" | "entropy_window" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "philox" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1935,11 +1935,38 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   dw[id.y * d.inputs + id.x] += sum;
 }
 `,
+  philox: `// Philox4x32-10: four random words of a counter and a key, the same on every device. A prelude of sample.wgsl; the host's
+// twin is philox.ts. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+
+fn high_product(a: u32, b: u32) -> u32 {
+  let al = a & 0xffffu;
+  let ah = a >> 16u;
+  let bl = b & 0xffffu;
+  let bh = b >> 16u;
+  let low = al * bl;
+  let mid = ah * bl + (low >> 16u);
+  let cross = al * bh + (mid & 0xffffu);
+  return ah * bh + (mid >> 16u) + (cross >> 16u);
+}
+
+fn philox(start: vec4u, start_key: vec2u) -> vec4u {
+  var c = start;
+  var key = start_key;
+  for (var round = 0u; round < 10u; round++) {
+    c = vec4u(
+      high_product(0xcd9e8d57u, c.z) ^ c.y ^ key.x, 0xcd9e8d57u * c.z,
+      high_product(0xd2511f53u, c.x) ^ c.w ^ key.y, 0xd2511f53u * c.x);
+    key += vec2u(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return c;
+}
+`,
   policy_loss: `// The AEPO gradient: one scalar ∂L/∂log π_t a token, from which the head makes the gradient of all logits.
 //   token_advantage  Ã_t = A (or A/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
 //   policy_loss      L = Σ_t w ( −min(r Ã, clip(r, 1−ε_l, 1+ε_h) Ã) + k_t KL_t ),  r = exp(clamp(log π − log π_old, ±20)),
 //                    for Ã < 0 at most −c Ã (dual clip);  k_t = kl weight, or the one inside windows where m_t = 1;
-//                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20)
+//                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20);
+//                    k3 exp(−d) + d − 1 without clamps, as the paper prints it
 // N tokens, B sequences, spans [B, 2] = (first token, length).
 //   behaviour [N] = (log π_old, log π_ref, window entropy H̄, mask m)
 //   sequence [B, 8] = advantage, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
@@ -1957,7 +1984,7 @@ struct Dims {
   clip_high: f32,
   // 0 turns the dual clip off.
   clip_dual: f32,
-  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl
+  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl, 5 k3
   kl_kind: u32,
 }
 
@@ -2008,13 +2035,14 @@ fn kl_of(logp: f32, reference: f32) -> vec2f {
     case 1u: { return vec2f(x, 1.0); }
     case 2u: { return vec2f(abs(x), sign(x)); }
     case 3u: { return vec2f(0.5 * x * x, x); }
-    case 4u: {
-      let q = clamp(-x, -20.0, 20.0);
+    case 4u, 5u: {
+      let free = d.kl_kind == 5u;
+      let q = select(clamp(-x, -20.0, 20.0), -x, free);
       // exp(q) − q − 1 loses everything to cancellation for small q: its series there.
       let small = q * q * (0.5 + q * (1.0 / 6.0 + q * (1.0 / 24.0 + q * (1.0 / 120.0))));
       let value = select(exp(q) - q - 1.0, small, abs(q) < 0.25);
-      let held = abs(x) > 20.0 || value > 10.0;
-      return vec2f(min(value, 10.0), select(1.0 - exp(q), 0.0, held));
+      let held = !free && (abs(x) > 20.0 || value > 10.0);
+      return vec2f(select(min(value, 10.0), value, free), select(1.0 - exp(q), 0.0, held));
     }
     default: { return vec2f(0.0); }
   }
@@ -2224,297 +2252,8 @@ fn scatter(@builtin(global_invocation_id) id: vec3u) {
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
 // y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
 // and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
+// Preludes: philox.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
-
-struct Dims {
-  slots: u32, vocab: u32, stride: u32, stop_count: u32,
-  temperature: f32, top_p: f32, top_k: u32, min_p: f32, repetition_penalty: f32,
-}
-@group(0) @binding(0) var<uniform> d: Dims;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read_write> slots: array<u32>;
-@group(0) @binding(3) var<storage, read_write> seen: array<u32>;
-@group(0) @binding(4) var<storage, read> banned: array<u32>;
-// sample
-@group(0) @binding(5) var<storage, read> stops: array<u32>;
-@group(0) @binding(6) var<storage, read_write> out_tokens: array<u32>;
-@group(0) @binding(7) var<storage, read_write> out_values: array<vec2f>;
-@group(0) @binding(8) var<storage, read_write> tick: array<atomic<u32>>;
-// filtered
-@group(0) @binding(5) var<storage, read_write> probabilities: array<f32>;
-
-const LANES = 64u;
-const LOWEST = -3e38;
-const NONE = 0xffffffffu;
-
-// Four tokens LANES apart: their logits, and y or LOWEST where banned or past the vocabulary.
-struct Quad { raw: vec4f, y: vec4f, bad: vec4<bool> }
-
-// What a lane knows of its slot's row.
-struct Row {
-  base: u32,         // of its logits
-  seen_base: u32,
-  y: mat4x4f,        // the first sixteen tokens of the lane
-  e: mat4x4f,
-  first_banned: u32, // no banned token of the tail lies below
-  top: f32,          // max y
-  raw_top: f32,      // max logit
-  inverse: f32,      // 1 / T
-  z: f32,            // sum of exp((logit − raw_top) / T)
-  moment: f32,       // sum of exp(x) · x over the same x
-  mass: f32,         // sum of e
-  count: f32,        // tokens that are not banned
-  bad: bool,         // a logit is not finite, or every token is banned
-}
-
-var<workgroup> parts: array<vec4f, 256>;
-var<workgroup> rows_of_parts: array<vec4f, 32>;
-var<workgroup> whole: array<vec4f, 4>;
-var<workgroup> lane_mass: array<f32, 64>;
-var<workgroup> lane_first: array<u32, 64>;
-var<workgroup> alive: u32;
-var<workgroup> step: u32;
-var<workgroup> owner: u32;
-var<workgroup> goal: f32;
-var<workgroup> kept_mass: f32;
-var<workgroup> chosen: u32;
-
-fn high_product(a: u32, b: u32) -> u32 {
-  let al = a & 0xffffu;
-  let ah = a >> 16u;
-  let bl = b & 0xffffu;
-  let bh = b >> 16u;
-  let low = al * bl;
-  let mid = ah * bl + (low >> 16u);
-  let cross = al * bh + (mid & 0xffffu);
-  return ah * bh + (mid >> 16u) + (cross >> 16u);
-}
-
-fn philox(start: vec4u, start_key: vec2u) -> vec4u {
-  var c = start;
-  var key = start_key;
-  for (var round = 0u; round < 10u; round++) {
-    c = vec4u(
-      high_product(0xcd9e8d57u, c.z) ^ c.y ^ key.x, 0xcd9e8d57u * c.z,
-      high_product(0xd2511f53u, c.x) ^ c.w ^ key.y, 0xd2511f53u * c.x);
-    key += vec2u(0x9e3779b9u, 0xbb67ae85u);
-  }
-  return c;
-}
-
-// Bits whose unsigned order is the order of the floats.
-fn keys_of(y: vec4f) -> vec4u {
-  let bits = bitcast<vec4u>(y);
-  return select(bits | vec4u(0x80000000u), ~bits, bits >= vec4u(0x80000000u));
-}
-
-fn has(word: u32, v: u32) -> bool { return ((word >> (v & 31u)) & 1u) == 1u; }
-
-fn load_quad(row: Row, v: u32) -> Quad {
-  let ids = vec4u(v) + vec4u(0u, LANES, 2u * LANES, 3u * LANES);
-  if (v >= d.vocab) { return Quad(vec4f(LOWEST), vec4f(LOWEST), vec4<bool>()); }
-  let at = min(ids, vec4u(d.vocab - 1u));
-  let inside = ids < vec4u(d.vocab);
-  var raw = vec4f(logits[row.base + at.x], logits[row.base + at.y], logits[row.base + at.z], logits[row.base + at.w]);
-  let bad = ((bitcast<vec4u>(raw) & vec4u(0x7f800000u)) == vec4u(0x7f800000u)) & inside;
-  raw = select(vec4f(LOWEST), raw, inside & !bad);
-  var y = raw;
-  if (d.repetition_penalty != 1.0) {
-    let known = vec4<bool>(
-      has(seen[row.seen_base + at.x / 32u], at.x), has(seen[row.seen_base + at.y / 32u], at.y),
-      has(seen[row.seen_base + at.z / 32u], at.z), has(seen[row.seen_base + at.w / 32u], at.w)) & inside;
-    let less = select(y * d.repetition_penalty, y / d.repetition_penalty, y > vec4f());
-    y = select(y, less, known);
-  }
-  if (at.w >= row.first_banned) {
-    let out = vec4<bool>(has(banned[at.x / 32u], at.x), has(banned[at.y / 32u], at.y), has(banned[at.z / 32u], at.z),
-      has(banned[at.w / 32u], at.w));
-    y = select(y, vec4f(LOWEST), out);
-  }
-  return Quad(raw, y, bad);
-}
-
-// exp of what lies below the maximum; nothing for banned tokens.
-fn weights(row: Row, y: vec4f) -> vec4f {
-  return select(exp(max((y - row.top) * row.inverse, vec4f(-104.0))), vec4f(), y <= vec4f(LOWEST));
-}
-
-// Sums of the lanes' values, to all lanes; the order is fixed.
-fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
-  parts[lane * 4u] = value[0];
-  parts[lane * 4u + 1u] = value[1];
-  parts[lane * 4u + 2u] = value[2];
-  parts[lane * 4u + 3u] = value[3];
-  workgroupBarrier();
-  if (lane < 32u) {
-    var sum = parts[lane];
-    for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
-    rows_of_parts[lane] = sum;
-  }
-  workgroupBarrier();
-  if (lane < 4u) {
-    var sum = rows_of_parts[lane];
-    for (var i = 1u; i < 8u; i++) { sum += rows_of_parts[lane + 4u * i]; }
-    whole[lane] = sum;
-  }
-  workgroupBarrier();
-  return mat4x4f(whole[0], whole[1], whole[2], whole[3]);
-}
-
-// Largest of each component, to all lanes.
-fn max_lanes(lane: u32, value: vec4f) -> vec4f {
-  parts[lane] = value;
-  workgroupBarrier();
-  if (lane < 8u) {
-    var top = parts[lane];
-    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
-    rows_of_parts[lane] = top;
-  }
-  workgroupBarrier();
-  var top = rows_of_parts[0];
-  for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
-  return top;
-}
-
-fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
-
-// First token of the lane's quads outside the registers.
-fn tail_start(lane: u32) -> u32 { return lane + 16u * LANES; }
-
-// z, moment, mass and count of four tokens.
-fn moments(row: Row, raw: vec4f, y: vec4f, e: vec4f) -> vec4f {
-  let x = max((raw - row.raw_top) * row.inverse, vec4f(-104.0));
-  let p = exp(x);
-  let one = vec4f(1.0);
-  return vec4f(dot(p, one), dot(p, x), dot(e, one), dot(select(one, vec4f(), y <= vec4f(LOWEST)), one));
-}
-
-fn read_row(s: u32, lane: u32) -> Row {
-  var row: Row;
-  row.base = s * d.stride;
-  row.seen_base = s * ((d.vocab + 31u) / 32u);
-  row.inverse = 1.0 / select(d.temperature, 1.0, d.temperature == 0.0);
-  let q0 = load_quad(row, lane);
-  let q1 = load_quad(row, lane + 4u * LANES);
-  let q2 = load_quad(row, lane + 8u * LANES);
-  let q3 = load_quad(row, lane + 12u * LANES);
-  let raw = mat4x4f(q0.raw, q1.raw, q2.raw, q3.raw);
-  row.y = mat4x4f(q0.y, q1.y, q2.y, q3.y);
-  var raw4 = max(max(q0.raw, q1.raw), max(q2.raw, q3.raw));
-  var y4 = max(max(q0.y, q1.y), max(q2.y, q3.y));
-  var bad = q0.bad | q1.bad | q2.bad | q3.bad;
-  // -(first banned token of the tail): the largest is wanted.
-  var no_ban = -f32(d.vocab);
-  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
-    let q = load_quad(row, v);
-    raw4 = max(raw4, q.raw);
-    y4 = max(y4, q.y);
-    bad |= q.bad;
-    if (any((q.y <= vec4f(LOWEST)) & (q.raw > vec4f(LOWEST)))) { no_ban = max(no_ban, -f32(v)); }
-  }
-  let most = max_lanes(lane, vec4f(highest(raw4), highest(y4), select(0.0, 1.0, any(bad)), no_ban));
-  row.raw_top = most.x;
-  row.top = most.y;
-  row.first_banned = u32(-most.w);
-  row.bad = most.z > 0.0 || most.y <= LOWEST;
-  row.e = mat4x4f(weights(row, q0.y), weights(row, q1.y), weights(row, q2.y), weights(row, q3.y));
-  var sums = moments(row, q0.raw, q0.y, row.e[0]) + moments(row, q1.raw, q1.y, row.e[1]) +
-    moments(row, q2.raw, q2.y, row.e[2]) + moments(row, q3.raw, q3.y, row.e[3]);
-  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
-    let q = load_quad(row, v);
-    sums += moments(row, q.raw, q.y, weights(row, q.y));
-  }
-  let all = sum_lanes(lane, mat4x4f(sums, vec4f(), vec4f(), vec4f()))[0];
-  row.z = all.x;
-  row.moment = all.y;
-  row.mass = all.z;
-  row.count = all.w;
-  return row;
-}
-
-// Adds the weight of one token to the sums of the thresholds it reaches.
-fn reach(sums: ptr<function, mat4x4f>, key: u32, w: f32, t: vec4u, step: u32) {
-  let k = vec4u(key);
-  (*sums)[0] += select(vec4f(), vec4f(w), k >= t);
-  (*sums)[1] += select(vec4f(), vec4f(w), k >= t + 4u * step);
-  (*sums)[2] += select(vec4f(), vec4f(w), k >= t + 8u * step);
-  (*sums)[3] += select(vec4f(), vec4f(w), k >= t + 12u * step);
-}
-
-fn reach_four(sums: ptr<function, mat4x4f>, y: vec4f, w: vec4f, t: vec4u, step: u32) {
-  let keys = keys_of(y);
-  reach(sums, keys.x, w.x, t, step);
-  reach(sums, keys.y, w.y, t, step);
-  reach(sums, keys.z, w.z, t, step);
-  reach(sums, keys.w, w.w, t, step);
-}
-
-// 1 for every token that may be chosen, or e.
-fn measure(e: vec4f, y: vec4f, counting: bool) -> vec4f {
-  return select(e, select(vec4f(1.0), vec4f(), y <= vec4f(LOWEST)), vec4<bool>(counting));
-}
-
-// The largest threshold whose tokens still measure \`needed\`. Tokens with y below \`floor\` cannot matter.
-fn search(row: ptr<function, Row>, lane: u32, needed: f32, counting: bool, floor: f32) -> u32 {
-  var prefix = 0u;
-  for (var bit = 0u; bit < 32u; bit += 4u) {
-    let step = 1u << (28u - bit);
-    let t = vec4u(prefix) + vec4u(0u, 1u, 2u, 3u) * step;
-    var sums = mat4x4f();
-    reach_four(&sums, (*row).y[0], measure((*row).e[0], (*row).y[0], counting), t, step);
-    reach_four(&sums, (*row).y[1], measure((*row).e[1], (*row).y[1], counting), t, step);
-    reach_four(&sums, (*row).y[2], measure((*row).e[2], (*row).y[2], counting), t, step);
-    reach_four(&sums, (*row).y[3], measure((*row).e[3], (*row).y[3], counting), t, step);
-    for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
-      let y = load_quad(*row, v).y;
-      if (any(y >= vec4f(floor))) {
-        reach_four(&sums, y, measure(weights(*row, y), y, counting), t, step);
-      }
-    }
-    let all = sum_lanes(lane, sums);
-    let n = vec4f(needed);
-    let one = vec4f(1.0);
-    let zero = vec4f();
-    let reached = dot(select(zero, one, all[0] >= n) + select(zero, one, all[1] >= n) + select(zero, one, all[2] >= n) +
-      select(zero, one, all[3] >= n), one);
-    // By rounding even the lowest threshold may fall short: it is then the answer.
-    prefix += (u32(max(reached, 1.0)) - 1u) * step;
-  }
-  return prefix;
-}
-
-fn kept(threshold: u32, min_p: f32, y: vec4f, e: vec4f) -> vec4f {
-  return select(vec4f(), e, (keys_of(y) >= vec4u(threshold)) & (e >= vec4f(min_p)));
-}
-
-// The lane's sum of kept e.
-fn lane_sum(row: ptr<function, Row>, lane: u32, threshold: u32, min_p: f32) -> f32 {
-  var sum = kept(threshold, min_p, (*row).y[0], (*row).e[0]) + kept(threshold, min_p, (*row).y[1], (*row).e[1]) +
-    kept(threshold, min_p, (*row).y[2], (*row).e[2]) + kept(threshold, min_p, (*row).y[3], (*row).e[3]);
-  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
-    let y = load_quad(*row, v).y;
-    sum += kept(threshold, min_p, y, weights(*row, y));
-  }
-  return dot(sum, vec4f(1.0));
-}
-
-// top-k, then top-p, as one threshold on the keys; one loop, since every call is compiled inline.
-fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
-  var threshold = 0u;
-  var mass = (*row).mass;
-  for (var filter_id = 0u; filter_id < 2u; filter_id++) {
-    let counting = filter_id == 0u;
-    if (select(d.top_p >= 1.0, d.top_k == 0u, counting)) { continue; }
-    // All tokens with e below (1 − p) · mass / V together weigh less than what top-p drops; half of it for rounding.
-    let low = (1.0 - d.top_p) * mass / f32(d.vocab) * 0.5;
-    let floor = select((*row).top + log(max(low, 1e-37)) / (*row).inverse, LOWEST, counting);
-    let needed = select(max(d.top_p * mass, 1e-30), min(f32(d.top_k), (*row).count), counting);
-    threshold = max(threshold, search(row, lane, needed, counting, floor));
-    let sum = lane_sum(row, lane, threshold, 0.0);
-    mass = sum_lanes(lane, mat4x4f(vec4f(sum), vec4f(), vec4f(), vec4f()))[0].x;
-  }
-  return threshold;
-}
 
 fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
   if (y.x == top) { return v; }
@@ -2526,12 +2265,9 @@ fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
 
 // The lane's first token with the largest y.
 fn first_top(row: ptr<function, Row>, lane: u32) -> u32 {
-  let top = (*row).top;
-  var first = min(
-    min(first_of_four((*row).y[0], top, lane), first_of_four((*row).y[1], top, lane + 4u * LANES)),
-    min(first_of_four((*row).y[2], top, lane + 8u * LANES), first_of_four((*row).y[3], top, lane + 12u * LANES)));
-  for (var v = tail_start(lane); v < d.vocab; v += 4u * LANES) {
-    first = min(first, first_of_four(load_quad(*row, v).y, top, v));
+  var first = NONE;
+  for (var i = 0u; i < quads(lane); i++) {
+    first = min(first, first_of_four(y_of(row, i, lane), (*row).top, lane + 4u * LANES * i));
   }
   return first;
 }
@@ -2551,13 +2287,9 @@ fn walk_four(w: Walk, e: vec4f, v: u32) -> Walk {
 
 fn choose(row: ptr<function, Row>, lane: u32, threshold: u32) -> u32 {
   var w = Walk(0.0, NONE, false);
-  w = walk_four(w, kept(threshold, d.min_p, (*row).y[0], (*row).e[0]), lane);
-  w = walk_four(w, kept(threshold, d.min_p, (*row).y[1], (*row).e[1]), lane + 4u * LANES);
-  w = walk_four(w, kept(threshold, d.min_p, (*row).y[2], (*row).e[2]), lane + 8u * LANES);
-  w = walk_four(w, kept(threshold, d.min_p, (*row).y[3], (*row).e[3]), lane + 12u * LANES);
-  for (var v = tail_start(lane); v < d.vocab && !w.done; v += 4u * LANES) {
-    let y = load_quad(*row, v).y;
-    w = walk_four(w, kept(threshold, d.min_p, y, weights(*row, y)), v);
+  for (var i = 0u; i < quads(lane) && !w.done; i++) {
+    let y = y_of(row, i, lane);
+    w = walk_four(w, kept(threshold, d.min_p, y, e_of(row, i, y)), lane + 4u * LANES * i);
   }
   return w.token;
 }
@@ -2685,20 +2417,298 @@ fn filtered(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid
   if (d.temperature != 0.0) { threshold = threshold_of(&row, lane); }
   prepare(&row, lane, s, threshold);
   let factor = select(0.0, 1.0 / max(kept_mass, 1e-37), live && !row.bad);
-  // The tokens in the registers are read again.
-  row.first_banned = 0u;
-  for (var i = 0u; i < d.vocab; i += 4u * LANES) {
-    let v = i + lane;
-    var p: vec4f;
+  for (var i = 0u; i < quads(lane); i++) {
+    let v = lane + 4u * LANES * i;
+    let y = y_of(&row, i, lane);
+    var p = kept(threshold, d.min_p, y, e_of(&row, i, y)) * factor;
     if (d.temperature == 0.0) {
       let ids = vec4u(v) + vec4u(0u, LANES, 2u * LANES, 3u * LANES);
       p = select(vec4f(), vec4f(1.0), (ids == vec4u(chosen)) & vec4<bool>(live && !row.bad));
-    } else {
-      let y = load_quad(row, v).y;
-      p = kept(threshold, d.min_p, y, weights(row, y)) * factor;
     }
     write_four(s, v, p);
   }
+}
+`,
+  sample_filter: `// The rows of logits and the filters of sample.wgsl, whose prelude this is; formulas and shapes stand there.
+
+struct Dims {
+  slots: u32, vocab: u32, stride: u32, stop_count: u32,
+  temperature: f32, top_p: f32, top_k: u32, min_p: f32, repetition_penalty: f32,
+}
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read_write> slots: array<u32>;
+@group(0) @binding(3) var<storage, read_write> seen: array<u32>;
+@group(0) @binding(4) var<storage, read> banned: array<u32>;
+// sample
+@group(0) @binding(5) var<storage, read> stops: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out_tokens: array<u32>;
+@group(0) @binding(7) var<storage, read_write> out_values: array<vec2f>;
+@group(0) @binding(8) var<storage, read_write> tick: array<atomic<u32>>;
+// filtered
+@group(0) @binding(5) var<storage, read_write> probabilities: array<f32>;
+
+const LANES = 64u;
+const LOWEST = -3e38;
+const NONE = 0xffffffffu;
+
+// Four tokens LANES apart: their logits, and y or LOWEST where banned or past the vocabulary.
+struct Quad { raw: vec4f, y: vec4f, bad: vec4<bool> }
+
+// What a lane knows of its slot's row.
+struct Row {
+  base: u32,         // of its logits
+  seen_base: u32,
+  y: mat4x4f,        // the first sixteen tokens of the lane
+  e: mat4x4f,
+  first_banned: u32, // no banned token of the tail lies below
+  top: f32,          // max y
+  raw_top: f32,      // max logit
+  inverse: f32,      // 1 / T
+  z: f32,            // sum of exp((logit − raw_top) / T)
+  moment: f32,       // sum of exp(x) · x over the same x
+  mass: f32,         // sum of e
+  count: f32,        // tokens that are not banned
+  bad: bool,         // a logit is not finite, or every token is banned
+}
+
+var<workgroup> parts: array<vec4f, 256>;
+var<workgroup> rows_of_parts: array<vec4f, 32>;
+var<workgroup> whole: array<vec4f, 4>;
+var<workgroup> lane_mass: array<f32, 64>;
+var<workgroup> lane_first: array<u32, 64>;
+var<workgroup> alive: u32;
+var<workgroup> step: u32;
+var<workgroup> owner: u32;
+var<workgroup> goal: f32;
+var<workgroup> kept_mass: f32;
+var<workgroup> chosen: u32;
+
+// Bits whose unsigned order is the order of the floats.
+fn keys_of(y: vec4f) -> vec4u {
+  let bits = bitcast<vec4u>(y);
+  return select(bits | vec4u(0x80000000u), ~bits, bits >= vec4u(0x80000000u));
+}
+
+fn has(word: u32, v: u32) -> bool { return ((word >> (v & 31u)) & 1u) == 1u; }
+
+fn load_quad(row: Row, v: u32) -> Quad {
+  let ids = vec4u(v) + vec4u(0u, LANES, 2u * LANES, 3u * LANES);
+  let at = min(ids, vec4u(d.vocab - 1u));
+  let inside = ids < vec4u(d.vocab);
+  var raw = vec4f(logits[row.base + at.x], logits[row.base + at.y], logits[row.base + at.z], logits[row.base + at.w]);
+  let bad = ((bitcast<vec4u>(raw) & vec4u(0x7f800000u)) == vec4u(0x7f800000u)) & inside;
+  raw = select(vec4f(LOWEST), raw, inside & !bad);
+  var y = raw;
+  if (d.repetition_penalty != 1.0) {
+    let known = vec4<bool>(
+      has(seen[row.seen_base + at.x / 32u], at.x), has(seen[row.seen_base + at.y / 32u], at.y),
+      has(seen[row.seen_base + at.z / 32u], at.z), has(seen[row.seen_base + at.w / 32u], at.w)) & inside;
+    let less = select(y * d.repetition_penalty, y / d.repetition_penalty, y > vec4f());
+    y = select(y, less, known);
+  }
+  if (at.w >= row.first_banned) {
+    let out = vec4<bool>(has(banned[at.x / 32u], at.x), has(banned[at.y / 32u], at.y), has(banned[at.z / 32u], at.z),
+      has(banned[at.w / 32u], at.w));
+    y = select(y, vec4f(LOWEST), out);
+  }
+  return Quad(raw, y, bad);
+}
+
+// exp of what lies below the maximum; nothing for banned tokens.
+fn weights(row: Row, y: vec4f) -> vec4f {
+  return select(exp(max((y - row.top) * row.inverse, vec4f(-104.0))), vec4f(), y <= vec4f(LOWEST));
+}
+
+// Sums of the lanes' values, to all lanes; the order is fixed.
+fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
+  parts[lane * 4u] = value[0];
+  parts[lane * 4u + 1u] = value[1];
+  parts[lane * 4u + 2u] = value[2];
+  parts[lane * 4u + 3u] = value[3];
+  workgroupBarrier();
+  if (lane < 32u) {
+    var sum = parts[lane];
+    for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
+    rows_of_parts[lane] = sum;
+  }
+  workgroupBarrier();
+  if (lane < 4u) {
+    var sum = rows_of_parts[lane];
+    for (var i = 1u; i < 8u; i++) { sum += rows_of_parts[lane + 4u * i]; }
+    whole[lane] = sum;
+  }
+  workgroupBarrier();
+  return mat4x4f(whole[0], whole[1], whole[2], whole[3]);
+}
+
+// Largest of each component, to all lanes.
+fn max_lanes(lane: u32, value: vec4f) -> vec4f {
+  parts[lane] = value;
+  workgroupBarrier();
+  if (lane < 8u) {
+    var top = parts[lane];
+    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
+    rows_of_parts[lane] = top;
+  }
+  workgroupBarrier();
+  var top = rows_of_parts[0];
+  for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
+  return top;
+}
+
+fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+
+// The quads of a lane start LANES · 4 apart; the first four of them stay in registers.
+fn pick(m: mat4x4f, i: u32) -> vec4f {
+  return select(select(m[0], m[1], i == 1u), select(m[2], m[3], i == 3u), i >= 2u);
+}
+
+fn put(m: mat4x4f, i: u32, value: vec4f) -> mat4x4f {
+  return mat4x4f(
+    select(m[0], value, i == 0u), select(m[1], value, i == 1u), select(m[2], value, i == 2u), select(m[3], value, i == 3u));
+}
+
+fn y_of(row: ptr<function, Row>, i: u32, lane: u32) -> vec4f {
+  if (i < 4u) { return pick((*row).y, i); }
+  return load_quad(*row, lane + 4u * LANES * i).y;
+}
+
+fn e_of(row: ptr<function, Row>, i: u32, y: vec4f) -> vec4f {
+  if (i < 4u) { return pick((*row).e, i); }
+  return weights(*row, y);
+}
+
+fn quads(lane: u32) -> u32 { return (d.vocab - min(lane, d.vocab) + 4u * LANES - 1u) / (4u * LANES); }
+
+// z, moment, mass and count of four tokens.
+fn moments(row: Row, raw: vec4f, y: vec4f, e: vec4f) -> vec4f {
+  let x = max((raw - row.raw_top) * row.inverse, vec4f(-104.0));
+  let p = exp(x);
+  let one = vec4f(1.0);
+  return vec4f(dot(p, one), dot(p, x), dot(e, one), dot(select(one, vec4f(), y <= vec4f(LOWEST)), one));
+}
+
+fn read_row(s: u32, lane: u32) -> Row {
+  var row: Row;
+  row.base = s * d.stride;
+  row.seen_base = s * ((d.vocab + 31u) / 32u);
+  row.inverse = 1.0 / select(d.temperature, 1.0, d.temperature == 0.0);
+  let n = quads(lane);
+  var raw = mat4x4f();
+  var raw4 = vec4f(LOWEST);
+  var y4 = vec4f(LOWEST);
+  var bad = vec4<bool>();
+  // -(first banned token of the tail): the largest is wanted.
+  var no_ban = -f32(d.vocab);
+  for (var i = 0u; i < n; i++) {
+    let q = load_quad(row, lane + 4u * LANES * i);
+    raw = put(raw, i, q.raw);
+    row.y = put(row.y, i, q.y);
+    raw4 = max(raw4, q.raw);
+    y4 = max(y4, q.y);
+    bad |= q.bad;
+    if (i >= 4u && any((q.y <= vec4f(LOWEST)) & (q.raw > vec4f(LOWEST)))) {
+      no_ban = max(no_ban, -f32(lane + 4u * LANES * i));
+    }
+  }
+  let most = max_lanes(lane, vec4f(highest(raw4), highest(y4), select(0.0, 1.0, any(bad)), no_ban));
+  row.raw_top = most.x;
+  row.top = most.y;
+  row.first_banned = u32(-most.w);
+  row.bad = most.z > 0.0 || most.y <= LOWEST;
+  var sums = vec4f();
+  for (var i = 0u; i < n; i++) {
+    var q = Quad(pick(raw, i), pick(row.y, i), vec4<bool>());
+    if (i >= 4u) { q = load_quad(row, lane + 4u * LANES * i); }
+    let e = weights(row, q.y);
+    row.e = put(row.e, i, e);
+    sums += moments(row, q.raw, q.y, e);
+  }
+  let all = sum_lanes(lane, mat4x4f(sums, vec4f(), vec4f(), vec4f()))[0];
+  row.z = all.x;
+  row.moment = all.y;
+  row.mass = all.z;
+  row.count = all.w;
+  return row;
+}
+
+// Adds the weight of one token to the sums of the thresholds it reaches.
+fn reach(sums: ptr<function, mat4x4f>, key: u32, w: f32, t: vec4u, step: u32) {
+  let k = vec4u(key);
+  (*sums)[0] += select(vec4f(), vec4f(w), k >= t);
+  (*sums)[1] += select(vec4f(), vec4f(w), k >= t + 4u * step);
+  (*sums)[2] += select(vec4f(), vec4f(w), k >= t + 8u * step);
+  (*sums)[3] += select(vec4f(), vec4f(w), k >= t + 12u * step);
+}
+
+fn reach_four(sums: ptr<function, mat4x4f>, y: vec4f, w: vec4f, t: vec4u, step: u32) {
+  let keys = keys_of(y);
+  reach(sums, keys.x, w.x, t, step);
+  reach(sums, keys.y, w.y, t, step);
+  reach(sums, keys.z, w.z, t, step);
+  reach(sums, keys.w, w.w, t, step);
+}
+
+// 1 for every token that may be chosen, or e.
+fn measure(e: vec4f, y: vec4f, counting: bool) -> vec4f {
+  return select(e, select(vec4f(1.0), vec4f(), y <= vec4f(LOWEST)), vec4<bool>(counting));
+}
+
+// The largest threshold whose tokens still measure \`needed\`. Tokens with y below \`floor\` cannot matter.
+fn search(row: ptr<function, Row>, lane: u32, needed: f32, counting: bool, floor: f32) -> u32 {
+  let n = quads(lane);
+  var prefix = 0u;
+  for (var bit = 0u; bit < 32u; bit += 4u) {
+    let step = 1u << (28u - bit);
+    let t = vec4u(prefix) + vec4u(0u, 1u, 2u, 3u) * step;
+    var sums = mat4x4f();
+    for (var i = 0u; i < n; i++) {
+      let y = y_of(row, i, lane);
+      if (any(y >= vec4f(floor))) { reach_four(&sums, y, measure(e_of(row, i, y), y, counting), t, step); }
+    }
+    let all = sum_lanes(lane, sums);
+    let goal4 = vec4f(needed);
+    let one = vec4f(1.0);
+    let zero = vec4f();
+    let reached = dot(select(zero, one, all[0] >= goal4) + select(zero, one, all[1] >= goal4) + select(zero, one, all[2] >= goal4) +
+      select(zero, one, all[3] >= goal4), one);
+    // By rounding even the lowest threshold may fall short: it is then the answer.
+    prefix += (u32(max(reached, 1.0)) - 1u) * step;
+  }
+  return prefix;
+}
+
+fn kept(threshold: u32, min_p: f32, y: vec4f, e: vec4f) -> vec4f {
+  return select(vec4f(), e, (keys_of(y) >= vec4u(threshold)) & (e >= vec4f(min_p)));
+}
+
+// The lane's sum of kept e.
+fn lane_sum(row: ptr<function, Row>, lane: u32, threshold: u32, min_p: f32) -> f32 {
+  var sum = vec4f();
+  for (var i = 0u; i < quads(lane); i++) {
+    let y = y_of(row, i, lane);
+    sum += kept(threshold, min_p, y, e_of(row, i, y));
+  }
+  return dot(sum, vec4f(1.0));
+}
+
+// top-k, then top-p, as one threshold on the keys; one loop, since every call is compiled inline.
+fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
+  var threshold = 0u;
+  var mass = (*row).mass;
+  for (var filter_id = 0u; filter_id < 2u; filter_id++) {
+    let counting = filter_id == 0u;
+    if (select(d.top_p >= 1.0, d.top_k == 0u, counting)) { continue; }
+    // All tokens with e below (1 − p) · mass / V together weigh less than what top-p drops; half of it for rounding.
+    let low = (1.0 - d.top_p) * mass / f32(d.vocab) * 0.5;
+    let floor = select((*row).top + log(max(low, 1e-37)) / (*row).inverse, LOWEST, counting);
+    let needed = select(max(d.top_p * mass, 1e-30), min(f32(d.top_k), (*row).count), counting);
+    threshold = max(threshold, search(row, lane, needed, counting, floor));
+    let sum = lane_sum(row, lane, threshold, 0.0);
+    mass = sum_lanes(lane, mat4x4f(vec4f(sum), vec4f(), vec4f(), vec4f()))[0].x;
+  }
+  return threshold;
 }
 `,
   slots: `// The start of a decode step: what the model's kernels read, from the state of every slot.

@@ -1,0 +1,196 @@
+// One token per slot from its row of logits, with the state of the slot carried on; a workgroup per slot, no sorting.
+//
+//   y_v   = logit of v, by the repetition penalty r: y / r where y > 0, y · r where not, for tokens in `seen`
+//   e_v   = exp((y_v − max y) / T), 0 for banned tokens
+//   top-k : keep y_v ≥ the k-th largest y (ties stay)
+//   top-p : keep v where the mass of the larger ones is below p of what top-k kept (the first always stays)
+//   min-p : keep e_v ≥ min_p
+//   token : the first v, in the order of (v mod 64, v), whose running sum of kept e exceeds u · (sum of kept e);
+//           u = (philox(counter = (index of the new token, 0, 0, 0), key)[0] >> 8) · 2^-24. Greedy (T = 0): the first
+//           largest y.
+//   values: log-probability of the token and entropy (nats) of softmax(logits / T) over the whole vocabulary, without
+//           penalty, bans and filters; T = 1 for greedy.
+//
+// logits [S, stride], slots [S, 8] = token, position, alive, last_position, key0, key1, generated, finish;
+// seen [S, ceil(V / 32)] and banned [ceil(V / 32)] bit sets; stops [stop_count]; out_tokens [ticks, S];
+// out_values [ticks, S, 2]; tick [1] counts the workgroups that ran: divided by S it is the row to write, in any order.
+//
+// Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
+// y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
+// and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
+// Preludes: philox.wgsl, sample_filter.wgsl.
+// Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
+
+fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
+  if (y.x == top) { return v; }
+  if (y.y == top) { return v + LANES; }
+  if (y.z == top) { return v + 2u * LANES; }
+  if (y.w == top) { return v + 3u * LANES; }
+  return NONE;
+}
+
+// The lane's first token with the largest y.
+fn first_top(row: ptr<function, Row>, lane: u32) -> u32 {
+  var first = NONE;
+  for (var i = 0u; i < quads(lane); i++) {
+    first = min(first, first_of_four(y_of(row, i, lane), (*row).top, lane + 4u * LANES * i));
+  }
+  return first;
+}
+
+// Running sum and choice within the owner's tokens.
+struct Walk { sum: f32, token: u32, done: bool }
+
+fn walk(w: Walk, e: f32, v: u32) -> Walk {
+  if (w.done || e == 0.0) { return w; }
+  // Where rounding lets the sum fall short of the goal at the end, the last kept token is the choice.
+  return Walk(w.sum + e, v, w.sum + e > goal);
+}
+
+fn walk_four(w: Walk, e: vec4f, v: u32) -> Walk {
+  return walk(walk(walk(walk(w, e.x, v), e.y, v + LANES), e.z, v + 2u * LANES), e.w, v + 3u * LANES);
+}
+
+fn choose(row: ptr<function, Row>, lane: u32, threshold: u32) -> u32 {
+  var w = Walk(0.0, NONE, false);
+  for (var i = 0u; i < quads(lane) && !w.done; i++) {
+    let y = y_of(row, i, lane);
+    w = walk_four(w, kept(threshold, d.min_p, y, e_of(row, i, y)), lane + 4u * LANES * i);
+  }
+  return w.token;
+}
+
+// From the lanes' sums of kept e: which lane holds the token, and where in its own running sum. By lane 0.
+fn find_owner(s: u32) {
+  var total = 0.0;
+  for (var i = 0u; i < LANES; i++) { total += lane_mass[i]; }
+  let counter = vec4u(slots[s * 8u + 1u] + 1u, 0u, 0u, 0u);
+  let bits = philox(counter, vec2u(slots[s * 8u + 4u], slots[s * 8u + 5u])).x;
+  let u = f32(bits >> 8u) * 0x1p-24;
+  var below = 0.0;
+  owner = 0u;
+  goal = 0.0;
+  for (var i = 0u; i < LANES; i++) {
+    let mass = lane_mass[i];
+    if (mass > 0.0) {
+      owner = i;
+      goal = u * total - below;
+      below += mass;
+      if (below > u * total) { break; }
+    }
+  }
+}
+
+// Makes lane_mass, and by it kept_mass; greedy: lane_first, and by it `chosen` and `owner`.
+fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
+  if (d.temperature == 0.0) { lane_first[lane] = first_top(row, lane); }
+  else { lane_mass[lane] = lane_sum(row, lane, threshold, d.min_p); }
+  workgroupBarrier();
+  if (lane == 0u) {
+    if (d.temperature == 0.0) {
+      chosen = NONE;
+      for (var i = 0u; i < LANES; i++) { chosen = min(chosen, lane_first[i]); }
+      owner = chosen % LANES;
+    } else {
+      kept_mass = 0.0;
+      for (var i = 0u; i < LANES; i++) { kept_mass += lane_mass[i]; }
+      find_owner(s);
+    }
+  }
+  workgroupBarrier();
+}
+
+// The new state of the slot, by one lane.
+fn carry_on(s: u32, token: u32) {
+  let at = s * 8u;
+  if (token == NONE) {
+    slots[at + 2u] = 0u;
+    slots[at + 7u] = 3u;
+    return;
+  }
+  let position = slots[at + 1u] + 1u;
+  slots[at] = token;
+  slots[at + 1u] = position;
+  slots[at + 6u] += 1u;
+  seen[s * ((d.vocab + 31u) / 32u) + token / 32u] |= 1u << (token & 31u);
+  var finish = select(0u, 2u, position > slots[at + 3u]);
+  for (var i = 0u; i < d.stop_count; i++) {
+    if (stops[i] == token) { finish = 1u; }
+  }
+  if (finish != 0u) {
+    slots[at + 2u] = 0u;
+    slots[at + 7u] = finish;
+  }
+}
+
+@compute @workgroup_size(64)
+fn sample(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+  let s = wid.x;
+  let lane = lid.x;
+  if (lane == 0u) {
+    alive = slots[s * 8u + 2u];
+    step = atomicAdd(&tick[0], 1u) / d.slots;
+  }
+  let at = workgroupUniformLoad(&step) * d.slots + s;
+  let room = at < arrayLength(&out_tokens);
+  if (workgroupUniformLoad(&alive) != 1u) {
+    if (lane == 0u && room) {
+      out_tokens[at] = NONE;
+      out_values[at] = vec2f();
+    }
+    return;
+  }
+  var row = read_row(s, lane);
+  var threshold = 0u;
+  if (d.temperature != 0.0) { threshold = threshold_of(&row, lane); }
+  prepare(&row, lane, s, threshold);
+  if (lane != owner % LANES) { return; }
+  var token = NONE;
+  if (!row.bad) {
+    if (d.temperature == 0.0) { token = chosen; }
+    else { token = choose(&row, lane, threshold); }
+  }
+  var values = vec2f();
+  if (token != NONE) {
+    let log_z = log(row.z);
+    let x = (logits[row.base + token] - row.raw_top) * row.inverse;
+    values = vec2f(x - log_z, max(0.0, log_z - row.moment / row.z));
+  }
+  if (room) {
+    out_tokens[at] = token;
+    out_values[at] = values;
+  }
+  carry_on(s, token);
+}
+
+fn write_four(s: u32, v: u32, p: vec4f) {
+  let base = s * d.vocab + v;
+  if (v < d.vocab) { probabilities[base] = p.x; }
+  if (v + LANES < d.vocab) { probabilities[base + LANES] = p.y; }
+  if (v + 2u * LANES < d.vocab) { probabilities[base + 2u * LANES] = p.z; }
+  if (v + 3u * LANES < d.vocab) { probabilities[base + 3u * LANES] = p.w; }
+}
+
+// What `sample` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
+@compute @workgroup_size(64)
+fn filtered(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+  let s = wid.x;
+  let lane = lid.x;
+  if (lane == 0u) { alive = slots[s * 8u + 2u]; }
+  let live = workgroupUniformLoad(&alive) == 1u;
+  var row = read_row(s, lane);
+  var threshold = 0u;
+  if (d.temperature != 0.0) { threshold = threshold_of(&row, lane); }
+  prepare(&row, lane, s, threshold);
+  let factor = select(0.0, 1.0 / max(kept_mass, 1e-37), live && !row.bad);
+  for (var i = 0u; i < quads(lane); i++) {
+    let v = lane + 4u * LANES * i;
+    let y = y_of(&row, i, lane);
+    var p = kept(threshold, d.min_p, y, e_of(&row, i, y)) * factor;
+    if (d.temperature == 0.0) {
+      let ids = vec4u(v) + vec4u(0u, LANES, 2u * LANES, 3u * LANES);
+      p = select(vec4f(), vec4f(1.0), (ids == vec4u(chosen)) & vec4<bool>(live && !row.bad));
+    }
+    write_four(s, v, p);
+  }
+}

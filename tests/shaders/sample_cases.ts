@@ -1,0 +1,174 @@
+/**
+ * Cases of the sampling kernel. Ids, states and bit sets must be equal (tolerance 0, in cases of their own, so that no
+ * large word hides a small difference); values and probabilities within 1e-5.
+ * @module
+ */
+import { filteredProbabilities, sample } from "../../shaders/sample.ts";
+import { sampleAll, type SampleShape, type SampleState } from "../reference/sample.ts";
+import { type KernelCase, type Mistake, randomArray } from "./case.ts";
+
+type Settings = Partial<Omit<SampleShape, "slots" | "vocab" | "stride" | "stop_count">>;
+
+const OFF = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1 };
+/** Choices nearer than this to another one are left to chance by f32: such inputs are drawn again. */
+const MARGIN = 3e-6;
+
+function bits(count: number, rows: number, chosen: (row: number, v: number) => boolean): Uint32Array {
+  const words = Math.ceil(count / 32);
+  const out = new Uint32Array(rows * words);
+  for (let r = 0; r < rows; r++) {
+    for (let v = 0; v < count; v++) if (chosen(r, v)) out[r * words + (v >> 5)] |= 1 << (v & 31);
+  }
+  return out;
+}
+
+/** Five slots: at its last but one position, dead, at its last, running, with a logit that is not finite. The second launch. */
+function draw(
+  vocab: number,
+  settings: Settings,
+  key: number,
+  spread: number,
+): { state: SampleState; shape: SampleShape } {
+  const slots = 5, stride = vocab + 3;
+  const logits = randomArray([slots, stride], spread);
+  // What stands between the rows must not be seen.
+  for (let s = 0; s < slots; s++) logits.fill(1e9, s * stride + vocab, (s + 1) * stride);
+  // Equal largest logits: greedy takes the first.
+  if (vocab > 100) logits[70] = logits[99] = logits[6] = spread * 1.01;
+  logits[4 * stride + (vocab >> 1)] = key % 2 ? NaN : Infinity;
+  const shape = { slots, vocab, stride, stop_count: 0, ...OFF, ...settings };
+  for (const name of ["temperature", "top_p", "min_p", "repetition_penalty"] as const) {
+    shape[name] = Math.fround(shape[name]);
+  }
+  const state: SampleState = {
+    logits,
+    slots: Uint32Array.from(
+      [[1, 0], [0, 1], [1, 0], [1, 0], [1, 0]].flatMap(([alive, finish], s) => [
+        9,
+        17 + s,
+        alive,
+        [18, 400, 19, 400, 400][s],
+        key * 7919 + s,
+        0x80000000 + key,
+        3 + s,
+        finish,
+      ]),
+    ),
+    seen: bits(vocab, slots, (r, v) => (v + r) % 3 === 0),
+    banned: bits(vocab, 1, (_, v) => vocab > 4 && (v % 11 === 6 || v === vocab - 1)),
+    stops: Uint32Array.of(0, 0),
+    out_tokens: Uint32Array.from({ length: 2 * slots }, (_, i) => 1000 + i),
+    out_values: randomArray([2 * slots, 2]),
+    tick: Uint32Array.of(slots),
+  };
+  return { state, shape };
+}
+
+function sampleCases(vocab: number, settings: Settings, spread = 6): KernelCase[] {
+  let key = vocab;
+  let { state, shape } = draw(vocab, settings, key, spread);
+  while (sampleAll(state, shape).margin < MARGIN) ({ state, shape } = draw(vocab, settings, ++key, spread));
+  // The token of slot 3 becomes the second stop token.
+  const first = sampleAll(state, shape);
+  state = { ...state, stops: Uint32Array.of(vocab + 5, first.out_tokens[shape.slots + 3]) };
+  shape = { ...shape, stop_count: 2 };
+  const name = `vocab=${vocab} ${JSON.stringify(settings)}`;
+  const inputs = state as unknown as KernelCase["inputs"];
+  const { slots, seen, out_tokens, out_values, tick, probabilities } = sampleAll(state, shape);
+  const { logits, banned } = inputs;
+  const dims = { ...shape };
+  return [
+    {
+      name: `${name}, ids`,
+      kernel: sample,
+      inputs,
+      dims,
+      tolerance: 0,
+      expected: () => ({ slots, seen, out_tokens, tick }),
+    },
+    {
+      name: `${name}, values`,
+      kernel: sample,
+      inputs,
+      dims,
+      tolerance: 1e-5,
+      expected: () => ({ out_values }),
+    },
+    {
+      name,
+      kernel: filteredProbabilities,
+      inputs: {
+        logits,
+        banned,
+        slots: inputs.slots,
+        seen: inputs.seen,
+        probabilities: randomArray([shape.slots, vocab]),
+      },
+      dims,
+      tolerance: 1e-5,
+      expected: () => ({ probabilities }),
+    },
+  ];
+}
+
+/** Each filter alone and together; vocabularies within, at and beyond what the registers hold (1,024). */
+export function cases(): KernelCase[] {
+  return [
+    ...sampleCases(1, {}),
+    ...sampleCases(5, { top_k: 3 }),
+    ...sampleCases(123, { temperature: 0, repetition_penalty: 1.3 }),
+    ...sampleCases(123, { temperature: 0.7, top_p: 0.8 }),
+    ...sampleCases(65, { min_p: 0.05, top_p: 0.97 }),
+    ...sampleCases(512, { temperature: 1.5, repetition_penalty: 1.2 }),
+    ...sampleCases(513, { temperature: 0.9, top_k: 40, top_p: 0.9, min_p: 0.01, repetition_penalty: 1.1 }),
+    ...sampleCases(1061, { top_p: 0.95, top_k: 700 }),
+    ...sampleCases(1061, { temperature: 0 }),
+    ...sampleCases(3000, { top_p: 0.99 }, 3),
+  ];
+}
+
+const mistake = (why: string, from: string, to: string): { kernel: string; mistake: Mistake } => ({
+  kernel: sample.name,
+  mistake: { why, from, to },
+});
+// A wrong filter need not change the one token of a draw, but it always changes the probabilities.
+const filter = (why: string, from: string, to: string): { kernel: string; mistake: Mistake } => ({
+  kernel: filteredProbabilities.name,
+  mistake: { why, from, to },
+});
+
+/** Planted mistakes; each is rejected by at least one case. */
+export const mistakes: { kernel: string; mistake: Mistake }[] = [
+  mistake("nine rounds", "round < 10u", "round < 9u"),
+  mistake("the key of the next position", "slots[s * 8u + 1u] + 1u, 0u", "slots[s * 8u + 1u], 0u"),
+  filter("the penalty the wrong way round", "y > vec4f());", "y <= vec4f());"),
+  filter("banned tokens from the first quad only", "at.w >= row.first_banned", "at.w < 256u"),
+  filter("top-p of everything, not of what top-k kept", "max(d.top_p * mass,", "max(d.top_p * (*row).mass,"),
+  filter("only 12 bits of the threshold", "bit < 32u", "bit < 12u"),
+  filter(
+    "min-p is forgotten in the sum",
+    "lane_mass[lane] = lane_sum(row, lane, threshold, d.min_p)",
+    "lane_mass[lane] = lane_sum(row, lane, threshold, 0.0)",
+  ),
+  mistake("the goal of the whole row within the lane", "goal = u * total - below;", "goal = u * total;"),
+  mistake(
+    "greedy takes the last of equals",
+    "chosen = min(chosen, lane_first[i])",
+    "chosen = select(min(chosen, lane_first[i]), lane_first[i], lane_first[i] != NONE)",
+  ),
+  mistake(
+    "the log-probability of the penalised logits",
+    "logits[row.base + token] - row.raw_top",
+    "logits[row.base + token] - row.top",
+  ),
+  mistake("the length is one short", "position > slots[at + 3u]", "position >= slots[at + 3u]"),
+  mistake("the last stop token is forgotten", "i < d.stop_count", "i + 1u < d.stop_count"),
+  mistake("seen is not carried on", "|= 1u << (token & 31u)", "|= 0u << (token & 31u)"),
+  mistake(
+    "always the first row of the outputs",
+    "workgroupUniformLoad(&step) * d.slots + s",
+    "workgroupUniformLoad(&step) * 0u + s",
+  ),
+  mistake("logits that are not finite pass", "if (!row.bad)", "if (row.top > LOWEST)"),
+  filter("not normalised", "1.0 / max(kept_mass, 1e-37)", "1.0"),
+];
