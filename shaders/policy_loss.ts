@@ -27,7 +27,7 @@ const DIMS = {
 } as const;
 
 /** Values of the dim `kl_kind`. */
-export const KL_KINDS = { none: 0, kl: 1, abs: 2, mse: 3, low_var_kl: 4 } as const;
+export const KL_KINDS = { none: 0, kl: 1, abs: 2, mse: 3, low_var_kl: 4, k3: 5 } as const;
 
 /** f32 values of a sequence's record. */
 export const SEQUENCE_FIELDS = 8;

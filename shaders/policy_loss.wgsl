@@ -2,7 +2,8 @@
 //   token_advantage  Ã_t = A (or A/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
 //   policy_loss      L = Σ_t w ( −min(r Ã, clip(r, 1−ε_l, 1+ε_h) Ã) + k_t KL_t ),  r = exp(clamp(log π − log π_old, ±20)),
 //                    for Ã < 0 at most −c Ã (dual clip);  k_t = kl weight, or the one inside windows where m_t = 1;
-//                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20)
+//                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20);
+//                    k3 exp(−d) + d − 1 without clamps, as the paper prints it
 // N tokens, B sequences, spans [B, 2] = (first token, length).
 //   behaviour [N] = (log π_old, log π_ref, window entropy H̄, mask m)
 //   sequence [B, 8] = advantage, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
@@ -20,7 +21,7 @@ struct Dims {
   clip_high: f32,
   // 0 turns the dual clip off.
   clip_dual: f32,
-  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl
+  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl, 5 k3
   kl_kind: u32,
 }
 
@@ -71,13 +72,14 @@ fn kl_of(logp: f32, reference: f32) -> vec2f {
     case 1u: { return vec2f(x, 1.0); }
     case 2u: { return vec2f(abs(x), sign(x)); }
     case 3u: { return vec2f(0.5 * x * x, x); }
-    case 4u: {
-      let q = clamp(-x, -20.0, 20.0);
+    case 4u, 5u: {
+      let free = d.kl_kind == 5u;
+      let q = select(clamp(-x, -20.0, 20.0), -x, free);
       // exp(q) − q − 1 loses everything to cancellation for small q: its series there.
       let small = q * q * (0.5 + q * (1.0 / 6.0 + q * (1.0 / 24.0 + q * (1.0 / 120.0))));
       let value = select(exp(q) - q - 1.0, small, abs(q) < 0.25);
-      let held = abs(x) > 20.0 || value > 10.0;
-      return vec2f(min(value, 10.0), select(1.0 - exp(q), 0.0, held));
+      let held = !free && (abs(x) > 20.0 || value > 10.0);
+      return vec2f(select(min(value, 10.0), value, free), select(1.0 - exp(q), 0.0, held));
     }
     default: { return vec2f(0.0); }
   }

@@ -6,7 +6,7 @@
 import { UserError } from "../gpu/errors.ts";
 
 /** Estimators that need only the sampled token's log-probabilities. */
-export type SampledKlKind = "kl" | "abs" | "mse" | "low_var_kl";
+export type SampledKlKind = "kl" | "abs" | "mse" | "low_var_kl" | "k3";
 /** All estimators; `full` sums over the vocabulary. */
 export type KlKind = SampledKlKind | "full";
 
@@ -21,7 +21,7 @@ export interface ValueAndGrad {
 /**
  * KL estimate of one token from log π_θ and log π_ref of the sampled token.
  * With d = log π_θ − log π_ref: `kl` d, `abs` |d|, `mse` d²/2, `low_var_kl` exp(q) − q − 1 with q = −d clamped to ±20
- * and the result to ±10 (the gradient is 0 where a clamp acts).
+ * and the result to ±10 (the gradient is 0 where a clamp acts); `k3` is the same without clamps, as the paper prints it.
  */
 export function klPerToken(logProb: number, refLogProb: number, kind: SampledKlKind): ValueAndGrad {
   const d = logProb - refLogProb;
@@ -38,8 +38,10 @@ export function klPerToken(logProb: number, refLogProb: number, kind: SampledKlK
       const clamped = Math.abs(d) > 20 || k3 > 10;
       return { value: Math.min(10, k3), grad: clamped ? 0 : 1 - Math.exp(q) };
     }
+    case "k3":
+      return { value: Math.exp(-d) + d - 1, grad: 1 - Math.exp(-d) };
     default:
-      throw new UserError(`unknown KL kind ${kind}: use kl, abs, mse, low_var_kl or full`);
+      throw new UserError(`unknown KL kind ${kind}: use kl, abs, mse, low_var_kl, k3 or full`);
   }
 }
 

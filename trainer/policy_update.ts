@@ -3,10 +3,8 @@
  * that fit the graph. The loss of every token becomes one scalar on the GPU; it is read once an optimizer step.
  * @module
  */
-import { Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { CausalLM } from "../models/causal_lm.ts";
-import { PARTIAL_TOKENS } from "../models/layer.ts";
 import { packSequences } from "../models/packed_batch.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
 import { columnSum, columnSumFinish } from "../shaders/column_sum.ts";
@@ -22,6 +20,7 @@ import type { Config } from "./config_types.ts";
 import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";
 import type { AdamW, StepResult } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
+import { type LossSequence, type LossSums, lossSums, TokenLoss } from "./token_loss.ts";
 import type { ShapedTrajectory } from "./trajectory.ts";
 
 /** What the update needs besides the trajectories. */
@@ -56,34 +55,19 @@ interface Item {
   reference: Float32Array;
 }
 
-type Sums = Record<typeof STAT_COLUMNS[number], number>;
-
 /** Updates a policy from shaped trajectories. */
 export class PolicyUpdate {
   #policy: Policy;
   #optimizer: AdamW;
   #config: Config;
   #reference: SequenceGraph | undefined;
-  #program: Program;
-  #tensors: Record<
-    | "behaviour"
-    | "sequence"
-    | "spans"
-    | "sequenceOf"
-    | "advantages"
-    | "stats"
-    | "partial"
-    | "totals"
-    | "logps",
-    Tensor
-  >;
-  #rows = 0;
-  #sequences = 0;
+  #loss: TokenLoss;
+  /** [capacity, 4] results of the first pass, for the gap between sampling and training. */
+  #results: Tensor;
 
   /** @param reference the frozen policy; undefined without a KL term */
   constructor(policy: Policy, reference: CausalLM | undefined, optimizer: AdamW, config: Config) {
     const { actor, rollout } = config.worker;
-    const { gpu } = policy.model;
     const { graph } = policy;
     this.#policy = policy;
     this.#optimizer = optimizer;
@@ -91,53 +75,14 @@ export class PolicyUpdate {
     this.#reference = reference && new SequenceGraph(reference, { tokens: policy.tokensPerPass });
     graph.temperature = rollout.temperature;
     if (this.#reference) this.#reference.temperature = rollout.temperature;
-    const n = graph.capacity;
-    const data = (name: string, shape: number[], dtype: "f32" | "u32" = "f32") =>
-      gpu.alloc(name, shape, "data", dtype);
-    const columns = STAT_COLUMNS.length;
-    this.#tensors = {
-      behaviour: data("behaviour", [n, 4]),
-      sequence: data("sequence records", [n, SEQUENCE_FIELDS]),
-      spans: data("response spans", [n, 2], "u32"),
-      sequenceOf: data("sequence of token", [n], "u32"),
-      advantages: data("token advantages", [n]),
-      stats: data("token statistics", [n, columns]),
-      partial: data("partial statistics", [Math.ceil(n / PARTIAL_TOKENS), columns]),
-      totals: data("statistics of a step", [columns]),
-      logps: data("results of a pass", [n, 4]),
-    };
-    const t = this.#tensors;
-    const tokens = () => this.#rows;
-    const dims = {
-      tokens,
-      sequences: () => this.#sequences,
-      length_normalise: config.algorithm.length_normalise ? 1 : 0,
+    this.#results = policy.model.gpu.alloc("results of a pass", [graph.capacity, 4], "data");
+    this.#loss = new TokenLoss(graph, {
       clip_low: actor.clip_ratio_low,
       clip_high: actor.clip_ratio_high,
-      clip_dual: actor.clip_ratio_dual ?? 0,
-      kl_kind: KL_KINDS[config.algorithm.disable_kl ? "none" : config.algorithm.kl_penalty],
-    };
-    this.#program = new Program(gpu, "policy loss")
-      .add(tokenAdvantage, {
-        behaviour: t.behaviour,
-        sequence: t.sequence,
-        spans: t.spans,
-        out: t.advantages,
-      }, dims)
-      .add(policyLoss, {
-        behaviour: t.behaviour,
-        sequence: t.sequence,
-        result: graph.result,
-        sequence_of: t.sequenceOf,
-        advantages: t.advantages,
-        dlogp: graph.dlogp,
-        stats: t.stats,
-      }, dims)
-      .add(columnSum, { dy: t.stats, partial: t.partial }, { tokens, width: columns, chunk: PARTIAL_TOKENS })
-      .add(columnSumFinish, { partial: t.partial, out: t.totals }, {
-        rows: () => Math.ceil(this.#rows / PARTIAL_TOKENS),
-        width: columns,
-      });
+      clip_dual: actor.clip_ratio_dual,
+      kl_kind: config.algorithm.disable_kl ? "none" : config.algorithm.kl_penalty,
+      length_normalise: config.algorithm.length_normalise,
+    });
   }
 
   /**
@@ -162,7 +107,7 @@ export class PolicyUpdate {
     laps.lap("ref");
     const count = Math.min(miniBatchCount(this.#config), groups.length);
     const steps: StepResult[] = [];
-    const sums: Sums[] = [];
+    const sums: LossSums[] = [];
     let gap = 0;
     this.#optimizer.options.lr = settings.lr;
     for (let epoch = 0; epoch < actor.ppo_epochs; epoch++) {
@@ -173,8 +118,7 @@ export class PolicyUpdate {
         const { step, logpGap } = await this.#step(batch, settings, first);
         if (first) gap = logpGap;
         steps.push(step);
-        const totals = step.read[0];
-        sums.push(Object.fromEntries(STAT_COLUMNS.map((name, i) => [name, totals[i]])) as Sums);
+        sums.push(lossSums(step.read[0]));
       }
     }
     laps.lap("update_actor");
@@ -192,9 +136,9 @@ export class PolicyUpdate {
 
   /** Gives the memory back. */
   free(): void {
-    this.#program.destroy();
+    this.#loss.free();
     this.#reference?.free();
-    for (const tensor of Object.values(this.#tensors)) this.#policy.model.gpu.pool.free(tensor);
+    this.#policy.model.gpu.pool.free(this.#results);
   }
 
   /** log π_ref of every response token: one read for each pass's copy, all submitted before the first is waited for. */
@@ -225,44 +169,43 @@ export class PolicyUpdate {
   ): Promise<{ step: StepResult; logpGap: number }> {
     const { gpu } = this.#policy.model;
     const { graph } = this.#policy;
-    const { loss_avg_mode } = this.#config.worker.actor;
     const tokens = batch.reduce((n, i) => n + i.trajectory.tokens.length, 0);
-    gpu.clear(this.#tensors.totals);
+    this.#loss.clear();
     const passes = this.#passes(batch);
     for (const [p, pass] of passes.entries()) {
-      const packed = packSequences(pass);
-      this.#rows = packed.rows.length;
-      this.#sequences = pass.length;
-      graph.load(packed);
-      const behaviour = new Float32Array(4 * this.#rows);
-      const sequenceOf = new Uint32Array(this.#rows);
-      const records = new Float32Array(SEQUENCE_FIELDS * pass.length);
-      let row = 0;
-      pass.forEach(({ trajectory: t, reference }, i) => {
-        for (let k = 0; k < t.tokens.length; k++, row++) {
-          behaviour.set([t.logps[k], reference[k], t.windows[k], t.mask[k]], 4 * row);
-          sequenceOf[row] = i;
-        }
-        const weight = loss_avg_mode === "token" ? 1 / tokens : 1 / (batch.length * t.tokens.length);
-        const kl = settings.klWeights[t.bucket];
-        const bonus = t.lambda * this.#config.aepo.entropy_bonus;
-        const bucket = BUCKETS.indexOf(t.bucket);
-        records.set(
-          [t.advantage, weight, kl.outside, kl.inside, bonus, settings.threshold, bucket, 0],
-          SEQUENCE_FIELDS * i,
-        );
-      });
-      gpu.write(this.#tensors.behaviour, behaviour);
-      gpu.write(this.#tensors.sequenceOf, sequenceOf);
-      gpu.write(this.#tensors.sequence, records);
-      gpu.write(this.#tensors.spans, packed.spans);
+      graph.load(packSequences(pass));
+      this.#loss.load(pass.map((item) => this.#lossOf(item, settings, batch.length, tokens)));
       await graph.forward();
-      if (first && p === 0) gpu.copyTo(graph.result, 4 * this.#rows, this.#tensors.logps, 0);
-      await this.#program.run();
+      if (first && p === 0) gpu.copyTo(graph.result, 4 * graph.size.rows, this.#results, 0);
+      await this.#loss.run();
       await graph.backward();
     }
-    const step = await this.#optimizer.update(this.#tensors.totals, ...(first ? [this.#tensors.logps] : []));
+    const step = await this.#optimizer.update(this.#loss.totals, ...(first ? [this.#results] : []));
     return { step, logpGap: first ? largestGap(passes[0], step.read[1]) : 0 };
+  }
+
+  /** Loss of one trajectory in a batch of `sequences` with `tokens` response tokens in all. */
+  #lossOf(
+    { trajectory: t, reference }: Item,
+    settings: UpdateSettings,
+    sequences: number,
+    tokens: number,
+  ): LossSequence {
+    const { aepo, worker: { actor } } = this.#config;
+    const kl = settings.klWeights[t.bucket];
+    return {
+      logps: t.logps,
+      reference,
+      windows: t.windows,
+      mask: t.mask,
+      advantage: t.advantage,
+      weight: actor.loss_avg_mode === "token" ? 1 / tokens : 1 / (sequences * t.tokens.length),
+      klOutside: kl.outside,
+      klInside: kl.inside,
+      bonus: t.lambda * aepo.entropy_bonus,
+      threshold: settings.threshold,
+      bucket: BUCKETS.indexOf(t.bucket),
+    };
   }
 
   /** Cuts items into passes by tokens and, where configured, by sequences. */
@@ -282,10 +225,14 @@ export class PolicyUpdate {
     return passes;
   }
 
-  #metrics(sums: readonly Sums[], steps: readonly StepResult[], tokens: number): Record<string, number> {
+  #metrics(
+    sums: readonly LossSums[],
+    steps: readonly StepResult[],
+    tokens: number,
+  ): Record<string, number> {
     const perEpoch = tokens * this.#config.worker.actor.ppo_epochs;
-    const total = (name: keyof Sums) => sums.reduce((s, x) => s + x[name], 0);
-    const mean = (name: keyof Sums) => total(name) / sums.length;
+    const total = (name: keyof LossSums) => sums.reduce((s, x) => s + x[name], 0);
+    const mean = (name: keyof LossSums) => total(name) / sums.length;
     const norms = steps.filter((s) => s.applied).map((s) => s.gradNorm);
     return {
       "actor/pg_loss": mean("pg_loss"),
@@ -304,7 +251,7 @@ export class PolicyUpdate {
 }
 
 /** Mean KL outside windows of each bucket that has such tokens. */
-function klOutside(sums: readonly Sums[]): Partial<Record<Bucket, number>> {
+function klOutside(sums: readonly LossSums[]): Partial<Record<Bucket, number>> {
   const out: Partial<Record<Bucket, number>> = {};
   const counts = perBucket((b) => sums.reduce((s, x) => s + x[`tokens_outside_${b}`], 0));
   for (const b of BUCKETS) {
