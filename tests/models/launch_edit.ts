@@ -49,11 +49,16 @@ export async function withLaunchMistake<T>(mistake: LaunchMistake, body: () => P
   }
 }
 
-/** The launch with `from`, which occurs exactly once in the kernel's text, replaced by `to`. */
+/** The launch with `from`, which occurs exactly once in the kernel's text, replaced by `to` in whatever variant is taken. */
 export function rewrite(launch: RecordedLaunch, from: string, to: string): RecordedLaunch {
-  const parts = launch.kernel.source.split(from);
-  if (parts.length !== 2) {
-    throw new Error(`${launch.kernel.name}: "${from}" occurs ${parts.length - 1} times, not once`);
-  }
-  return { ...launch, kernel: { ...launch.kernel, source: parts.join(to) } };
+  const rewritten = (kernel: KernelSpec): KernelSpec => {
+    const parts = kernel.source.split(from);
+    if (parts.length !== 2) {
+      throw new Error(`${kernel.name}: "${from}" occurs ${parts.length - 1} times, not once`);
+    }
+    return { ...kernel, source: parts.join(to) };
+  };
+  const { fit } = launch.kernel;
+  const kernel = rewritten(launch.kernel);
+  return { ...launch, kernel: fit ? { ...kernel, fit: (...sizes) => rewritten(fit(...sizes)) } : kernel };
 }
