@@ -29,6 +29,56 @@
  * gpu.close();
  * ```
  *
+ * Everything at once, as `./ares train` does it: sample, curate, fine-tune, reinforce, evaluate. The run folder holds
+ * configuration, metrics, generations, checkpoints and the trained model.
+ *
+ * ```ts ignore
+ * const { config } = loadConfig({ preset: "smoke", overrides: [`worker.actor.model.model_path=${folder}`] });
+ * const summary = await train(gpu, { config, monitor: silent });
+ * console.log(summary.evaluations.aepo.all.accuracy, summary.model);
+ * ```
+ *
+ * The formulas alone, for a trainer of one's own: which tokens lie in high-entropy windows, and what a group's rewards
+ * are worth.
+ *
+ * ```ts
+ * import { batchThreshold, groupAdvantages, windowEntropy, windowMask } from "@ares-webgpu/trainer";
+ *
+ * const entropies = [[0.1, 0.2, 1.9, 2.3, 1.8, 0.1], [0.3, 0.1, 0.2, 0.1]]; // nats, by response and token
+ * const windows = entropies.map((h) => windowEntropy(h, 4));
+ * const threshold = batchThreshold(windows, 0.95);
+ * console.log(windows.map((w) => windowMask(w, threshold)), groupAdvantages([1, 0, 0, 1], [0, 0, 0, 0]));
+ * ```
+ *
+ * A kernel of one's own: checked against its shapes, then timed.
+ *
+ * ```ts
+ * import { defineKernel, Gpu, linearGrid, Program } from "@ares-webgpu/trainer";
+ *
+ * const double = defineKernel({
+ *   name: "double",
+ *   source: `struct Dims { n: u32 }
+ *     @group(0) @binding(0) var<uniform> d: Dims;
+ *     @group(0) @binding(1) var<storage, read_write> x: array<f32>;
+ *     @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+ *       if (id.x < d.n) { x[id.x] *= 2.0; }
+ *     }`,
+ *   entry: "main",
+ *   bindings: { x: "inout" },
+ *   dims: { n: "u32" },
+ *   sizes: ({ n }) => ({ x: n }),
+ *   grid: ({ n }) => linearGrid(n, 64),
+ *   cost: ({ n }) => ({ flops: n, bytes: 8 * n }),
+ * });
+ * const gpu = await Gpu.open();
+ * const x = gpu.tensor("x", [3], Float32Array.of(1, 2, 3));
+ * const program = new Program(gpu, "example").add(double, { x }, { n: 3 });
+ * await program.run();
+ * console.log(await gpu.readF32(x)); // 2, 4, 6
+ * if (gpu.facts.features.includes("timestamp-query")) console.log(await program.profile());
+ * gpu.close();
+ * ```
+ *
  * Where to look: {@link train} runs everything from one configuration ({@link loadConfig}); {@link scoreTokens} and
  * {@link lossAndGradients} look into a model; {@link Policy}, {@link RolloutEngine}, {@link evaluate}, {@link curate}
  * and {@link SftTrainer} are the parts of a run; {@link windowEntropy} to {@link groupAdvantages} are the method's

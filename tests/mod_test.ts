@@ -27,11 +27,13 @@ Deno.test("every exported symbol is documented, and no type of the public API is
   await deno(".", "doc", "--lint", "mod.ts");
 });
 
-Deno.test("the example in the module's documentation runs as it stands", async () => {
+Deno.test("the examples in the module's documentation run as they stand", async () => {
   const output = await deno(".", "test", "-A", "--doc", "mod.ts");
   const losses = [...output.matchAll(/^[12] ([\d.]+)$/gm)].map((m) => Number(m[1]));
   assertEquals(losses.length, 2, output);
   assert(losses[1] < losses[0], `the loss does not fall: ${losses}`);
+  assert(output.includes("Float32Array(3) [ 2, 4, 6 ]"), output);
+  assert(/\b3 passed/.test(output), output);
 });
 
 Deno.test("the package can be published: no slow types, no tests or weights, nothing missing that it loads", async () => {
