@@ -31,16 +31,19 @@ function optionOverrides(args: TrainArgs): string[] {
   ];
 }
 
-/** Where to go on from: the option's folder, or the run folder that the configuration names. */
-function resumeFrom(args: TrainArgs): string | undefined {
-  if (args.resume === undefined) return undefined;
+/** Where to go on from: the option's folder, the configured one, or the run folder that the configuration names. */
+async function resumeFrom(args: TrainArgs): Promise<string | undefined> {
   if (typeof args.resume === "string") return args.resume;
-  const { config } = loadConfig({
-    file: args.config,
-    preset: args.preset,
-    overrides: [...optionOverrides(args), ...args.overrides],
-  });
-  return config.trainer.save_checkpoint_path ?? join("runs", config.trainer.experiment_name);
+  const { config: { trainer } } = load(args, args.config);
+  const own = trainer.save_checkpoint_path ?? join("runs", trainer.experiment_name);
+  if (args.resume) return own;
+  if (trainer.load_checkpoint_path !== null) return trainer.load_checkpoint_path;
+  const has = await Deno.stat(join(own, "checkpoints", "latest.json")).then(() => true, () => false);
+  return trainer.find_last_checkpoint && has ? own : undefined;
+}
+
+function load(args: TrainArgs, file: string | undefined) {
+  return loadConfig({ file, preset: args.preset, overrides: [...optionOverrides(args), ...args.overrides] });
 }
 
 /** The resolved configuration of the run that `resume` lies in, if it is there. */
@@ -53,13 +56,9 @@ async function configOf(resume: string): Promise<string | undefined> {
 
 /** Runs the command. */
 export async function train(args: TrainArgs): Promise<number> {
-  const resume = resumeFrom(args);
+  const resume = await resumeFrom(args);
   const file = args.config ?? (resume === undefined ? undefined : await configOf(resume));
-  const { config, ignored } = loadConfig({
-    file,
-    preset: args.preset,
-    overrides: [...optionOverrides(args), ...args.overrides],
-  });
+  const { config, ignored } = load(args, file);
   const progress = new Progress();
   for (const key of ignored) progress.say(`ignored: ${key}`);
   const gpu = await Gpu.open();

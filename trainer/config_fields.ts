@@ -100,8 +100,8 @@ export const FIELDS: Fields<Config> = {
   algorithm: {
     recipe: choice(
       "paper",
-      ["paper", "reference"],
-      "ARES as the paper states it, or as its release computes it.",
+      ["paper"],
+      "Which reading of ARES is run: the paper's formulas.",
     ),
     adv_estimator: choice("grpo", ["grpo", "rloo", "reinforce_plus_plus"], "How rewards become advantages."),
     norm_adv_by_std_in_grpo: flag(true, "Divide group advantages by the group's standard deviation."),

@@ -26,7 +26,7 @@ export type DataConfig = {
 
 /** Advantages, KL and filtering: what ARES, GRPO and DAPO share. */
 export type AlgorithmConfig = {
-  recipe: "paper" | "reference";
+  recipe: "paper";
   adv_estimator: "grpo" | "rloo" | "reinforce_plus_plus";
   norm_adv_by_std_in_grpo: boolean;
   length_normalise: boolean;

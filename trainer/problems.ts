@@ -118,9 +118,14 @@ export class PromptWriter {
   ): { problems: Problem[]; leftOut: LeftOut[] } {
     const { max_response_length } = this.style;
     const problems: Problem[] = [];
+    let pictures = 0;
     let long = 0;
     let longCandidates = 0;
     for (const row of rows) {
+      if (row.images && row.images.length > 0) {
+        pictures++;
+        continue;
+      }
       const prompt = this.prompt(row.problem);
       if (prompt.length > longest) {
         long++;
@@ -132,6 +137,7 @@ export class PromptWriter {
       problems.push({ row, prompt, candidates });
     }
     const leftOut = [
+      { reason: "the row has images and this model takes text only", count: pictures },
       { reason: `prompt longer than ${longest} tokens (data.max_prompt_length)`, count: long },
       {
         reason: `teacher response longer than data.max_response_length = ${max_response_length} tokens`,
@@ -142,7 +148,7 @@ export class PromptWriter {
       throw new UserError(
         rows.length === 0
           ? "there are no problems to train on"
-          : `all ${rows.length} prompts are longer than ${longest} tokens (data.max_prompt_length): raise it`,
+          : `of ${rows.length} rows none is left: ${leftOut.map((l) => `${l.count} ${l.reason}`).join("; ")}`,
       );
     }
     return { problems, leftOut };

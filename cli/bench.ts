@@ -1,0 +1,153 @@
+/**
+ * `bench`: the speed of every kernel on real shapes, beside what this adapter reaches at best, and one training and one
+ * decode step taken apart by kernel.
+ * @module
+ */
+import { bestOf, ceilingWorkloads } from "../bench/ceilings.ts";
+import { type Clock, clockOf } from "../bench/clock.ts";
+import { decodeStep } from "../bench/decode_step.ts";
+import { type Ceilings, measure, type Row, share, type SharedRow } from "../bench/row.ts";
+import { SHAPES } from "../bench/shapes.ts";
+import type { StepRow, StepTime } from "../bench/step.ts";
+import { trainingStep } from "../bench/training_step.ts";
+import { allWorkloads } from "../bench/workloads.ts";
+import { Gpu } from "../gpu/device.ts";
+import { UserError } from "../gpu/errors.ts";
+import type { BenchArgs } from "./arguments.ts";
+import { Progress } from "./progress.ts";
+import { renderTable } from "./table.ts";
+
+/** A row of a step beside the ceilings. */
+export type SharedStepRow = StepRow & Pick<SharedRow, "matmulShare" | "copyShare">;
+
+/** What `--json` prints. */
+export interface BenchReport {
+  /** Name of the adapter. */
+  readonly adapter: string;
+  /** Its driver. */
+  readonly driver: string;
+  /** When it was measured, ISO 8601. */
+  readonly date: string;
+  /** What the kernels' times were read from. */
+  readonly clock: Clock;
+  /** Timed repetitions; times are medians over them. */
+  readonly rounds: number;
+  /** The best product and the best copy of this run. */
+  readonly ceilings: Ceilings;
+  /** Every kernel on every shape. */
+  readonly rows: readonly SharedRow[];
+  /** Whole steps. */
+  readonly steps: readonly (Omit<StepTime, "rows"> & { readonly rows: readonly SharedStepRow[] })[];
+}
+
+/** Steps by name; only those of the small model are left out unless they are named in full. */
+const STEPS = [
+  { name: "training_step.tiny", run: trainingStep, shape: SHAPES.tiny },
+  { name: "decode_step.tiny", run: decodeStep, shape: SHAPES.tiny },
+  { name: "training_step.small", run: trainingStep, shape: SHAPES.small },
+  { name: "decode_step.small", run: decodeStep, shape: SHAPES.small },
+];
+
+/** Runs the command. */
+export async function bench(args: BenchArgs): Promise<number> {
+  const { names, rounds } = args;
+  const wanted = (name: string) => names.length === 0 || names.some((part) => name.includes(part));
+  const gpu = await Gpu.open();
+  try {
+    const { software, name: adapter, driver } = gpu.facts;
+    const clock = clockOf(gpu);
+    const workloads = allWorkloads(software).filter((w) => wanted(w.kernel.name));
+    const steps = STEPS.filter((step) => wanted(step.name));
+    if (workloads.length + steps.length === 0) {
+      throw new UserError(`no kernel's or step's name contains ${names.join(" or ")}`);
+    }
+    const best = ceilingWorkloads(software);
+    const progress = new Progress();
+    const phase = progress.phase("timing", best.length + workloads.length + steps.length, "cases");
+    const timed: Row[] = [];
+    for (const w of [...best, ...workloads]) {
+      timed.push(await measure(gpu, w, rounds, clock));
+      phase.advance(1, w.kernel.name);
+    }
+    const ceilings = bestOf(timed.slice(0, best.length));
+    const report: BenchReport = {
+      adapter,
+      driver,
+      date: new Date().toISOString(),
+      clock,
+      rounds,
+      ceilings,
+      rows: timed.filter((row) => wanted(row.kernel)).map((row) => share(row, ceilings)),
+      steps: [],
+    };
+    const done: BenchReport["steps"][number][] = [];
+    for (const { name, run, shape } of steps) {
+      const step = await run(gpu, shape, rounds, clock);
+      done.push({ ...step, rows: step.rows.map((row) => share(row, ceilings)) });
+      phase.advance(1, name);
+    }
+    progress.close();
+    const full = { ...report, steps: done };
+    console.log(args.json ? JSON.stringify(full) : text(full));
+    return 0;
+  } finally {
+    gpu.close();
+  }
+}
+
+function text(r: BenchReport): string {
+  const rate = (x: number | null) => x === null ? "" : x.toPrecision(3);
+  const percent = (x: number | null) => x === null ? "" : (100 * x).toFixed(0);
+  const best = (row: Row) => `(${row.kernel}, ${row.shape})`;
+  const rates = (row: SharedRow | SharedStepRow) => [
+    rate(row.gflops),
+    rate(row.gbs),
+    percent(row.matmulShare),
+    percent(row.copyShare),
+  ];
+  const { matmul, copy } = r.ceilings;
+  const parts = [
+    `${r.adapter}, ${r.driver}; medians of ${r.rounds} rounds; kernels by ` +
+    (r.clock === "wall"
+      ? "wall time, launching included: this adapter has no timestamp-query"
+      : "the adapter's timestamps"),
+    `best matmul: ${rate(matmul.gflops)} GFLOP/s ${best(matmul)}; best copy: ${rate(copy.gbs)} GB/s ${
+      best(copy)
+    }`,
+  ];
+  const rateHeads = ["GFLOP/s", "GB/s", "% of matmul", "% of copy"];
+  if (r.rows.length > 0) {
+    const rows = r.rows.map((row) => [row.kernel, row.shape, row.milliseconds.toFixed(3), ...rates(row)]);
+    parts.push(renderTable(["kernel", "shape", "ms", ...rateHeads], rows, { left: [0, 1] }));
+  }
+  for (const s of r.steps) {
+    parts.push(
+      `${s.name}: ${s.what}\n${s.milliseconds.toFixed(2)} ms, ${s.tokensPerSecond.toFixed(0)} tokens/s`,
+    );
+    if (s.kernelMilliseconds === null) continue;
+    const outside = s.milliseconds - s.kernelMilliseconds;
+    const cells = (row: SharedStepRow) => [
+      row.kernel,
+      row.calls,
+      row.milliseconds.toFixed(2),
+      percent(row.share),
+      ...rates(row),
+    ];
+    const rest = (name: string, ms: number) => [
+      name,
+      "",
+      ms.toFixed(2),
+      percent(ms / s.milliseconds),
+      "",
+      "",
+      "",
+      "",
+    ];
+    parts.push(renderTable(["kernel", "calls", "ms", "% of step", ...rateHeads], [
+      ...s.rows.map(cells),
+      rest("all kernels", s.kernelMilliseconds),
+      rest("outside kernels", outside),
+    ]));
+  }
+  return parts.join("\n");
+}
