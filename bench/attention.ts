@@ -1,0 +1,54 @@
+/** Packed causal attention at the training batch. @module */
+import {
+  attentionBackwardKeyValue,
+  attentionBackwardQuery,
+  attentionDelta,
+  attentionForward,
+} from "../shaders/attention.ts";
+import type { ModelShape } from "./shapes.ts";
+import { type Workload, workload } from "./workload.ts";
+
+/** Operations of one launch by kernel name: pairs of tokens that see each other, times products of head size. */
+export function attentionFlops({ config: c, sequences, length }: ModelShape): Record<string, number> {
+  const product = 2 * c.head_dim * c.num_attention_heads * sequences * length * (length + 1) / 2;
+  return {
+    // q kᵀ and p v
+    [attentionForward(c.head_dim).name]: 2 * product,
+    // q kᵀ again, dout vᵀ, and one product for dq or two for dk and dv
+    [attentionBackwardQuery(c.head_dim).name]: 3 * product,
+    [attentionBackwardKeyValue(c.head_dim).name]: 4 * product,
+  };
+}
+
+/** Start and end of every token's sequence, [tokens, 2]. */
+function segments({ tokens, length }: ModelShape): Uint32Array<ArrayBuffer> {
+  const table = new Uint32Array(2 * tokens);
+  for (let t = 0; t < tokens; t++) {
+    const start = t - t % length;
+    table.set([start, start + length], 2 * t);
+  }
+  return table;
+}
+
+/** Forward and backward of a model's attention. */
+export function attentionWorkloads(s: ModelShape): Workload[] {
+  const { config: c, tokens } = s;
+  const flops = attentionFlops(s);
+  const heads = c.num_attention_heads;
+  const dims = {
+    tokens,
+    heads,
+    kv_heads: c.num_key_value_heads,
+    causal: 1,
+    scale: 1 / Math.sqrt(c.head_dim),
+  };
+  const shape = `${s.name} ${s.sequences} x ${s.length} tokens, ${heads} heads of ${c.head_dim}`;
+  const data = { segments: segments(s) };
+  const backward = [attentionBackwardQuery(c.head_dim), attentionBackwardKeyValue(c.head_dim)];
+  const forward = attentionForward(c.head_dim);
+  return [
+    workload(forward, shape, dims, data, { flops: flops[forward.name] }),
+    workload(attentionDelta(c.head_dim), shape, { tokens, heads }),
+    ...backward.map((kernel) => workload(kernel, shape, dims, data, { flops: flops[kernel.name] })),
+  ];
+}

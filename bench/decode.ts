@@ -1,0 +1,74 @@
+/** What only a decode step has: slots, the paged cache, attention over it, sampling. @module */
+import { attentionDecode } from "../shaders/attention_decode.ts";
+import { kvCopyRows, kvWrite } from "../shaders/kv_cache.ts";
+import { filteredProbabilities, sample } from "../shaders/sample.ts";
+import { beginStep, SLOT_WORDS } from "../shaders/slots.ts";
+import type { ModelShape } from "./shapes.ts";
+import { spread, type Workload, workload } from "./workload.ts";
+
+/** Slots [slots, 8] that are all alive at `position` and stay so. */
+export function liveSlots(slots: number, position: number): Uint32Array<ArrayBuffer> {
+  const table = new Uint32Array(slots * SLOT_WORDS);
+  for (let s = 0; s < slots; s++) table.set([s + 1, position, 1, 1e9, s, 1, 1, 0], s * SLOT_WORDS);
+  return table;
+}
+
+/** The kernels of a model's decode step at its full context. */
+export function decodeWorkloads(s: ModelShape): Workload[] {
+  const { config: c, slots, blockSize, context } = s;
+  const max_blocks = context / blockSize;
+  const heads = { heads: c.num_attention_heads, kv_heads: c.num_key_value_heads };
+  const width = c.num_key_value_heads * c.head_dim;
+  const cache = () => spread(slots * context * width);
+  const state = liveSlots(slots, context - 1);
+  // Blocks of different sequences lie interleaved, as they do when sequences grow together.
+  const table = Uint32Array.from(
+    { length: slots * max_blocks },
+    (_, i) => i % max_blocks * slots + Math.floor(i / max_blocks),
+  );
+  const rows = Uint32Array.from({ length: slots }, (_, slot) => slot * context);
+  const copies = slots * (blockSize - 1);
+  const pairs = Uint32Array.from({ length: 2 * copies }, (_, i) => i % 2 * copies + (i >> 1));
+  const paged = { slots, max_blocks, block_size: blockSize };
+  const words = Math.ceil(c.vocab_size / 32);
+  const choice = {
+    slots,
+    vocab: c.vocab_size,
+    stride: c.vocab_size,
+    stop_count: 1,
+    temperature: 1,
+    top_p: 0.99,
+    top_k: 0,
+    min_p: 0,
+    repetition_penalty: 1,
+  };
+  const bits = { slots: state, seen: new Uint32Array(slots * words), banned: new Uint32Array(words) };
+  // 0xffffffff is no token: the slots never stop.
+  const output = {
+    stops: Uint32Array.of(0xffffffff),
+    out_tokens: new Uint32Array(slots),
+    tick: new Uint32Array(1),
+  };
+  const batch = `${s.name} ${slots} slots`;
+  return [
+    workload(beginStep, batch, paged, { slots: state, table }),
+    workload(kvWrite, batch, { tokens: slots, ...heads, head_dim: c.head_dim }, {
+      rows,
+      k_cache: cache(),
+      v_cache: cache(),
+    }),
+    workload(kvCopyRows, `${s.name} ${copies} x ${width}`, { count: copies, width }, {
+      pairs,
+      k_cache: cache(),
+      v_cache: cache(),
+    }),
+    workload(
+      attentionDecode(c.head_dim),
+      `${batch}, context ${context}`,
+      { ...paged, ...heads, scale: 1 / Math.sqrt(c.head_dim) },
+      { slots: state, table, k_cache: cache(), v_cache: cache() },
+    ),
+    workload(sample, `${batch}, vocabulary ${c.vocab_size}, top-p 0.99`, choice, { ...bits, ...output }),
+    workload(filteredProbabilities, `${batch}, vocabulary ${c.vocab_size}, top-p 0.99`, choice, bits),
+  ];
+}

@@ -1,0 +1,52 @@
+/** Products: every layer's, forward and both gradients, at the training batch; forward at the decode batch. @module */
+import type { KernelSpec } from "../gpu/kernel.ts";
+import { layerShapes } from "../models/layer.ts";
+import { addBias, type LinearDims, linearKernels } from "../shaders/linear.ts";
+import type { ModelShape } from "./shapes.ts";
+import { type Workload, workload } from "./workload.ts";
+
+const dims = (tokens: number, inputs: number, outputs: number): Record<LinearDims, number> => ({
+  tokens,
+  inputs,
+  outputs,
+  stride: outputs,
+  accumulate: 0,
+});
+
+/** The products of a model. */
+export function linearWorkloads(s: ModelShape): Workload[] {
+  const { forward, forwardBias, forwardResidual, backwardInput, backwardWeight } = linearKernels.linear;
+  const kernels = {
+    qkv: forwardBias,
+    out: forwardResidual,
+    gateUp: forward,
+    down: forwardResidual,
+    head: forward,
+  };
+  const list: Workload[] = [];
+  const head = { inputs: s.config.hidden_size, outputs: s.config.vocab_size };
+  for (const [name, { inputs, outputs }] of Object.entries({ ...layerShapes(s.config, 0), head })) {
+    const kernel = kernels[name as keyof typeof kernels];
+    const train = dims(name === "head" ? s.rows : s.tokens, inputs, outputs);
+    const label = (d: typeof train) => `${s.name} ${name} ${d.tokens} x ${inputs} x ${outputs}`;
+    const decode = dims(s.slots, inputs, outputs);
+    list.push(workload(kernel, label(train), train));
+    list.push(workload(backwardInput, label(train), train));
+    list.push(workload(backwardWeight, label(train), train));
+    list.push(workload(kernel, label(decode), decode));
+  }
+  return list;
+}
+
+/** Shapes of no model: a wide product of few rows, and what only odd widths and rare layers need. */
+export function otherLinearWorkloads(): Workload[] {
+  const few = dims(8, 1024, 4096);
+  const odd = dims(509, 127, 253);
+  const any: KernelSpec<never, LinearDims>[] = Object.values(linearKernels.linear_any);
+  const even = dims(512, 128, 256);
+  return [
+    workload(linearKernels.linear.forward, "8 x 1024 x 4096", few),
+    ...any.map((kernel) => workload(kernel, "509 x 127 x 253", odd)),
+    workload(addBias, "512 x 256", even),
+  ];
+}

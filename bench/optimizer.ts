@@ -1,0 +1,64 @@
+/** The update of the weights: gradient norm and AdamW. @module */
+import type { Gpu } from "../gpu/device.ts";
+import { Program } from "../gpu/program.ts";
+import { type Parameters, storagePlan } from "../models/parameters.ts";
+import { adamw, adamwBf16Kahan } from "../shaders/adamw.ts";
+import { gradNormFinish, partialsOf, sumOfSquares } from "../shaders/grad_norm.ts";
+import { fitted } from "../shaders/values.ts";
+import type { ModelShape } from "./shapes.ts";
+import { type Workload, workload } from "./workload.ts";
+
+const SETTINGS = {
+  lr: 1e-4,
+  one_minus_beta1: 0.1,
+  one_minus_beta2: 0.01,
+  eps: 1e-8,
+  weight_decay: 0.01,
+  correction1: 1,
+  correction2: 1,
+};
+/** [norm, clip factor, finite, 0]: a gradient that is applied. */
+const NORM = Float32Array.of(1, 1, 1, 0);
+
+/** The kernels on a model's largest matrix, and the end of its gradient norm. */
+export function optimizerWorkloads(s: ModelShape, software: boolean): Workload[] {
+  const sizes = storagePlan(s.config).map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+  const n = Math.max(...sizes);
+  const parts = sizes.reduce((sum, size) => sum + partialsOf(size), 0);
+  const shape = `${s.name} ${n} weights`;
+  const dims = { n, ...SETTINGS };
+  // Squared gradients are not negative.
+  const v = new Float32Array(n).fill(0.01);
+  const packed = new Uint32Array(Math.ceil(n / 2)).fill(0x3c003c00);
+  const bf16 = { p: packed, g: packed, m: packed, v: packed, c: new Uint32Array(packed.length), norm: NORM };
+  return [
+    workload(fitted(sumOfSquares, n, software), shape, { n, slot: 0 }),
+    workload(gradNormFinish, `${s.name} ${parts} partial sums`, { parts, max_norm: 1 }),
+    workload(fitted(adamw, n, software), shape, dims, { v, norm: NORM }),
+    workload(fitted(adamwBf16Kahan, n, software), shape, dims, bf16),
+  ];
+}
+
+/**
+ * The launches of one update of `parameters`, for a profile: those of trainer/optimizer.ts for weights that fit a
+ * binding, with moments of its own.
+ */
+export function optimizerProgram(gpu: Gpu, parameters: Parameters): Program {
+  const trained = parameters.list.filter((p) => p.gradient);
+  const parts = trained.reduce((sum, p) => sum + partialsOf(p.weight.size), 0);
+  const partial = gpu.alloc("bench partials", [parts], "scratch");
+  const norm = gpu.alloc("bench norm", [4], "scratch");
+  const program = new Program(gpu, "optimizer");
+  let slot = 0;
+  for (const { weight, gradient } of trained) {
+    program.add(sumOfSquares, { g: gradient!, partial }, { n: weight.size, slot });
+    slot += partialsOf(weight.size);
+  }
+  program.add(gradNormFinish, { partial, result: norm }, { parts, max_norm: 1 });
+  for (const { weight, gradient } of trained) {
+    const [m, v] = ["m", "v"].map((name) => gpu.alloc(`bench ${name}`, weight.shape, "moment"));
+    gpu.clear(m, v);
+    program.add(adamw, { p: weight, g: gradient!, m, v, norm }, { n: weight.size, ...SETTINGS });
+  }
+  return program;
+}

@@ -1,0 +1,60 @@
+/** One training step: forward, backward, AdamW, and the read-back of the loss. @module */
+import type { Gpu } from "../gpu/device.ts";
+import { CausalLM } from "../models/causal_lm.ts";
+import { SequenceGraph } from "../models/sequence_graph.ts";
+import { AdamW } from "../trainer/optimizer.ts";
+import { initialWeights } from "../trainer/pretrain.ts";
+import { SftTrainer } from "../trainer/sft.ts";
+import { attentionFlops } from "./attention.ts";
+import { type Clock, median, wallTime } from "./clock.ts";
+import { optimizerProgram } from "./optimizer.ts";
+import type { ModelShape } from "./shapes.ts";
+import { profileStep, type StepTime } from "./step.ts";
+import { tokenIds } from "./workload.ts";
+
+/** Times a model's training step on its full batch, every token but a sequence's first scored. */
+export async function trainingStep(
+  gpu: Gpu,
+  s: ModelShape,
+  rounds: number,
+  clock: Clock,
+): Promise<StepTime> {
+  const model = await CausalLM.create(gpu, s.config, initialWeights(0), { trainable: true });
+  const graph = new SequenceGraph(model, { tokens: s.tokens, train: true });
+  const optimizer = new AdamW(gpu, model.parameters, {
+    lr: 1e-4,
+    betas: [0.9, 0.99],
+    eps: 1e-8,
+    weight_decay: 0.01,
+    max_grad_norm: 1,
+  });
+  const trainer = new SftTrainer(graph, optimizer);
+  const ids = tokenIds(s.tokens, s.config.vocab_size);
+  const batch = Array.from({ length: s.sequences }, (_, i) => ({
+    ids: ids.subarray(i * s.length, (i + 1) * s.length),
+    scoreFrom: 1,
+  }));
+  await trainer.step(batch);
+  const times: number[] = [];
+  for (let i = 0; i < rounds; i++) times.push(await wallTime(gpu, () => trainer.step(batch)));
+  const { forward, backward } = graph.programs;
+  const update = optimizerProgram(gpu, model.parameters);
+  const flops = Object.entries(attentionFlops(s)).map(([name, flops]) => [name, { flops }]);
+  const result = await profileStep(
+    [forward, backward!, update],
+    clock === "wall" ? 0 : rounds,
+    {
+      name: `training_step.${s.name}`,
+      what: `forward, backward and AdamW on ${s.sequences} sequences of ${s.length} tokens`,
+      milliseconds: median(times),
+      tokens: s.tokens,
+    },
+    Object.fromEntries(flops),
+  );
+  update.destroy();
+  trainer.free();
+  optimizer.free();
+  graph.free();
+  model.parameters.free();
+  return result;
+}

@@ -1,0 +1,27 @@
+/**
+ * Everything that is timed kernel by kernel.
+ * @module
+ */
+import { attentionWorkloads } from "./attention.ts";
+import { blockWorkloads } from "./block.ts";
+import { decodeWorkloads } from "./decode.ts";
+import { endWorkloads } from "./ends.ts";
+import { linearWorkloads, otherLinearWorkloads } from "./linear.ts";
+import { optimizerWorkloads } from "./optimizer.ts";
+import { policyWorkloads } from "./policy.ts";
+import { SHAPES } from "./shapes.ts";
+import type { Workload } from "./workload.ts";
+
+/** Every kernel on the shapes of both models, in the variants that suit the adapter; kernel by kernel. */
+export function allWorkloads(software: boolean): Workload[] {
+  const list = Object.values(SHAPES).flatMap((s) => [
+    ...linearWorkloads(s),
+    ...attentionWorkloads(s),
+    ...blockWorkloads(s, software),
+    ...endWorkloads(s, software),
+    ...decodeWorkloads(s),
+    ...optimizerWorkloads(s, software),
+  ]);
+  list.push(...otherLinearWorkloads(), ...policyWorkloads(SHAPES.tiny));
+  return list.sort((a, b) => a.kernel.name < b.kernel.name ? -1 : a.kernel.name > b.kernel.name ? 1 : 0);
+}
