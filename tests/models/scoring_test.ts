@@ -11,8 +11,8 @@ const options = { sanitizeOps: false, sanitizeResources: false };
 const config = tinyConfig({ num_hidden_layers: 2 });
 const weights = randomWeights(config);
 const sequences = randomSequences(config, [[9, 3], [1, 1], [12, 1], [5, 4]]);
-/** Worst difference over the largest value in f32, measured 7e-7. */
-const F32 = 5e-6;
+/** Worst difference over the largest value in f32; measured: 2.2e-6 (entropies at temperature 0.6). */
+const F32 = 1e-5;
 
 Deno.test({
   name: "scores agree with f64 loops at any temperature, in one pass and in several",
@@ -63,7 +63,8 @@ Deno.test({
       return -logp.reduce((a, b) => a + b, 0) / logp.length;
     };
     const slope = (await lossAt(1) - await lossAt(-1)) / (2 * rate);
-    assert(Math.abs(slope / squares - 1) < 1e-3, `slope ${slope}, gradient says ${squares}`);
+    // Measured: 3e-6.
+    assert(Math.abs(slope / squares - 1) < 1e-4, `slope ${slope}, gradient says ${squares}`);
     model.parameters.free();
   },
 });
