@@ -1005,8 +1005,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
 //   window_mean  out[t] = mean(H_t … H_{t+w−1}), cut at the end and divided by what remains (kind 0, paper);
 //                mean(H_{t+1} … H_{t+w}) where all w tokens exist, else −1 (kind 1, reference)
 //   quantile     out[i] = the q-quantile of sequence i by linear interpolation at rank q (n − 1), found by bisection
-//                over the bits of the floats: exact, and no sort
-//   threshold    out[0] = mean of values [B]: τ
+//                over the bits of the floats: exact, and no sort; −1 where the sequence is empty
+//   threshold    out[0] = mean of values [B] without those of empty sequences: τ; 0 where all are empty
 //   mask         mask[t] = 1 where window_mean[t] ≥ τ; counts[i] = Σ mask of sequence i: N_HE
 // Source: ARES section 3.2; the quantile is taken of the window entropies, as the reference tables do.
 // One workgroup a sequence, its lanes side by side along the tokens; sums go through a fixed tree.
@@ -1072,7 +1072,7 @@ fn quantile(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) l
   let first = workgroup_span(group.x, 0u);
   let length = workgroup_span(group.x, 1u);
   if (length == 0u) {
-    if (lane.x == 0u) { out[group.x] = 0.0; }
+    if (lane.x == 0u) { out[group.x] = -1.0; }
     return;
   }
   let rank = d.q * f32(length - 1u);
@@ -1112,8 +1112,15 @@ fn workgroup_span(sequence: u32, field: u32) -> u32 {
 @compute @workgroup_size(1)
 fn threshold() {
   var sum = 0.0;
-  for (var i = 0u; i < d.sequences; i++) { sum += values[i]; }
-  mean[0] = sum / f32(max(d.sequences, 1u));
+  var count = 0.0;
+  for (var i = 0u; i < d.sequences; i++) {
+    // Rounding can leave an entropy a little below 0: that one counts.
+    if (values[i] > -0.5) {
+      sum += values[i];
+      count += 1.0;
+    }
+  }
+  mean[0] = sum / max(count, 1.0);
 }
 
 @group(0) @binding(3) var<storage, read> tau: array<f32>;
@@ -2039,10 +2046,11 @@ fn kl_of(logp: f32, reference: f32) -> vec2f {
       let free = d.kl_kind == 5u;
       let q = select(clamp(-x, -20.0, 20.0), -x, free);
       // exp(q) − q − 1 loses everything to cancellation for small q: its series there.
-      let small = q * q * (0.5 + q * (1.0 / 6.0 + q * (1.0 / 24.0 + q * (1.0 / 120.0))));
-      let value = select(exp(q) - q - 1.0, small, abs(q) < 0.25);
+      let near = abs(q) < 0.25;
+      let small = q * q * (0.5 + q * (1.0 / 6.0 + q * (1.0 / 24.0 + q * (1.0 / 120.0 + q * (1.0 / 720.0)))));
+      let value = select(exp(q) - q - 1.0, small, near);
       let held = !free && (abs(x) > 20.0 || value > 10.0);
-      return vec2f(select(min(value, 10.0), value, free), select(1.0 - exp(q), 0.0, held));
+      return vec2f(select(min(value, 10.0), value, free), select(select(1.0 - exp(q), -(q + small), near), 0.0, held));
     }
     default: { return vec2f(0.0); }
   }
@@ -2075,8 +2083,10 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
   let kl = kl_of(logp, b.y);
   let inside = b.w > 0.5;
   let weight = select(sequence[s][2], sequence[s][3], inside);
-  let good = finite(logp) && finite(a) && finite(term) && finite(kl.x);
-  dlogp[t] = select(bitcast<f32>(0x7fc00000u), w * (gradient + weight * kl.y), good);
+  // The inputs themselves are looked at: clamps and differences may hide a NaN.
+  let known = finite(logp) && finite(b.x) && (d.kl_kind == 0u || finite(b.y));
+  let good = known && finite(a) && finite(term) && finite(kl.x);
+  dlogp[t] = select(bitcast<f32>(0x7fc00000u | (t & 0u)), w * (gradient + weight * kl.y), good);
   let bucket = u32(sequence[s][6]);
   let outside = select(vec3f(0.0), vec3f(vec3u(bucket) == vec3u(0u, 1u, 2u)), !inside);
   stats[4u * t] = vec4f(w * term, w * weight * kl.x, kl.x, select(0.0, 1.0, plain < clipped));

@@ -25,7 +25,7 @@ export const windowMean: KernelSpec<"entropy" | "spans" | "out", WindowDims> = d
   cost,
 });
 
-/** `out` [B]: the q-quantile of every sequence's values, linearly interpolated; 0 for an empty one. */
+/** `out` [B]: the q-quantile of every sequence's values, linearly interpolated; −1 for an empty one. */
 export const spanQuantile: KernelSpec<"values" | "spans" | "out", WindowDims> = defineKernel({
   name: "entropy_window.quantile",
   source,
@@ -37,7 +37,7 @@ export const spanQuantile: KernelSpec<"values" | "spans" | "out", WindowDims> = 
   cost,
 });
 
-/** `out` [1]: the mean of values [B]. */
+/** `out` [1]: the mean of values [B], those of empty sequences (−1) left out; 0 where all are. */
 export const meanThreshold: KernelSpec<"values" | "out", WindowDims> = defineKernel({
   name: "entropy_window.threshold",
   source,

@@ -2,8 +2,8 @@
 //   window_mean  out[t] = mean(H_t … H_{t+w−1}), cut at the end and divided by what remains (kind 0, paper);
 //                mean(H_{t+1} … H_{t+w}) where all w tokens exist, else −1 (kind 1, reference)
 //   quantile     out[i] = the q-quantile of sequence i by linear interpolation at rank q (n − 1), found by bisection
-//                over the bits of the floats: exact, and no sort
-//   threshold    out[0] = mean of values [B]: τ
+//                over the bits of the floats: exact, and no sort; −1 where the sequence is empty
+//   threshold    out[0] = mean of values [B] without those of empty sequences: τ; 0 where all are empty
 //   mask         mask[t] = 1 where window_mean[t] ≥ τ; counts[i] = Σ mask of sequence i: N_HE
 // Source: ARES section 3.2; the quantile is taken of the window entropies, as the reference tables do.
 // One workgroup a sequence, its lanes side by side along the tokens; sums go through a fixed tree.
@@ -69,7 +69,7 @@ fn quantile(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) l
   let first = workgroup_span(group.x, 0u);
   let length = workgroup_span(group.x, 1u);
   if (length == 0u) {
-    if (lane.x == 0u) { out[group.x] = 0.0; }
+    if (lane.x == 0u) { out[group.x] = -1.0; }
     return;
   }
   let rank = d.q * f32(length - 1u);
@@ -109,8 +109,15 @@ fn workgroup_span(sequence: u32, field: u32) -> u32 {
 @compute @workgroup_size(1)
 fn threshold() {
   var sum = 0.0;
-  for (var i = 0u; i < d.sequences; i++) { sum += values[i]; }
-  mean[0] = sum / f32(max(d.sequences, 1u));
+  var count = 0.0;
+  for (var i = 0u; i < d.sequences; i++) {
+    // Rounding can leave an entropy a little below 0: that one counts.
+    if (values[i] > -0.5) {
+      sum += values[i];
+      count += 1.0;
+    }
+  }
+  mean[0] = sum / max(count, 1.0);
 }
 
 @group(0) @binding(3) var<storage, read> tau: array<f32>;
