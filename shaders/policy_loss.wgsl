@@ -76,10 +76,11 @@ fn kl_of(logp: f32, reference: f32) -> vec2f {
       let free = d.kl_kind == 5u;
       let q = select(clamp(-x, -20.0, 20.0), -x, free);
       // exp(q) − q − 1 loses everything to cancellation for small q: its series there.
-      let small = q * q * (0.5 + q * (1.0 / 6.0 + q * (1.0 / 24.0 + q * (1.0 / 120.0))));
-      let value = select(exp(q) - q - 1.0, small, abs(q) < 0.25);
+      let near = abs(q) < 0.25;
+      let small = q * q * (0.5 + q * (1.0 / 6.0 + q * (1.0 / 24.0 + q * (1.0 / 120.0 + q * (1.0 / 720.0)))));
+      let value = select(exp(q) - q - 1.0, small, near);
       let held = !free && (abs(x) > 20.0 || value > 10.0);
-      return vec2f(select(min(value, 10.0), value, free), select(1.0 - exp(q), 0.0, held));
+      return vec2f(select(min(value, 10.0), value, free), select(select(1.0 - exp(q), -(q + small), near), 0.0, held));
     }
     default: { return vec2f(0.0); }
   }
@@ -112,8 +113,10 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
   let kl = kl_of(logp, b.y);
   let inside = b.w > 0.5;
   let weight = select(sequence[s][2], sequence[s][3], inside);
-  let good = finite(logp) && finite(a) && finite(term) && finite(kl.x);
-  dlogp[t] = select(bitcast<f32>(0x7fc00000u), w * (gradient + weight * kl.y), good);
+  // The inputs themselves are looked at: clamps and differences may hide a NaN.
+  let known = finite(logp) && finite(b.x) && (d.kl_kind == 0u || finite(b.y));
+  let good = known && finite(a) && finite(term) && finite(kl.x);
+  dlogp[t] = select(bitcast<f32>(0x7fc00000u | (t & 0u)), w * (gradient + weight * kl.y), good);
   let bucket = u32(sequence[s][6]);
   let outside = select(vec3f(0.0), vec3f(vec3u(bucket) == vec3u(0u, 1u, 2u)), !inside);
   stats[4u * t] = vec4f(w * term, w * weight * kl.x, kl.x, select(0.0, 1.0, plain < clipped));
