@@ -69,7 +69,9 @@ export class Policy {
     const tokenizer = await Tokenizer.load(folder);
     checkVocabulary(tokenizer, model.config);
     const generation = await loadGenerationConfig(folder, model.config);
-    const writer = await PromptWriter.load(folder, tokenizer, options.prompts, generation.eos_token_id);
+    const { max_position_embeddings } = model.config;
+    const prompts = { ...options.prompts, max_position_embeddings };
+    const writer = await PromptWriter.load(folder, tokenizer, prompts, generation.eos_token_id);
     const engine = new RolloutEngine(model, {
       slots: options.max_num_seqs,
       blockSize: options.block_size,

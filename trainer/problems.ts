@@ -29,6 +29,8 @@ export interface PromptStyle {
   readonly max_prompt_length: number;
   /** Longest response in tokens; longer teacher responses are left out. */
   readonly max_response_length: number;
+  /** The model's context: no prompt with its response is longer. */
+  readonly max_position_embeddings?: number;
 }
 
 /** Something that was left out, and how often. */
@@ -116,7 +118,7 @@ export class PromptWriter {
     rows: readonly Row[],
     longest: number = this.style.max_prompt_length,
   ): { problems: Problem[]; leftOut: LeftOut[] } {
-    const { max_response_length } = this.style;
+    const { max_response_length, max_position_embeddings: context = Infinity } = this.style;
     const problems: Problem[] = [];
     let pictures = 0;
     let long = 0;
@@ -127,20 +129,27 @@ export class PromptWriter {
         continue;
       }
       const prompt = this.prompt(row.problem);
-      if (prompt.length > longest) {
+      if (prompt.length > longest || prompt.length >= context) {
         long++;
         continue;
       }
       const all = candidatesOf(row).map((text) => this.response(text));
-      const candidates = all.filter((ids) => ids.length <= max_response_length);
+      const room = Math.min(max_response_length, context - prompt.length);
+      const candidates = all.filter((ids) => ids.length <= room);
       longCandidates += all.length - candidates.length;
       problems.push({ row, prompt, candidates });
     }
     const leftOut = [
       { reason: "the row has images and this model takes text only", count: pictures },
-      { reason: `prompt longer than ${longest} tokens (data.max_prompt_length)`, count: long },
       {
-        reason: `teacher response longer than data.max_response_length = ${max_response_length} tokens`,
+        reason: `prompt longer than ${
+          Math.min(longest, context - 1)
+        } tokens (data.max_prompt_length, or the model's context)`,
+        count: long,
+      },
+      {
+        reason:
+          `teacher response longer than data.max_response_length = ${max_response_length} tokens, or beyond the model's context of ${context}`,
         count: longCandidates,
       },
     ].filter((l) => l.count > 0);
