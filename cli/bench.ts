@@ -40,7 +40,7 @@ export interface BenchReport {
   readonly steps: readonly (Omit<StepTime, "rows"> & { readonly rows: readonly SharedStepRow[] })[];
 }
 
-/** Steps by name; only those of the small model are left out unless they are named in full. */
+/** The steps that are taken apart. */
 const STEPS = [
   { name: "training_step.tiny", run: trainingStep, shape: SHAPES.tiny },
   { name: "decode_step.tiny", run: decodeStep, shape: SHAPES.tiny },
@@ -61,7 +61,7 @@ export async function bench(args: BenchArgs): Promise<number> {
     if (workloads.length + steps.length === 0) {
       throw new UserError(`no kernel's or step's name contains ${names.join(" or ")}`);
     }
-    const best = ceilingWorkloads(software);
+    const best = ceilingWorkloads();
     const progress = new Progress();
     const phase = progress.phase("timing", best.length + workloads.length + steps.length, "cases");
     const timed: Row[] = [];

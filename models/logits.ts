@@ -2,7 +2,7 @@
  * Full rows of logits, for sampling from a few tokens at a time; training never holds them.
  * @module
  */
-import { Program } from "../gpu/program.ts";
+import type { Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor, view } from "../gpu/tensor.ts";
 import { addLinear } from "../shaders/linear.ts";
 import type { CausalLM } from "./causal_lm.ts";

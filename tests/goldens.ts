@@ -16,7 +16,7 @@ import { checkTokenizer } from "./goldens/tokenizer.ts";
 const folder = Deno.env.get("GOLDENS_DIR") ?? new URL("../../shared/goldens", import.meta.url).pathname;
 
 const checks: Check[] = [
-  ["tokenizer", (gpu, report) => checkTokenizer(folder, report)],
+  ["tokenizer", (_, report) => checkTokenizer(folder, report)],
   ["qwen2", (gpu, report) => checkQwen2(gpu, folder, report)],
   ["sampling", (gpu, report) => checkSampling(gpu, folder, report)],
   ["optimizer", (gpu, report) => checkOptimizer(gpu, folder, report)],

@@ -9,7 +9,7 @@ import { formatReward, gradeAll } from "./grade.ts";
 import { KappaController } from "./kl_controller.ts";
 import type { LogRecord } from "./metrics_log.ts";
 import type { Policy } from "./policy.ts";
-import { PolicyUpdate, type UpdateReport } from "./policy_update.ts";
+import type { PolicyUpdate, UpdateReport } from "./policy_update.ts";
 import type { Cursor, Problem } from "./problems.ts";
 import { groupsOf, keptGroups, shapeBatch, type ShapedBatch } from "./shape_batch.ts";
 import { EntropyTargets } from "./shaping.ts";

@@ -7,14 +7,6 @@ import type { Tensor } from "../gpu/tensor.ts";
 import type { CausalLM } from "../models/causal_lm.ts";
 import { packSequences } from "../models/packed_batch.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
-import { columnSum, columnSumFinish } from "../shaders/column_sum.ts";
-import {
-  KL_KINDS,
-  policyLoss,
-  SEQUENCE_FIELDS,
-  STAT_COLUMNS,
-  tokenAdvantage,
-} from "../shaders/policy_loss.ts";
 import { miniBatchCount } from "./config.ts";
 import type { Config } from "./config_types.ts";
 import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";

@@ -4,15 +4,14 @@
  * @module
  */
 import { join } from "node:path";
-import { microRows } from "../data/micro/world.ts";
-import { readRows, type Row } from "../data/rows.ts";
+import type { Row } from "../data/rows.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
 import { CausalLM } from "../models/causal_lm.ts";
-import { curate, type Curriculum, curriculumBatches } from "./adacs.ts";
+import { curate, curriculumBatches } from "./adacs.ts";
 import { AepoStage, type IterationReport } from "./aepo.ts";
 import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
-import { evaluate, type Evaluation } from "./evaluate.ts";
+import { evaluate } from "./evaluate.ts";
 import { MetricsLog } from "./metrics_log.ts";
 import type { Monitor } from "./monitor.ts";
 import { AdamW } from "./optimizer.ts";
@@ -20,6 +19,15 @@ import { Policy } from "./policy.ts";
 import { PolicyUpdate } from "./policy_update.ts";
 import { Cursor, type Problem } from "./problems.ts";
 import { type Checkpoint, RunFolder } from "./run_folder.ts";
+import {
+  curriculumLines,
+  evaluationRecord,
+  iterationNote,
+  responseRecord,
+  rolloutRecord,
+  validationMetrics,
+} from "./run_report.ts";
+import { loadRows } from "./run_rows.ts";
 import {
   type EvaluationRecord,
   freshState,
@@ -219,27 +227,14 @@ class Run {
       `evaluating ${name}`,
     );
     if (this.#aborted) return this.#interrupted();
-    this.#state.evaluations[name] = record(result);
+    this.#state.evaluations[name] = evaluationRecord(result);
     this.#metrics.append({
       step,
       stage,
       ...validationMetrics(result),
       "timing_s/val": (performance.now() - started) / 1000,
     });
-    for (const r of result.responses) {
-      this.#generations.append({
-        step,
-        stage: `evaluate ${name}`,
-        id: r.problem.row.id,
-        sample: r.sample,
-        response: r.text,
-        answer: r.problem.row.answer,
-        accuracy: r.correct ? 1 : 0,
-        length: r.length,
-        n_he: r.highEntropy,
-        finish: r.finish,
-      });
-    }
+    for (const r of result.responses) this.#generations.append(responseRecord(step, name, r));
     return true;
   }
 
@@ -379,25 +374,7 @@ class Run {
 
   #log(report: IterationReport): void {
     this.#metrics.append(report.metrics);
-    for (const t of report.trajectories) {
-      this.#generations.append({
-        step: report.metrics.step,
-        stage: "aepo",
-        id: t.problem.row.id,
-        group: t.group,
-        sample: t.sample,
-        problem: t.problem.row.problem,
-        response: t.text,
-        answer: t.problem.row.answer,
-        accuracy: t.accuracy,
-        difficulty: t.bucket,
-        length: t.tokens.length,
-        n_he: t.highEntropy,
-        reward: t.reward,
-        advantage: t.advantage,
-        finish: t.finish,
-      });
-    }
+    for (const t of report.trajectories) this.#generations.append(rolloutRecord(report.metrics.step, t));
   }
 
   /** Counts skipped updates; the weights are unchanged then, and after some in a row the run stops. */
@@ -470,71 +447,4 @@ class Run {
     );
     return summary;
   }
-}
-
-/** Rows of training and evaluation, from files or from the micro-world. */
-async function loadRows(config: Config, monitor: Monitor): Promise<{ train: Row[]; val: Row[] }> {
-  const { data } = config;
-  const read = async (path: string) => {
-    const { rows, skipped } = await readRows(path, {
-      columns: { problem: data.prompt_key, answer: data.answer_key, images: data.image_key },
-    });
-    for (const s of skipped) {
-      const example = s.examples[0];
-      monitor.say(
-        `${path}: ${s.count} rows skipped: ${s.reason} (for example row ${example.row}: ${example.detail})`,
-      );
-    }
-    return rows;
-  };
-  const micro = (
-    split: "train" | "heldout",
-    count: number,
-  ) => [...microRows({ seed: data.seed, count, split })];
-  const train = data.train_files === null
-    ? micro("train", data.micro.train_count)
-    : await read(data.train_files);
-  const val = data.val_files !== null
-    ? await read(data.val_files)
-    : data.train_files === null
-    ? micro("heldout", data.micro.val_count)
-    : [];
-  return { train, val };
-}
-
-function record(e: Evaluation): EvaluationRecord {
-  return { all: e.all, byLevel: e.byLevel, bySource: e.bySource, threshold: e.threshold };
-}
-
-function validationMetrics(e: Evaluation): Record<string, number> {
-  const metrics: Record<string, number> = {
-    "val/accuracy": e.all.accuracy,
-    "val/response_length/mean": e.all.length,
-    "val/response_length/clip_ratio": e.all.clipped,
-    "val/n_he": e.all.highEntropy,
-  };
-  for (const [level, f] of Object.entries(e.byLevel)) {
-    metrics[`val/${level}/accuracy`] = f.accuracy;
-    metrics[`val/${level}/response_length/mean`] = f.length;
-    metrics[`val/${level}/n_he`] = f.highEntropy;
-  }
-  return metrics;
-}
-
-function curriculumLines(c: Curriculum): string[] {
-  const ends = Object.entries(c.ends).map(([source, e]) => `${source} ${e.hard}/${e.easy}`).join(", ");
-  return [
-    `AdaCS: ${c.examples.length} examples, by pass rate 0/${c.samples} … ${c.samples}/${c.samples}: ${
-      c.taken.join(" ")
-    }; ` +
-    `target lengths L(0)/L(1) in tokens: ${ends}`,
-    ...c.notes.map((n) => `AdaCS: ${n}`),
-  ];
-}
-
-function iterationNote({ metrics: m }: IterationReport): string {
-  const n = (key: string) => m[key] as number;
-  return `accuracy ${(100 * n("reward/accuracy")).toFixed(0)} %, length ${
-    n("response_length/mean").toFixed(1)
-  }, entropy ${n("entropy/mean").toFixed(3)}`;
 }

@@ -1,0 +1,41 @@
+/**
+ * The rows of a run: training and held-out problems, from files or from the micro-world.
+ * @module
+ */
+import { microRows } from "../data/micro/world.ts";
+import { readRows, type Row } from "../data/rows.ts";
+import type { Config } from "./config_types.ts";
+import type { Monitor } from "./monitor.ts";
+
+/**
+ * Reads or makes the rows; skipped ones are told with their reason. A run on files without `data.val_files` has no held-out rows.
+ * @throws UserError when a file cannot be read or has no usable row
+ */
+export async function loadRows(config: Config, monitor: Monitor): Promise<{ train: Row[]; val: Row[] }> {
+  const { data } = config;
+  const read = async (path: string) => {
+    const { rows, skipped } = await readRows(path, {
+      columns: { problem: data.prompt_key, answer: data.answer_key, images: data.image_key },
+    });
+    for (const s of skipped) {
+      const example = s.examples[0];
+      monitor.say(
+        `${path}: ${s.count} rows skipped: ${s.reason} (for example row ${example.row}: ${example.detail})`,
+      );
+    }
+    return rows;
+  };
+  const micro = (
+    split: "train" | "heldout",
+    count: number,
+  ) => [...microRows({ seed: data.seed, count, split })];
+  const train = data.train_files === null
+    ? micro("train", data.micro.train_count)
+    : await read(data.train_files);
+  const val = data.val_files !== null
+    ? await read(data.val_files)
+    : data.train_files === null
+    ? micro("heldout", data.micro.val_count)
+    : [];
+  return { train, val };
+}
