@@ -41,7 +41,7 @@ export async function timeLaunch(gpu: Gpu, w: Workload, rounds: number, clock: C
     const times: number[] = [];
     if (clock === "wall") {
       let launches = 1;
-      while (await wallTime(gpu, () => one.run(launches)) < 200 && launches < 4096) launches *= 2;
+      while (await wallTime(gpu, () => one.run(launches)) < 100 && launches < 4096) launches *= 2;
       for (let i = 0; i < rounds; i++) times.push(await wallTime(gpu, () => one.run(launches)) / launches);
       return median(times);
     }

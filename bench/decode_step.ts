@@ -4,10 +4,10 @@ import { CausalLM } from "../models/causal_lm.ts";
 import { attentionDecode } from "../shaders/attention_decode.ts";
 import { initialWeights } from "../trainer/pretrain.ts";
 import { RolloutEngine } from "../trainer/rollout.ts";
-import { type Clock, median, wallTime } from "./clock.ts";
+import { type Clock, wallTime } from "./clock.ts";
 import { liveSlots } from "./decode.ts";
 import type { ModelShape } from "./shapes.ts";
-import { profileStep, type StepTime } from "./step.ts";
+import { type StepTime, timeStep } from "./step.ts";
 import { tokenIds } from "./workload.ts";
 
 /** Steps between two reads. */
@@ -41,11 +41,6 @@ export async function decodeStep(gpu: Gpu, s: ModelShape, rounds: number, clock:
   });
   const { decode } = engine;
   const rewind = (position: number) => gpu.write(decode.slots, liveSlots(slots, position));
-  const times: number[] = [];
-  for (let i = 0; i < rounds; i++) {
-    rewind(context - CHUNK);
-    times.push(await wallTime(gpu, () => decode.run(CHUNK)) / CHUNK);
-  }
   const middle = context - CHUNK / 2;
   const kernel = attentionDecode(c.head_dim);
   const full = kernel.cost({
@@ -57,19 +52,23 @@ export async function decodeStep(gpu: Gpu, s: ModelShape, rounds: number, clock:
     scale: 1,
   });
   const seen = middle / context;
-  const result = await profileStep(
-    [decode.step],
-    clock === "wall" ? 0 : rounds,
+  const result = await timeStep(
     {
       name: `decode_step.${s.name}`,
       what: `${slots} sequences, context ${
         context - CHUNK + 1
       } to ${context}, top-p 0.99, ${CHUNK} steps a wait`,
-      milliseconds: median(times),
       tokens: slots,
+      time: async () => {
+        rewind(context - CHUNK);
+        return await wallTime(gpu, () => decode.run(CHUNK)) / CHUNK;
+      },
+      prepare: () => rewind(middle - 1),
+      programs: [decode.step],
+      costs: { [kernel.name]: { flops: full.flops * seen, bytes: full.bytes * seen } },
     },
-    { [kernel.name]: { flops: full.flops * seen, bytes: full.bytes * seen } },
-    () => rewind(middle - 1),
+    rounds,
+    clock,
   );
   engine.free();
   model.parameters.free();

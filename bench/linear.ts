@@ -41,12 +41,12 @@ export function linearWorkloads(s: ModelShape): Workload[] {
 /** Shapes of no model: a wide product of few rows, and what only odd widths and rare layers need. */
 export function otherLinearWorkloads(): Workload[] {
   const few = dims(8, 1024, 4096);
-  const odd = dims(509, 127, 253);
+  const odd = dims(253, 127, 61);
   const any: KernelSpec<never, LinearDims>[] = Object.values(linearKernels.linear_any);
   const even = dims(512, 128, 256);
   return [
     workload(linearKernels.linear.forward, "8 x 1024 x 4096", few),
-    ...any.map((kernel) => workload(kernel, "509 x 127 x 253", odd)),
-    workload(addBias, "512 x 256", even),
+    ...any.map((kernel) => workload(kernel, "253 x 127 x 61", odd)),
+    workload(addBias, "512 x 256", even, {}, { flops: 512 * 256, bytes: 4 * (2 * 512 + 1) * 256 }),
   ];
 }

@@ -64,3 +64,10 @@ export const SHAPES: { readonly tiny: ModelShape; readonly small: ModelShape } =
   tiny: shape("tiny", [128, 4, 4, 384, 512], 16),
   small: shape("small", [384, 6, 6, 1024, 4096], 4),
 };
+
+/** Attention of models of 3 billion weights and more, at the small model's size: heads of 128. */
+export const WIDE_HEADS: ModelShape = {
+  ...SHAPES.small,
+  name: "wide",
+  config: { ...SHAPES.small.config, num_attention_heads: 3, num_key_value_heads: 1, head_dim: 128 },
+};

@@ -3,7 +3,7 @@
  * @module
  */
 import type { KernelTime, Program } from "../gpu/program.ts";
-import { median } from "./clock.ts";
+import { type Clock, median } from "./clock.ts";
 import { rates, type Row } from "./row.ts";
 
 /** One kernel's part of a step. */
@@ -32,51 +32,54 @@ export interface StepTime {
   readonly rows: readonly StepRow[];
 }
 
-/**
- * Profiles programs that together make a step, `rounds` times; a kernel's time is the median over the rounds.
- * @param prepare called before every round
- * @param costs operations and bytes of one launch, for kernels whose own record cannot know them
- */
-export async function profileStep(
-  programs: readonly Program[],
-  rounds: number,
-  step: Pick<StepTime, "name" | "what" | "milliseconds"> & { readonly tokens: number },
-  costs: Readonly<Record<string, { readonly flops: number; readonly bytes?: number }>>,
-  prepare: () => void = () => {},
-): Promise<StepTime> {
-  const times = new Map<string, KernelTime[]>();
+/** What {@link timeStep} times. */
+export interface Step extends Pick<StepTime, "name" | "what"> {
+  /** Tokens of a step. */
+  readonly tokens: number;
+  /** Milliseconds of one step on the wall's clock. */
+  time(): Promise<number>;
+  /** Called before the programs are profiled. */
+  prepare(): void;
+  /** What a step submits. */
+  readonly programs: readonly Program[];
+  /** Operations and bytes of one launch, for kernels whose own record cannot know them. */
+  readonly costs: Readonly<Record<string, { readonly flops: number; readonly bytes?: number }>>;
+}
+
+/** Times and profiles a step in turns, so that both see the same load; medians over `rounds`. */
+export async function timeStep(step: Step, rounds: number, clock: Clock): Promise<StepTime> {
+  const walls: number[] = [];
+  const profiles: Map<string, KernelTime>[] = [];
+  await step.time();
   for (let round = 0; round < rounds; round++) {
-    prepare();
-    for (const program of programs) {
+    walls.push(await step.time());
+    if (clock === "wall") continue;
+    step.prepare();
+    const sums = new Map<string, KernelTime>();
+    for (const program of step.programs) {
       for (const time of await program.profile()) {
-        const held = times.get(time.name) ?? [];
-        const before = held[round];
-        held[round] = before ? add(before, time) : time;
-        times.set(time.name, held);
+        const before = sums.get(time.name);
+        sums.set(time.name, before ? add(before, time) : time);
       }
     }
+    profiles.push(sums);
   }
-  const rows = [...times].map(([kernel, list]): StepRow => {
-    const { calls, flops, bytes } = list[0];
-    const milliseconds = median(list.map((t) => t.milliseconds));
-    const known = costs[kernel];
+  const wall = median(walls);
+  const rows = [...profiles[0]?.values() ?? []].map(({ name: kernel, calls, flops, bytes }): StepRow => {
+    const milliseconds = median(profiles.map((sums) => sums.get(kernel)!.milliseconds));
+    const known = step.costs[kernel];
     const cost = known
       ? { flops: known.flops * calls, bytes: known.bytes ? known.bytes * calls : bytes }
       : { flops, bytes };
-    return {
-      kernel,
-      calls,
-      milliseconds,
-      share: milliseconds / step.milliseconds,
-      ...rates(cost, milliseconds),
-    };
-  }).sort((a, b) => b.milliseconds - a.milliseconds);
-  const { tokens, ...rest } = step;
+    return { kernel, calls, milliseconds, share: milliseconds / wall, ...rates(cost, milliseconds) };
+  });
   return {
-    ...rest,
-    tokensPerSecond: 1000 * tokens / step.milliseconds,
-    kernelMilliseconds: rounds === 0 ? null : rows.reduce((sum, row) => sum + row.milliseconds, 0),
-    rows,
+    name: step.name,
+    what: step.what,
+    milliseconds: wall,
+    tokensPerSecond: 1000 * step.tokens / wall,
+    kernelMilliseconds: clock === "wall" ? null : rows.reduce((sum, row) => sum + row.milliseconds, 0),
+    rows: rows.sort((a, b) => b.milliseconds - a.milliseconds),
   };
 }
 

@@ -6,10 +6,10 @@ import { AdamW } from "../trainer/optimizer.ts";
 import { initialWeights } from "../trainer/pretrain.ts";
 import { SftTrainer } from "../trainer/sft.ts";
 import { attentionFlops } from "./attention.ts";
-import { type Clock, median, wallTime } from "./clock.ts";
+import { type Clock, wallTime } from "./clock.ts";
 import { optimizerProgram } from "./optimizer.ts";
 import type { ModelShape } from "./shapes.ts";
-import { profileStep, type StepTime } from "./step.ts";
+import { type StepTime, timeStep } from "./step.ts";
 import { tokenIds } from "./workload.ts";
 
 /** Times a model's training step on its full batch, every token but a sequence's first scored. */
@@ -34,22 +34,21 @@ export async function trainingStep(
     ids: ids.subarray(i * s.length, (i + 1) * s.length),
     scoreFrom: 1,
   }));
-  await trainer.step(batch);
-  const times: number[] = [];
-  for (let i = 0; i < rounds; i++) times.push(await wallTime(gpu, () => trainer.step(batch)));
   const { forward, backward } = graph.programs;
   const update = optimizerProgram(gpu, model.parameters);
   const flops = Object.entries(attentionFlops(s)).map(([name, flops]) => [name, { flops }]);
-  const result = await profileStep(
-    [forward, backward!, update],
-    clock === "wall" ? 0 : rounds,
+  const result = await timeStep(
     {
       name: `training_step.${s.name}`,
       what: `forward, backward and AdamW on ${s.sequences} sequences of ${s.length} tokens`,
-      milliseconds: median(times),
       tokens: s.tokens,
+      time: () => wallTime(gpu, () => trainer.step(batch)),
+      prepare: () => model.parameters.clearGradients(),
+      programs: [forward, backward!, update],
+      costs: Object.fromEntries(flops),
     },
-    Object.fromEntries(flops),
+    rounds,
+    clock,
   );
   update.destroy();
   trainer.free();

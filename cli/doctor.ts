@@ -114,7 +114,7 @@ export async function doctor(args: DoctorArgs): Promise<number> {
       kernels: [...new Set(cases.map((c) => c.kernel.name))],
       cases: cases.length,
       failures,
-      uncovered: await uncovered(ops),
+      uncovered: await uncovered(cases.map((c) => c.kernel)),
       seconds: Math.round(performance.now() - start) / 1000,
     };
     console.log(args.json ? JSON.stringify(report, null, 1) : reportText(report));
@@ -160,7 +160,7 @@ function microWorld(): Part {
 
 function reportText(r: DoctorReport): string {
   const facts: [string, string][] = [
-    ["adapter", `${r.adapter.name}${r.adapter.vendor ? ` (${r.adapter.vendor})` : ""}`],
+    ["adapter", r.adapter.name],
     ["driver", r.adapter.driver || "not said"],
     ["runs on", r.adapter.software ? "the CPU (software adapter)" : "a GPU"],
     ...Object.entries(LIMITS).map(([name, what]): [string, string] => [

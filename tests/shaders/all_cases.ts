@@ -25,15 +25,14 @@ export async function allCases(): Promise<OpCases[]> {
 }
 
 /**
- * What no case runs: kernels that the modules of shaders/ export, by name, and entry points of their texts as
+ * What is not among the kernels that are `run`: kernels that the modules of shaders/ export, by name, and entry points of their texts as
  * `file.wgsl: entry`. The entry points also cover kernels that a function makes for a parameter (a head size); any
  * parameter will do.
  */
 export async function uncovered(
-  ops: readonly OpCases[],
+  run: readonly KernelSpec[],
   texts: Readonly<Record<string, string>> = SHADERS,
 ): Promise<string[]> {
-  const run = ops.flatMap((op) => op.cases.map((c) => c.kernel));
   const names = new Set(run.map((kernel) => kernel.name));
   const exported = await exportedKernels();
   const missing = exported.map((kernel) => kernel.name).filter((name) => !names.has(name));

@@ -1,0 +1,96 @@
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { bestOf } from "../../bench/ceilings.ts";
+import { median, timeLaunch } from "../../bench/clock.ts";
+import { rates, share } from "../../bench/row.ts";
+import { workload } from "../../bench/workload.ts";
+import { allWorkloads } from "../../bench/workloads.ts";
+import type { BenchReport } from "../../cli/bench.ts";
+import { gatherRows } from "../../shaders/rows.ts";
+import { uncovered } from "../shaders/all_cases.ts";
+import { oneGpu } from "../shaders/one_gpu.ts";
+
+const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
+
+async function bench(args: string[]) {
+  const output = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", MAIN, "bench", ...args],
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+  return { code: output.code, stdout: text(output.stdout), stderr: text(output.stderr) };
+}
+
+Deno.test("bench: every kernel is timed on some shape", async () => {
+  for (const software of [true, false]) {
+    assertEquals(await uncovered(allWorkloads(software).map((w) => w.kernel)), []);
+  }
+});
+
+Deno.test("bench rmsnorm --json: its kernels on the shapes of both models, and nothing else", async () => {
+  const { code, stdout, stderr } = await bench(["rmsnorm", "--json", "--rounds", "1"]);
+  assertEquals(code, 0, stderr);
+  const report = JSON.parse(stdout) as BenchReport;
+  assertEquals(
+    new Set(report.rows.map((row) => row.kernel)),
+    new Set([
+      "rmsnorm.forward",
+      "rmsnorm.backward",
+      "rmsnorm.backward_weight",
+    ]),
+  );
+  assertEquals(report.rows.filter((row) => row.kernel === "rmsnorm.forward").map((row) => row.shape), [
+    "tiny 2048 x 128",
+    "tiny 64 x 128",
+    "small 512 x 384",
+    "small 64 x 384",
+  ]);
+  const { matmul, copy } = report.ceilings;
+  for (const row of report.rows) {
+    assert(row.milliseconds > 0 && row.gflops! > 0 && row.gbs! > 0, row.shape);
+    assertAlmostEquals(row.matmulShare!, row.gflops! / matmul.gflops!, 1e-12);
+    assertAlmostEquals(row.copyShare!, row.gbs! / copy.gbs!, 1e-12);
+  }
+  assertEquals([report.rounds, report.steps], [1, []]);
+  assert(report.adapter.length > 0 && !Number.isNaN(Date.parse(report.date)));
+});
+
+Deno.test("bench: a name that nothing has is refused", async () => {
+  const { code, stderr } = await bench(["nothing_like_it"]);
+  assertEquals(code, 2);
+  assertStringIncludes(stderr, "no kernel's or step's name contains nothing_like_it");
+});
+
+Deno.test({
+  name: "bench: without timestamps the wall's clock serves",
+  // The device outlives a test: one device per process.
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const index = Uint32Array.from({ length: 64 }, (_, i) => i);
+    const w = workload(gatherRows, "64 x 64", { rows: 64, width: 64 }, { index, x: new Float32Array(4096) });
+    const held = gpu.pool.report().bytes;
+    for (const clock of ["wall", "timestamp-query"] as const) {
+      if (clock !== "wall" && !gpu.facts.features.includes(clock)) continue;
+      const milliseconds = await timeLaunch(gpu, w, 1, clock);
+      assert(milliseconds > 0 && milliseconds < 1000, `${clock}: ${milliseconds}`);
+    }
+    assertEquals(gpu.pool.report().bytes, held);
+  },
+});
+
+Deno.test("bench: medians, rates and shares", () => {
+  assertEquals([median([3, 1, 2]), median([4, 1, 3, 2])], [2, 2.5]);
+  assertEquals(rates({ flops: 4e6, bytes: 0 }, 2), { gflops: 2, gbs: null });
+  const row = (kernel: string, gflops: number | null, gbs: number) => ({
+    kernel,
+    shape: "",
+    milliseconds: 1,
+    gflops,
+    gbs,
+  });
+  const best = bestOf([row("slow", 1, 9), row("fast", 8, 1), row("copy", null, 2), row("copy 2", null, 4)]);
+  assertEquals([best.matmul.kernel, best.copy.kernel], ["fast", "copy 2"]);
+  assertEquals(share({ gflops: 2, gbs: 3 }, best), { gflops: 2, gbs: 3, matmulShare: 0.25, copyShare: 0.75 });
+  assertEquals(share({ gflops: null, gbs: 3 }, best).matmulShare, null);
+});
