@@ -2715,8 +2715,10 @@ fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
     let floor = select((*row).top + log(max(low, 1e-37)) / (*row).inverse, LOWEST, counting);
     let needed = select(max(d.top_p * mass, 1e-30), min(f32(d.top_k), (*row).count), counting);
     threshold = max(threshold, search(row, lane, needed, counting, floor));
-    let sum = lane_sum(row, lane, threshold, 0.0);
-    mass = sum_lanes(lane, mat4x4f(vec4f(sum), vec4f(), vec4f(), vec4f()))[0].x;
+    if (counting) {
+      let sum = lane_sum(row, lane, threshold, 0.0);
+      mass = sum_lanes(lane, mat4x4f(vec4f(sum), vec4f(), vec4f(), vec4f()))[0].x;
+    }
   }
   return threshold;
 }
