@@ -210,7 +210,12 @@ export const FIELDS: Fields<Config> = {
         "Sequences decoded at once (slots); waiting ones take a slot as it falls free.",
       ),
       block_size: int(16, 1, 1024, "Tokens of one block of the paged KV cache."),
-      chunk: int(32, 1, 1024, "Tokens decoded between two reads from the GPU."),
+      chunk: int(
+        16,
+        1,
+        1024,
+        "Tokens decoded between two reads from the GPU, 16 to 64; short responses want few.",
+      ),
       val_override_config: {
         n: int(2, 1, 1024, "Samples of each problem in evaluation."),
         temperature: num(1, 0, 10, "Temperature in evaluation; 0 is greedy."),
