@@ -1,7 +1,5 @@
 /** The update of the weights: gradient norm and AdamW. @module */
-import type { Gpu } from "../gpu/device.ts";
-import { Program } from "../gpu/program.ts";
-import { type Parameters, storagePlan } from "../models/parameters.ts";
+import { storagePlan } from "../models/parameters.ts";
 import { adamw, adamwBf16Kahan } from "../shaders/adamw.ts";
 import { gradNormFinish, partialsOf, sumOfSquares } from "../shaders/grad_norm.ts";
 import { fitted } from "../shaders/values.ts";
@@ -37,28 +35,4 @@ export function optimizerWorkloads(s: ModelShape, software: boolean): Workload[]
     workload(fitted(adamw, n, software), shape, dims, { v, norm: NORM }),
     workload(fitted(adamwBf16Kahan, n, software), shape, dims, bf16),
   ];
-}
-
-/**
- * The launches of one update of `parameters`, for a profile: those of trainer/optimizer.ts for weights that fit a
- * binding, with moments of its own.
- */
-export function optimizerProgram(gpu: Gpu, parameters: Parameters): Program {
-  const trained = parameters.list.filter((p) => p.gradient);
-  const parts = trained.reduce((sum, p) => sum + partialsOf(p.weight.size), 0);
-  const partial = gpu.alloc("bench partials", [parts], "scratch");
-  const norm = gpu.alloc("bench norm", [4], "scratch");
-  const program = new Program(gpu, "optimizer");
-  let slot = 0;
-  for (const { weight, gradient } of trained) {
-    program.add(sumOfSquares, { g: gradient!, partial }, { n: weight.size, slot });
-    slot += partialsOf(weight.size);
-  }
-  program.add(gradNormFinish, { partial, result: norm }, { parts, max_norm: 1 });
-  for (const { weight, gradient } of trained) {
-    const [m, v] = ["m", "v"].map((name) => gpu.alloc(`bench ${name}`, weight.shape, "moment"));
-    gpu.clear(m, v);
-    program.add(adamw, { p: weight, g: gradient!, m, v, norm }, { n: weight.size, ...SETTINGS });
-  }
-  return program;
 }

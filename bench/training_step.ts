@@ -7,7 +7,6 @@ import { initialWeights } from "../trainer/pretrain.ts";
 import { SftTrainer } from "../trainer/sft.ts";
 import { attentionFlops } from "./attention.ts";
 import { type Clock, wallTime } from "./clock.ts";
-import { optimizerProgram } from "./optimizer.ts";
 import type { ModelShape } from "./shapes.ts";
 import { type StepTime, timeStep } from "./step.ts";
 import { tokenIds } from "./workload.ts";
@@ -35,7 +34,6 @@ export async function trainingStep(
     scoreFrom: 1,
   }));
   const { forward, backward } = graph.programs;
-  const update = optimizerProgram(gpu, model.parameters);
   const flops = Object.entries(attentionFlops(s)).map(([name, flops]) => [name, { flops }]);
   const result = await timeStep(
     {
@@ -44,13 +42,12 @@ export async function trainingStep(
       tokens: s.tokens,
       time: () => wallTime(gpu, () => trainer.step(batch)),
       prepare: () => model.parameters.clearGradients(),
-      programs: [forward, backward!, update],
+      programs: [forward, backward!, optimizer.program],
       costs: Object.fromEntries(flops),
     },
     rounds,
     clock,
   );
-  update.destroy();
   trainer.free();
   optimizer.free();
   graph.free();

@@ -99,30 +99,24 @@ const LEVELS = ["easy", "medium", "hard"];
 
 /** Accuracy, length and N_HE of each evaluation by difficulty. */
 function summaryTable(summary: TrainSummary): string {
-  const names = Object.keys(summary.evaluations);
-  const levels = LEVELS.filter((l) => names.some((n) => summary.evaluations[n].byLevel[l]));
-  const groups = [...levels, "all"];
-  const of = (name: string, group: string): GroupFigures | undefined =>
-    group === "all" ? summary.evaluations[name].all : summary.evaluations[name].byLevel[group];
-  const cell = (name: string, group: string, show: (f: GroupFigures) => string) => {
-    const f = of(name, group);
-    return f ? show(f) : "–";
-  };
-  const head = [
-    "",
-    ...groups.map((g) => `${g}: accuracy`),
-    ...groups.map((g) => `${g}: length`),
-    ...groups.map((g) => `${g}: N_HE`),
+  const evaluations = Object.entries(summary.evaluations);
+  const levels = LEVELS.filter((l) => evaluations.some(([, e]) => e.byLevel[l]));
+  const measures: [string, (f: GroupFigures) => string][] = [
+    ["accuracy %", (f) => (100 * f.accuracy).toFixed(1)],
+    ["length", (f) => f.length.toFixed(1)],
+    ["N_HE", (f) => f.highEntropy.toFixed(2)],
   ];
-  const rows = names.map((name) => [
-    name,
-    ...groups.map((g) => cell(name, g, (f) => (100 * f.accuracy).toFixed(1))),
-    ...groups.map((g) => cell(name, g, (f) => f.length.toFixed(1))),
-    ...groups.map((g) => cell(name, g, (f) => f.highEntropy.toFixed(2))),
-  ]);
-  const { all } = Object.values(summary.evaluations)[0];
-  return `${all.problems} held-out problems, ${
-    all.samples / all.problems
-  } samples each (accuracy in %, length in tokens)\n` +
-    renderTable(head, rows);
+  const rows = measures.flatMap(([measure, show]) =>
+    evaluations.map(([name, e], i) => [
+      i === 0 ? measure : "",
+      name,
+      ...levels.map((l) => e.byLevel[l] ? show(e.byLevel[l]) : "–"),
+      show(e.all),
+    ])
+  );
+  const { all } = evaluations[0][1];
+  return `${all.problems} held-out problems, ${all.samples / all.problems} samples each; length in tokens, ` +
+    `N_HE: tokens inside high-entropy windows\n${
+      renderTable(["", "model", ...levels, "all"], rows, { left: [0, 1] })
+    }`;
 }

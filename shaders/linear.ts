@@ -16,7 +16,7 @@ type Variant = typeof VARIANTS[number];
 type Values = DimValues<LinearDims>;
 
 const span = (d: Values): number => d.tokens === 0 ? 0 : (d.tokens - 1) * d.stride + d.outputs;
-const cost = (d: Values): { flops: number; bytes: number } => ({
+const productCost = (d: Values): { flops: number; bytes: number } => ({
   flops: 2 * d.tokens * d.inputs * d.outputs,
   bytes: 4 * (d.tokens * (d.inputs + d.outputs) + d.inputs * d.outputs),
 });
@@ -32,6 +32,7 @@ function make<B extends string>(
   bindings: Record<B, "read" | "write" | "inout">,
   sizes: (d: Values) => Record<B, number>,
   grid: (d: Values) => Grid,
+  cost = productCost,
 ): KernelSpec<B, LinearDims> {
   return defineKernel({
     name: `${variant}.${entry}`,
@@ -93,6 +94,7 @@ export const addBias: KernelSpec<"bias" | "y", LinearDims> = make(
   { bias: "read", y: "inout" },
   (d) => ({ bias: d.outputs, y: span(d) }),
   (d) => [Math.ceil(d.outputs / 64), d.tokens, 1],
+  (d) => ({ flops: d.tokens * d.outputs, bytes: 8 * d.tokens * d.outputs }),
 );
 
 /** All kernels of the layer by variant; the tests and the benchmark go through them. */

@@ -70,6 +70,11 @@ export class AdamW {
     this.#program = this.#record(slots);
   }
 
+  /** The recorded update, for profiling. */
+  get program(): Program {
+    return this.#program;
+  }
+
   /**
    * The gradient norm and the update; gradients are cleared afterwards. One read-back.
    * @param also tensors to read in the same wait

@@ -9,7 +9,6 @@ Deno.test("table: plain, numbers to the right", () => {
       "│ model │ easy │",
       "├───────┼──────┤",
       "│ base  │  0.5 │",
-      "├───────┼──────┤",
       "│ AEPO  │ 0.95 │",
       "└───────┴──────┘",
     ].join("\n"),
