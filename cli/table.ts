@@ -23,9 +23,8 @@ export function renderTable(
   const table = new Table({
     head: [...head],
     colAligns: head.map((_, column) => left.includes(column) ? "left" : "right"),
-    // Rules between rows double the height of a long table and say nothing.
-    chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
-    style: colour ? { head: ["bold"], border: ["gray"] } : { head: [], border: [] },
+    // Rules between rows would double the height of a long table and say nothing: compact.
+    style: { compact: true, ...(colour ? { head: ["bold"], border: ["gray"] } : { head: [], border: [] }) },
   });
   for (const row of rows) {
     if (row.length !== head.length) {

@@ -113,7 +113,7 @@ export class Gpu {
     });
   }
 
-  /** Throws what went wrong since the last check: WebGPU itself stays silent. */
+  /** Throws the first thing that went wrong, now and ever after: WebGPU itself stays silent. */
   check(): void {
     if (this.#failure) throw this.#failure;
   }
@@ -189,7 +189,13 @@ export class Gpu {
       at += t.bytes;
     }
     this.device.queue.submit([encoder.finish()]);
-    await Promise.race([staging.mapAsync(1, 0, total), this.#lost]);
+    try {
+      await Promise.race([staging.mapAsync(1, 0, total), this.#lost]);
+    } catch (error) {
+      // The map says only that it failed; the cause arrives with the next turn of the queue.
+      await this.idle();
+      throw new GpuError(`reading ${tensors.map((t) => t.name).join(", ")}: ${error}`);
+    }
     this.check();
     const bytes = staging.getMappedRange(0, total).slice(0);
     staging.unmap();

@@ -64,7 +64,7 @@ export function kernelText(spec: KernelSpec): string {
 /** Compiles kernels once for a device. */
 export class KernelCache {
   #device: GPUDevice;
-  #modules = new Map<string, GPUShaderModule>();
+  #modules = new Map<string, { module: GPUShaderModule; error: Promise<GPUError | null> }>();
   #pipelines = new Map<string, Promise<GPUComputePipeline>>();
 
   /** Empty; kernels are compiled as they are asked for. */
@@ -95,12 +95,15 @@ export class KernelCache {
         `kernel ${spec.name} binds ${storage} buffers, this adapter allows ${device.limits.maxStorageBuffersPerShaderStage}`,
       );
     }
-    device.pushErrorScope("validation");
-    let module = this.#modules.get(text);
-    if (!module) {
-      module = device.createShaderModule({ label: spec.name, code: text });
-      this.#modules.set(text, module);
+    let shader = this.#modules.get(text);
+    if (!shader) {
+      device.pushErrorScope("validation");
+      const module = device.createShaderModule({ label: spec.name, code: text });
+      shader = { module, error: device.popErrorScope() };
+      this.#modules.set(text, shader);
     }
+    // Scopes are a stack: closed before anything is awaited, or kernels compiled side by side get each other's errors.
+    device.pushErrorScope("validation");
     const entries: GPUBindGroupLayoutEntry[] = [{ binding: 0, visibility: 4, buffer: { type: "uniform" } }];
     Object.values(spec.bindings).forEach((access, i) => {
       entries.push({
@@ -112,21 +115,22 @@ export class KernelCache {
     const layout = device.createPipelineLayout({
       bindGroupLayouts: [device.createBindGroupLayout({ entries })],
     });
-    let failure: unknown;
-    let pipeline: GPUComputePipeline | undefined;
-    try {
-      pipeline = await device.createComputePipelineAsync({
+    const [pipeline, scoped, inText] = await Promise.allSettled([
+      device.createComputePipelineAsync({
         label: spec.name,
         layout,
-        compute: { module, entryPoint: spec.entry },
-      });
-    } catch (error) {
-      failure = error;
+        compute: { module: shader.module, entryPoint: spec.entry },
+      }),
+      device.popErrorScope(),
+      shader.error,
+    ]);
+    // The compiler's own words come first: the pipeline only says that its module is invalid.
+    const failures = [inText, scoped].map((r) => r.status === "fulfilled" ? r.value?.message : `${r.reason}`);
+    const failure = failures.find((message) => message !== undefined);
+    if (pipeline.status === "rejected" || failure !== undefined) {
+      const why = failure ?? (pipeline as PromiseRejectedResult).reason;
+      throw new GpuError(`compiling kernel ${spec.name} (${spec.entry}): ${why}`);
     }
-    const scoped = await device.popErrorScope();
-    if (scoped || failure || !pipeline) {
-      throw new GpuError(`compiling kernel ${spec.name} (${spec.entry}): ${scoped?.message ?? failure}`);
-    }
-    return pipeline;
+    return pipeline.value;
   }
 }

@@ -23,7 +23,7 @@ const USAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
 export class Pool {
   #device: GPUDevice;
   #idle = new Map<number, GPUBuffer[]>();
-  #live = new Map<GPUBuffer, { bytes: number; memoryClass: MemoryClass }>();
+  #live = new Map<GPUBuffer, { tensor: Tensor; bytes: number; memoryClass: MemoryClass }>();
   #byClass: Record<MemoryClass, number> = {
     parameter: 0,
     gradient: 0,
@@ -53,7 +53,9 @@ export class Pool {
     const bytes = size * 4;
     const limit = this.#device.limits.maxBufferSize;
     const what = `tensor ${name} [${shape.join(" x ")}] (${bytes} bytes)`;
-    if (!Number.isSafeInteger(size) || size < 0) throw new GpuError(`${what}: not a valid shape`);
+    if (!Number.isSafeInteger(size) || shape.some((n) => !Number.isInteger(n) || n < 0)) {
+      throw new GpuError(`${what}: not a valid shape`);
+    }
     if (bytes > limit) {
       throw new GpuError(`${what} exceeds this adapter's largest buffer, maxBufferSize = ${limit}`);
     }
@@ -70,17 +72,24 @@ export class Pool {
         }, () => {});
       }
     }
-    this.#live.set(buffer, { bytes: capacity, memoryClass });
+    const tensor: Tensor = { name, shape, dtype, buffer, offset: 0, size, bytes };
+    this.#live.set(buffer, { tensor, bytes: capacity, memoryClass });
     this.#byClass[memoryClass] += capacity;
     this.#bytes += capacity;
     this.#peak = Math.max(this.#peak, this.#bytes);
-    return { name, shape, dtype, buffer, offset: 0, size, bytes };
+    return tensor;
   }
 
-  /** Takes a tensor back; its buffer serves the next tensor of that size. Views are not freed, their owner is. */
+  /**
+   * Takes a tensor back; its buffer serves the next tensor of that size. Views are not freed, their owner is.
+   * @throws GpuError when it is not one that `alloc` made and that is still in use
+   */
   free(tensor: Tensor): void {
     const entry = this.#live.get(tensor.buffer);
-    if (!entry) throw new GpuError(`tensor ${tensor.name} was freed twice or is not from this pool`);
+    // The buffer may be another tensor's by now: freeing it again would hand it out twice.
+    if (entry?.tensor !== tensor) {
+      throw new GpuError(`tensor ${tensor.name} was freed twice, is a view or is not from this pool`);
+    }
     this.#live.delete(tensor.buffer);
     this.#byClass[entry.memoryClass] -= entry.bytes;
     this.#bytes -= entry.bytes;

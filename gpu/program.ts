@@ -25,6 +25,8 @@ interface Built {
   readonly groups: readonly GPUBindGroup[];
   readonly uniforms: GPUBuffer;
   readonly image: DataView<ArrayBuffer>;
+  /** Whether the image holds the fixed sizes. */
+  filled: boolean;
 }
 
 /** Time of one kernel within a program. */
@@ -48,8 +50,8 @@ export class Program {
   #gpu: Gpu;
   #launches: Launch[] = [];
   #bytes = 0;
+  #building: Promise<this> | undefined;
   #built: Built | undefined;
-  #filled = false;
 
   /** An empty program; `label` is shown in errors and captures. */
   constructor(gpu: Gpu, label: string) {
@@ -64,7 +66,8 @@ export class Program {
 
   /**
    * Adds a launch of a kernel, in the variant that fits its fixed sizes and the adapter.
-   * @throws GpuError when a written tensor is bound twice or a tensor exceeds the adapter's binding size
+   * @throws GpuError when a written tensor is bound twice, a tensor is missing or exceeds the adapter's binding size, or
+   * the program is built
    */
   add<B extends string, D extends string>(
     general: KernelSpec<B, D>,
@@ -72,7 +75,7 @@ export class Program {
     dims: Readonly<Record<D, Dim>>,
   ): this {
     const kernel = general.fit?.(dims, this.#gpu.facts.software) ?? general;
-    if (this.#built) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
+    if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);
     const limit = this.#gpu.device.limits.maxStorageBufferBindingSize;
@@ -111,8 +114,11 @@ export class Program {
   }
 
   /** Compiles the pipelines and makes the bind groups; run() does it if it has not been done. */
-  async build(): Promise<this> {
-    if (this.#built) return this;
+  build(): Promise<this> {
+    return this.#building ??= this.#build();
+  }
+
+  async #build(): Promise<this> {
     const { device } = this.#gpu;
     const pipelines = await Promise.all(this.#launches.map((l) => this.#gpu.kernels.pipeline(l.kernel)));
     const uniforms = device.createBuffer({
@@ -148,14 +154,15 @@ export class Program {
       groups,
       uniforms,
       image: new DataView(new ArrayBuffer(Math.max(16, this.#bytes))),
+      filled: false,
     };
     return this;
   }
 
   /** Submits the recorded launches `times` over, in order. */
   async run(times = 1): Promise<void> {
-    await this.build();
     this.#gpu.check();
+    await this.build();
     this.#fill();
     const encoder = this.#gpu.device.createCommandEncoder({ label: this.label });
     const pass = encoder.beginComputePass();
@@ -166,9 +173,13 @@ export class Program {
 
   /** Runs once with a timestamp around every launch; needs the feature `timestamp-query`. Summed by kernel. */
   async profile(): Promise<KernelTime[]> {
+    this.#gpu.check();
+    const { device } = this.#gpu;
+    if (!device.features.has("timestamp-query")) {
+      throw new GpuError(`profiling ${this.label}: this adapter has no timestamp-query`);
+    }
     await this.build();
     this.#fill();
-    const { device } = this.#gpu;
     const n = this.#launches.length;
     const perSet = 2048; // a query set holds at most 4,096 entries
     const rows = new Map<string, { calls: number; milliseconds: number; flops: number; bytes: number }>();
@@ -177,7 +188,6 @@ export class Program {
       const set = device.createQuerySet({ type: "timestamp", count: (to - from) * 2 });
       const bytes = (to - from) * 16;
       const resolved = device.createBuffer({ size: bytes, usage: 0x200 | 4 });
-      const mapped = device.createBuffer({ size: bytes, usage: 1 | 8 });
       const encoder = device.createCommandEncoder();
       for (let i = from; i < to; i++) {
         const pass = encoder.beginComputePass({
@@ -191,10 +201,18 @@ export class Program {
         pass.end();
       }
       encoder.resolveQuerySet(set, 0, (to - from) * 2, resolved, 0);
-      encoder.copyBufferToBuffer(resolved, 0, mapped, 0, bytes);
       device.queue.submit([encoder.finish()]);
-      await mapped.mapAsync(1);
-      const times = new BigUint64Array(mapped.getMappedRange().slice(0));
+      const words = bytes / 4;
+      const [read] = await this.#gpu.read({
+        name: `${this.label} timestamps`,
+        shape: [words],
+        dtype: "u32",
+        buffer: resolved,
+        offset: 0,
+        size: words,
+        bytes,
+      });
+      const times = new BigUint64Array(read.buffer, read.byteOffset, words / 2);
       for (let i = from; i < to; i++) {
         const { kernel } = this.#launches[i];
         const row = rows.get(kernel.name) ?? { calls: 0, milliseconds: 0, flops: 0, bytes: 0 };
@@ -205,10 +223,9 @@ export class Program {
         row.bytes += cost.bytes;
         rows.set(kernel.name, row);
       }
-      for (const buffer of [resolved, mapped]) buffer.destroy();
+      resolved.destroy();
       set.destroy();
     }
-    this.#gpu.check();
     return [...rows].map(([name, row]) => ({ name, ...row })).sort((a, b) => b.milliseconds - a.milliseconds);
   }
 
@@ -216,6 +233,7 @@ export class Program {
   destroy(): void {
     this.#built?.uniforms.destroy();
     this.#built = undefined;
+    this.#building = undefined;
   }
 
   #encode(pass: GPUComputePassEncoder, from: number, to: number): void {
@@ -239,10 +257,11 @@ export class Program {
   }
 
   #fill(): void {
-    const { image, uniforms } = this.#built!;
+    const built = this.#built!;
+    const { image, uniforms } = built;
     let changed = false;
     for (const launch of this.#launches) {
-      if (launch.constant && this.#filled) continue;
+      if (launch.constant && built.filled) continue;
       const { kernel } = launch;
       const values = this.#dims(launch);
       let at = launch.offset;
@@ -250,7 +269,7 @@ export class Program {
         const value = values[name];
         if (
           typeof value !== "number" ||
-          (kernel.dims[name] === "u32" && !(Number.isInteger(value) && value >= 0))
+          (kernel.dims[name] === "u32" && !(Number.isInteger(value) && value >= 0 && value < 2 ** 32))
         ) {
           throw new GpuError(`${kernel.name}: dim ${name} = ${value} is not a valid ${kernel.dims[name]}`);
         }
@@ -277,7 +296,7 @@ export class Program {
       }
       changed = true;
     }
-    this.#filled = true;
+    built.filled = true;
     if (changed) this.#gpu.device.queue.writeBuffer(uniforms, 0, image.buffer);
   }
 }

@@ -64,13 +64,16 @@ export interface RowWindow {
 /**
  * Cuts a matrix `[rows, width]` into windows of at most `maxRows` rows and `maxBytes` bytes. Windows start at multiples
  * of 64 rows, which keeps them aligned for a binding.
+ * @throws GpuError when not even 64 rows fit
  */
 export function rowWindows(matrix: Tensor, maxBytes: number, maxRows = Infinity): RowWindow[] {
   const [rows, width] = matrix.shape;
   const fit = Math.min(maxRows, Math.floor(maxBytes / (width * 4)));
   const step = fit >= rows ? rows : Math.floor(fit / 64) * 64;
-  if (step <= 0) {
-    throw new GpuError(`64 rows of ${matrix.name} [${rows} x ${width}] exceed the binding size ${maxBytes}`);
+  if (step <= 0 && rows > 0) {
+    throw new GpuError(
+      `64 rows of ${matrix.name} [${rows} x ${width}] exceed a window of ${maxBytes} bytes and ${maxRows} rows`,
+    );
   }
   const windows: RowWindow[] = [];
   for (let first = 0; first < rows; first += step) {
