@@ -1,0 +1,173 @@
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { Rng } from "../../data/random.ts";
+import { CausalLM } from "../../models/causal_lm.ts";
+import { loadModelConfig } from "../../models/config.ts";
+import { scoreTokens } from "../../models/scoring.ts";
+import { loadConfig } from "../../trainer/config.ts";
+import { AdamW } from "../../trainer/optimizer.ts";
+import { Policy } from "../../trainer/policy.ts";
+import { PolicyUpdate, type UpdateReport } from "../../trainer/policy_update.ts";
+import { initialWeights } from "../../trainer/pretrain.ts";
+import type { ShapedTrajectory } from "../../trainer/trajectory.ts";
+import { oneGpu } from "../shaders/one_gpu.ts";
+
+const options = { sanitizeOps: false, sanitizeResources: false };
+const MICRO = new URL("../../models/micro", import.meta.url).pathname;
+const SETTINGS = {
+  klWeights: {
+    easy: { outside: 0.05, inside: 0.02 },
+    medium: { outside: 0.05, inside: 0.02 },
+    hard: { outside: 0.05, inside: 0.02 },
+  },
+  threshold: 0.5,
+  lr: 1e-3,
+};
+
+/** Groups of made-up rollouts whose old log-probabilities are those of the model, so that the first ratio is 1. */
+async function rollouts(model: CausalLM): Promise<ShapedTrajectory[][]> {
+  const rng = new Rng("policy update test");
+  const groups = Array.from({ length: 4 }, (_, g) =>
+    Array.from({ length: 3 }, (_, sample) => {
+      const ids = (n: number) => Array.from({ length: n }, () => rng.below(256));
+      return { g, sample, prompt: ids(3 + g), tokens: ids(2 + rng.below(20)) };
+    }));
+  const flat = groups.flat();
+  const scores = await scoreTokens(
+    model,
+    flat.map((r) => ({ ids: [...r.prompt, ...r.tokens], scoreFrom: r.prompt.length })),
+  );
+  return groups.map((members) =>
+    members.map(({ g, sample, prompt, tokens }): ShapedTrajectory => {
+      const { logp, entropy } = scores[flat.findIndex((r) => r.g === g && r.sample === sample)];
+      return {
+        problem: { row: { id: `${g}`, problem: "", answer: "", source: "" }, prompt, candidates: [] },
+        group: g,
+        sample,
+        tokens: Uint32Array.from(tokens),
+        logps: logp,
+        entropies: entropy,
+        text: "",
+        finish: "stop",
+        accuracy: sample % 2,
+        format: 0,
+        bucket: (["easy", "medium", "hard"] as const)[g % 3],
+        windows: entropy,
+        mask: Float32Array.from(tokens, (_, t) => t % 3 === 0 ? 1 : 0),
+        highEntropy: 1,
+        reward: { overall: sample % 2, shaping: 0, format: 0, overlong: 0 },
+        advantage: sample - 1,
+        lambda: 0.1,
+      };
+    })
+  );
+}
+
+/** One update from fresh weights under these settings; the report and the weights after it. */
+async function update(
+  folder: string,
+  ...overrides: string[]
+): Promise<{ report: UpdateReport; weights: Float32Array }> {
+  const gpu = await oneGpu();
+  const { config } = loadConfig({
+    overrides: ["data.max_prompt_length=16", "data.max_response_length=24", ...overrides],
+  });
+  const { actor, rollout } = config.worker;
+  const policy = await Policy.load(gpu, folder, {
+    trainable: true,
+    prompts: config.data,
+    micro_batch_tokens: actor.micro_batch_tokens,
+    recompute: actor.model.enable_gradient_checkpointing,
+    max_num_seqs: 2,
+    block_size: rollout.block_size,
+    chunk: rollout.chunk,
+  });
+  const optimizer = new AdamW(gpu, policy.model.parameters, {
+    lr: 0,
+    betas: [0.9, 0.99],
+    eps: 1e-8,
+    weight_decay: 0,
+    max_grad_norm: 1,
+  });
+  const stage = new PolicyUpdate(
+    policy,
+    config.algorithm.disable_kl ? undefined : policy.model.frozenCopy(),
+    optimizer,
+    config,
+  );
+  const report = await stage.run(await rollouts(policy.model), SETTINGS, { lap: () => {} });
+  const all: Float32Array[] = [];
+  for await (const p of policy.model.parameters.weights()) all.push(p.data);
+  stage.free();
+  optimizer.free();
+  policy.free();
+  return { report, weights: Float32Array.from(all.flatMap((a) => [...a])) };
+}
+
+async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  const model = await CausalLM.create(await oneGpu(), await loadModelConfig(MICRO), initialWeights(2));
+  await model.save(`${folder}/model`, { copyFrom: MICRO });
+  model.parameters.free();
+  await body(`${folder}/model`);
+  await Deno.remove(folder, { recursive: true });
+}
+
+const meanDifference = (a: Float32Array, b: Float32Array) =>
+  a.reduce((s, x, i) => s + Math.abs(x - b[i]), 0) / a.length;
+
+Deno.test({
+  name: "policy update: many small passes, recomputation and one large pass are the same update",
+  ...options,
+  fn: () =>
+    withFolder(async (folder) => {
+      const one = await update(folder);
+      assert(one.report.steps.length === 3 && one.report.steps.every((s) => s.applied));
+      assert(one.report.metrics["actor/logp_gap_max"] < 1e-5);
+      for (
+        const other of [
+          ["worker.actor.micro_batch_tokens=40"],
+          ["worker.actor.micro_batch_size_per_device_for_update=1"],
+          ["worker.actor.model.enable_gradient_checkpointing=true"],
+        ]
+      ) {
+        const many = await update(folder, ...other);
+        assert(meanDifference(one.weights, many.weights) < 1e-6, other[0]);
+        for (
+          const key of ["actor/pg_loss", "actor/kl_loss", "actor/kl", "actor/grad_norm", "actor/entropy"]
+        ) {
+          const scale = Math.max(1e-3, Math.abs(one.report.metrics[key]));
+          assertAlmostEquals(
+            many.report.metrics[key],
+            one.report.metrics[key],
+            1e-3 * scale,
+            `${other[0]} ${key}`,
+          );
+        }
+      }
+    }),
+});
+
+Deno.test({
+  name: "policy update: averaging, clipping and the KL term each change it; no KL needs no reference",
+  ...options,
+  fn: () =>
+    withFolder(async (folder) => {
+      const base = await update(folder);
+      for (
+        const other of [
+          ["worker.actor.loss_avg_mode=token"],
+          ["worker.actor.clip_ratio_high=0.0", "worker.actor.clip_ratio_low=0.0"],
+          ["algorithm.disable_kl=true"],
+          ["aepo.entropy_bonus=0"],
+        ]
+      ) {
+        const changed = await update(folder, ...other);
+        assert(meanDifference(base.weights, changed.weights) > 1e-8, other[0]);
+        if (other[0] === "algorithm.disable_kl=true") {
+          assertEquals(changed.report.metrics["actor/kl_loss"], 0);
+        }
+      }
+      assert(base.report.metrics["actor/kl"] > 0, "the second step has moved away from the reference");
+      assert(base.report.klOutsideWindows.easy! > 0 && base.report.klOutsideWindows.hard! > 0);
+    }),
+});
