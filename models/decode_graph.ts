@@ -8,15 +8,12 @@ import { rowWindows, type Tensor } from "../gpu/tensor.ts";
 import { attentionDecode } from "../shaders/attention_decode.ts";
 import { embeddingForward } from "../shaders/embedding.ts";
 import { kvWrite } from "../shaders/kv_cache.ts";
-import { addLinear } from "../shaders/linear.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
-import { rope } from "../shaders/rope.ts";
 import { sample } from "../shaders/sample.ts";
 import { beginStep, SLOT_WORDS } from "../shaders/slots.ts";
-import { swigluForward } from "../shaders/swiglu.ts";
 import type { CausalLM } from "./causal_lm.ts";
 import type { KvCache } from "./kv_cache.ts";
-import { allocActivations, layerShapes, LayerWeights, ropeDims } from "./layer.ts";
+import { allocActivations, LayerWeights, recordBlock } from "./layer.ts";
 import { recordLogits } from "./logits.ts";
 
 /** How tokens are chosen; Hugging Face's names and order: penalty, temperature, top-k, top-p, min-p. */
@@ -119,58 +116,34 @@ export class DecodeGraph {
         rows: w.rows,
       });
     }
-    const shapes = layerShapes(c, tokens);
-    const norm = { tokens, width: c.hidden_size, eps: c.rms_norm_eps };
+    const heads = { heads: c.num_attention_heads, kv_heads: c.num_key_value_heads };
+    const ctx = { config: c, tokens, positions, cos: model.cos, sin: model.sin };
     for (let i = 0; i < c.num_hidden_layers; i++) {
-      const w = new LayerWeights(model.parameters, i);
       const { keys, values } = cache.layers[i];
-      const [input, output] = [x[i % 2], x[(i + 1) % 2]];
-      step.add(rmsnormForward, { x: input, weight: w.norm1.weight, y: a.normed1, rstd: a.rstd1 }, norm);
-      addLinear(step, { x: a.normed1, weight: w.qkv.weight, bias: w.qkvBias?.weight, y: a.qkv }, shapes.qkv);
-      step.add(rope, { qkv: a.qkv, positions, cos: model.cos, sin: model.sin }, ropeDims(c, tokens, 1));
-      step.add(kvWrite, { qkv: a.qkv, rows, k_cache: keys, v_cache: values }, {
-        tokens,
-        heads: c.num_attention_heads,
-        kv_heads: c.num_key_value_heads,
-        head_dim: c.head_dim,
+      const w = new LayerWeights(model.parameters, i);
+      recordBlock(step, ctx, w, x[i % 2], a, x[(i + 1) % 2], (program, qkv, out) => {
+        program.add(kvWrite, { qkv, rows, k_cache: keys, v_cache: values }, {
+          tokens,
+          ...heads,
+          head_dim: c.head_dim,
+        });
+        program.add(attentionDecode(c.head_dim), {
+          qkv,
+          k_cache: keys,
+          v_cache: values,
+          table: this.table,
+          slots: this.slots,
+          out,
+        }, {
+          slots: tokens,
+          ...heads,
+          max_blocks: options.maxBlocks,
+          block_size: cache.blockSize,
+          scale: 1 / Math.sqrt(c.head_dim),
+        });
       });
-      step.add(attentionDecode(c.head_dim), {
-        qkv: a.qkv,
-        k_cache: keys,
-        v_cache: values,
-        table: this.table,
-        slots: this.slots,
-        out: a.attended,
-      }, {
-        slots: tokens,
-        heads: c.num_attention_heads,
-        kv_heads: c.num_key_value_heads,
-        max_blocks: options.maxBlocks,
-        block_size: cache.blockSize,
-        scale: 1 / Math.sqrt(c.head_dim),
-      });
-      addLinear(step, {
-        x: a.attended,
-        weight: w.out.weight,
-        bias: w.outBias?.weight,
-        residual: input,
-        y: a.middle,
-      }, shapes.out);
-      step.add(rmsnormForward, { x: a.middle, weight: w.norm2.weight, y: a.normed2, rstd: a.rstd2 }, norm);
-      addLinear(
-        step,
-        { x: a.normed2, weight: w.gateUp.weight, bias: w.gateUpBias?.weight, y: a.gateUp },
-        shapes.gateUp,
-      );
-      step.add(swigluForward, { gate_up: a.gateUp, y: a.inner }, { tokens, width: c.intermediate_size });
-      addLinear(step, {
-        x: a.inner,
-        weight: w.down.weight,
-        bias: w.downBias?.weight,
-        residual: a.middle,
-        y: output,
-      }, shapes.down);
     }
+    const norm = { tokens, width: c.hidden_size, eps: c.rms_norm_eps };
     const last = x[c.num_hidden_layers % 2];
     const finalNorm = model.parameters.get("model.norm.weight").weight;
     step.add(rmsnormForward, { x: last, weight: finalNorm, y: a.normed1, rstd: a.rstd1 }, norm);

@@ -128,7 +128,7 @@ export class LayerWeights {
   }
 }
 
-/** Sizes of a block's five products. */
+/** Sizes of a block's products. */
 export function layerShapes(c: ModelConfig, tokens: Dim) {
   const attended = c.num_attention_heads * c.head_dim;
   return {
@@ -161,17 +161,21 @@ export function ropeDims(c: ModelConfig, tokens: Dim, sign: 1 | -1) {
   };
 }
 
+/** Records attention: `attended` [T, heads · head_dim] from `qkv` [T, S], already rotated. */
+export type RecordAttention = (program: Program, qkv: Tensor, attended: Tensor) => void;
+
 /**
- * Records `y [T, H] = block(x [T, H])`. Without `y` the last product is left out: what recomputation before a backward
- * pass needs.
+ * Records `y [T, H] = block(x [T, H])` around any attention. Without `y` the last product is left out: what recomputation
+ * before a backward pass needs.
  */
-export function recordLayerForward(
+export function recordBlock(
   program: Program,
-  ctx: SequenceContext,
+  ctx: Omit<SequenceContext, "segments">,
   w: LayerWeights,
   x: Tensor,
   a: LayerActivations,
   y: Tensor | undefined,
+  attend: RecordAttention,
 ): void {
   const { config: c, tokens } = ctx;
   const shapes = layerShapes(c, tokens);
@@ -183,11 +187,7 @@ export function recordLayerForward(
     { qkv: a.qkv, positions: ctx.positions, cos: ctx.cos, sin: ctx.sin },
     ropeDims(c, tokens, 1),
   );
-  program.add(
-    attentionForward(c.head_dim),
-    { qkv: a.qkv, segments: ctx.segments, out: a.attended, lse: a.lse },
-    attentionDims(c, tokens),
-  );
+  attend(program, a.qkv, a.attended);
   addLinear(
     program,
     { x: a.attended, weight: w.out.weight, bias: w.outBias?.weight, residual: x, y: a.middle },
@@ -207,6 +207,21 @@ export function recordLayerForward(
       shapes.down,
     );
   }
+}
+
+/** {@link recordBlock} with causal attention over packed segments, whose log-sum-exp is kept for the backward pass. */
+export function recordLayerForward(
+  program: Program,
+  ctx: SequenceContext,
+  w: LayerWeights,
+  x: Tensor,
+  a: LayerActivations,
+  y: Tensor | undefined,
+): void {
+  const { config: c, tokens, segments } = ctx;
+  recordBlock(program, ctx, w, x, a, y, (program, qkv, out) => {
+    program.add(attentionForward(c.head_dim), { qkv, segments, out, lse: a.lse }, attentionDims(c, tokens));
+  });
 }
 
 /** Records `bias.gradient += Σ_t dy [T, width]`. */
