@@ -56,10 +56,10 @@ export class Pool {
     if (!Number.isSafeInteger(size) || shape.some((n) => !Number.isInteger(n) || n < 0)) {
       throw new GpuError(`${what}: not a valid shape`);
     }
-    if (bytes > limit) {
+    const capacity = Math.max(16, Math.ceil(bytes / 16) * 16);
+    if (capacity > limit) {
       throw new GpuError(`${what} exceeds this adapter's largest buffer, maxBufferSize = ${limit}`);
     }
-    const capacity = Math.max(16, Math.ceil(bytes / 16) * 16);
     let buffer = this.#idle.get(capacity)?.pop();
     if (buffer) this.#idleBytes -= capacity;
     else {
