@@ -78,7 +78,7 @@ export class KernelCache {
    */
   pipeline(spec: KernelSpec): Promise<GPUComputePipeline> {
     const text = kernelText(spec);
-    const key = `${spec.entry}\n${text}`;
+    const key = `${spec.entry} ${Object.values(spec.bindings).join(" ")}\n${text}`;
     let pipeline = this.#pipelines.get(key);
     if (!pipeline) {
       pipeline = this.#compile(spec, text);
