@@ -27,6 +27,13 @@ export type HostArray = Float32Array | Uint32Array;
 // The casts, here and below, serve importers, whose project may know Deno's own WebGPU types only.
 const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as GPUFeatureName[];
 
+/** WebGPU copies between buffers only, even where the ranges are apart. */
+function refuseOneBuffer(from: Tensor, to: Tensor): void {
+  if (from.buffer === to.buffer) {
+    throw new GpuError(`copying ${from.name} to ${to.name}: they share one buffer`);
+  }
+}
+
 /** One open device with its pool of buffers and its compiled kernels. One per process. */
 export class Gpu {
   /** The WebGPU device itself. */
@@ -153,21 +160,31 @@ export class Gpu {
     this.device.queue.submit([encoder.finish()]);
   }
 
-  /** Copies whole tensors, in order. */
+  /**
+   * Copies whole tensors, in order.
+   * @throws GpuError when one does not fit, or shares the buffer of the other
+   */
   copy(...pairs: [from: Tensor, to: Tensor][]): void {
-    const encoder = this.device.createCommandEncoder();
     for (const [from, to] of pairs) {
       if (from.bytes > to.bytes) throw new GpuError(`copying ${from.name} into the smaller ${to.name}`);
+      refuseOneBuffer(from, to);
+    }
+    const encoder = this.device.createCommandEncoder();
+    for (const [from, to] of pairs) {
       encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes);
     }
     this.device.queue.submit([encoder.finish()]);
   }
 
-  /** Copies the first `count` elements of `from` to element `start` of `to`. */
+  /**
+   * Copies the first `count` elements of `from` to element `start` of `to`.
+   * @throws GpuError when they do not fit, or the tensors share a buffer
+   */
   copyTo(from: Tensor, count: number, to: Tensor, start: number): void {
     if (count > from.size || start + count > to.size) {
       throw new GpuError(`copying ${count} elements of ${from.name} to ${start} of ${to.name} [${to.size}]`);
     }
+    refuseOneBuffer(from, to);
     const encoder = this.device.createCommandEncoder();
     encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset + start * 4, count * 4);
     this.device.queue.submit([encoder.finish()]);
