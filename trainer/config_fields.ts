@@ -93,7 +93,7 @@ export const FIELDS: Fields<Config> = {
     seed: int(1, 0, 2 ** 31 - 1, "Seed of the order of problems and of the micro-world."),
     shuffle: flag(true, "Shuffle the training problems, anew for every epoch."),
     micro: {
-      train_count: int(640, 1, 1_000_000, "Micro-world training problems."),
+      train_count: int(960, 1, 1_000_000, "Micro-world training problems; AEPO takes each once by default."),
       val_count: int(288, 1, 1_000_000, "Micro-world held-out problems; none occurs in training."),
     },
   },
