@@ -34,6 +34,16 @@ const COPIED = [
   "processor_config.json",
 ];
 
+/** Copies what stands beside a model's weights (tokenizer, chat template, generation settings) as far as it is there. */
+export async function copyCompanions(source: string, target: string): Promise<void> {
+  await Deno.mkdir(target, { recursive: true });
+  for (const name of COPIED) {
+    const file = join(source, name);
+    // Not copyFile: that would carry over read-only permissions.
+    if (await exists(file)) await Deno.writeFile(join(target, name), await Deno.readFile(file));
+  }
+}
+
 /** An open model folder whose tensors are known to be exactly those the config asks for. */
 export class Checkpoint {
   /** @internal Use {@link openCheckpoint}. */
@@ -205,11 +215,7 @@ export async function saveCheckpoint(folder: string, contents: CheckpointContent
     await writeWeights(fresh, contents);
     const config = configForSaving(contents.config, contents.dtype ?? "float32");
     await Deno.writeTextFile(join(fresh, "config.json"), JSON.stringify(config, null, 2) + "\n");
-    for (const name of contents.copyFrom === undefined ? [] : COPIED) {
-      const from = join(contents.copyFrom as string, name);
-      // Not copyFile: that would carry over read-only permissions.
-      if (await exists(from)) await Deno.writeFile(join(fresh, name), await Deno.readFile(from));
-    }
+    if (contents.copyFrom !== undefined) await copyCompanions(contents.copyFrom, fresh);
     await contents.alsoWrite?.(fresh);
     await syncFolder(fresh);
     if (replaces) await Deno.rename(target, old);

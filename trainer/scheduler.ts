@@ -8,6 +8,7 @@ import type { Row } from "../data/rows.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
 import { CausalLM } from "../models/causal_lm.ts";
+import { copyCompanions } from "../models/checkpoint_folder.ts";
 import { curate, curriculumBatches } from "./adacs.ts";
 import { AepoStage, type IterationReport } from "./aepo.ts";
 import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
@@ -82,6 +83,11 @@ export async function train(gpu: Gpu, options: TrainOptions): Promise<TrainSumma
   } finally {
     run.close();
   }
+}
+
+/** Tokenizer and templates of the run's model: the folder it was loaded from may be a checkpoint that is rotated away. */
+function companionsOf(folder: RunFolder): string {
+  return join(folder.path, "tokenizer");
 }
 
 class Run {
@@ -160,6 +166,7 @@ class Run {
       folder = fresh.folder;
       if (fresh.movedTo) monitor.say(`an earlier run was there: it is ${fresh.movedTo} now`);
       await writeAtomically(folder.configPath, toYaml(config));
+      await copyCompanions(policy.folder, companionsOf(folder));
     }
     monitor.say(
       `${policy.folder}: ${policy.model.config.model_type}, ${
@@ -298,7 +305,7 @@ class Run {
       sft.free();
       optimizer.free();
     }
-    await this.#policy.model.save(join(this.#folder.path, "adacs"), { copyFrom: this.#policy.folder });
+    await this.#policy.model.save(join(this.#folder.path, "adacs"), { copyFrom: companionsOf(this.#folder) });
     return await this.#evaluate("adacs", this.#state.step, "adacs");
   }
 
@@ -401,7 +408,7 @@ class Run {
     await this.#generations.sync();
     this.#state.lines = { metrics: this.#metrics.lines, generations: this.#generations.lines };
     return await this.#folder.checkpoint(name, async (folder) => {
-      await this.#policy.model.save(folder, { copyFrom: this.#policy.folder });
+      await this.#policy.model.save(folder, { copyFrom: companionsOf(this.#folder) });
       await saveState(folder, this.#state, optimizer);
     });
   }
@@ -423,7 +430,7 @@ class Run {
       evaluations: this.#state.evaluations,
       seconds: (performance.now() - this.#started) / 1000,
     };
-    if (summary.model) await this.#policy.model.save(summary.model, { copyFrom: this.#policy.folder });
+    if (summary.model) await this.#policy.model.save(summary.model, { copyFrom: companionsOf(this.#folder) });
     const memory = this.#gpu.pool.report();
     await writeAtomically(
       this.#folder.summaryPath,

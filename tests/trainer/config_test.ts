@@ -40,7 +40,7 @@ Deno.test("config: no source at all gives the micro-world's settings", () => {
     min_lr_ratio: 0.1,
   });
   assertEquals(config.aepo.kappa, { init: 1, alpha: 0.1, delta: 0.005, min: 0.5, max: 10 });
-  assertEquals(iterationCount(config, config.data.micro.train_count), 40);
+  assertEquals(iterationCount(config, config.data.micro.train_count), 60);
 });
 
 Deno.test("config: two loads share nothing", () => {
