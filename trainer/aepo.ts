@@ -207,6 +207,7 @@ export class AepoStage {
     tries: number,
     clock: Clock,
   ): LogRecord {
+    const { algorithm, aepo: { entropy_shaping, kl_shaping } } = this.#config;
     const lengths = trajectories.map((t) => t.tokens.length);
     const stats = (name: string, values: number[]) => ({
       [`${name}/mean`]: mean(values),
@@ -247,9 +248,11 @@ export class AepoStage {
         [`train/${bucket}/acc_mean`]: mean(members.map((t) => t.accuracy)),
         [`train/${bucket}/len_mean`]: mean(members.map((t) => t.tokens.length)),
         [`train/${bucket}/n_he`]: shaping.mean,
-        [`train/${bucket}/n_target`]: shaping.target,
-        [`train/${bucket}/lambda`]: shaping.lambda,
-        [`train/${bucket}/kappa`]: this.#kappa.kappa(bucket),
+        ...(entropy_shaping && {
+          [`train/${bucket}/n_target`]: shaping.target,
+          [`train/${bucket}/lambda`]: shaping.lambda,
+        }),
+        ...(kl_shaping && !algorithm.disable_kl && { [`train/${bucket}/kappa`]: this.#kappa.kappa(bucket) }),
       });
     }
     if (update) Object.assign(record, update.metrics);
