@@ -3,7 +3,6 @@
  * that fit the graph. The loss of every token becomes one scalar on the GPU; it is read once an optimizer step.
  * @module
  */
-import type { Tensor } from "../gpu/tensor.ts";
 import type { CausalLM } from "../models/causal_lm.ts";
 import { packSequences } from "../models/packed_batch.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
@@ -11,6 +10,7 @@ import { miniBatchCount } from "./config.ts";
 import type { Config } from "./config_types.ts";
 import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";
 import type { AdamW, StepResult } from "./optimizer.ts";
+import { PassResults } from "./pass_results.ts";
 import type { Policy } from "./policy.ts";
 import { type LossSequence, type LossSums, lossSums, TokenLoss } from "./token_loss.ts";
 import type { ShapedTrajectory } from "./trajectory.ts";
@@ -54,8 +54,8 @@ export class PolicyUpdate {
   #config: Config;
   #reference: SequenceGraph | undefined;
   #loss: TokenLoss;
-  /** [capacity, 4] results of the first pass, for the gap between sampling and training. */
-  #results: Tensor;
+  /** Of the reference's passes, then of the first training pass. */
+  #results: PassResults;
 
   /** @param reference the frozen policy; undefined without a KL term */
   constructor(policy: Policy, reference: CausalLM | undefined, optimizer: AdamW, config: Config) {
@@ -67,7 +67,7 @@ export class PolicyUpdate {
     this.#reference = reference && new SequenceGraph(reference, { tokens: policy.tokensPerPass });
     graph.temperature = rollout.temperature;
     if (this.#reference) this.#reference.temperature = rollout.temperature;
-    this.#results = policy.model.gpu.alloc("results of a pass", [graph.capacity, 4], "data");
+    this.#results = new PassResults(policy.model.gpu);
     this.#loss = new TokenLoss(graph, {
       clip_low: actor.clip_ratio_low,
       clip_high: actor.clip_ratio_high,
@@ -130,28 +130,24 @@ export class PolicyUpdate {
   free(): void {
     this.#loss.free();
     this.#reference?.free();
-    this.#policy.model.gpu.pool.free(this.#results);
+    this.#results.free();
   }
 
-  /** log π_ref of every response token: one read for each pass's copy, all submitted before the first is waited for. */
+  /** log π_ref of every response token: all passes, then one read. */
   async #referenceLogps(items: readonly Item[]): Promise<void> {
     const graph = this.#reference;
     if (!graph) return;
-    const { gpu } = this.#policy.model;
-    const reads: Promise<void>[] = [];
+    this.#results.reserve(items.reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const pass of this.#passes(items)) {
       graph.load(packSequences(pass));
       await graph.forward();
-      reads.push(
-        gpu.read(graph.result).then(([result]) => {
-          let row = 0;
-          for (const item of pass) {
-            item.reference = Float32Array.from(item.trajectory.tokens, () => result[4 * row++]);
-          }
-        }),
-      );
+      this.#results.add(graph);
     }
-    await Promise.all(reads);
+    const result = await this.#policy.model.gpu.readF32(this.#results.tensor);
+    let row = 0;
+    for (const item of items) {
+      item.reference = Float32Array.from(item.trajectory.tokens, () => result[4 * row++]);
+    }
   }
 
   async #step(
@@ -159,7 +155,6 @@ export class PolicyUpdate {
     settings: UpdateSettings,
     first: boolean,
   ): Promise<{ step: StepResult; logpGap: number }> {
-    const { gpu } = this.#policy.model;
     const { graph } = this.#policy;
     const tokens = batch.reduce((n, i) => n + i.trajectory.tokens.length, 0);
     this.#loss.clear();
@@ -168,11 +163,14 @@ export class PolicyUpdate {
       graph.load(packSequences(pass));
       this.#loss.load(pass.map((item) => this.#lossOf(item, settings, batch.length, tokens)));
       await graph.forward();
-      if (first && p === 0) gpu.copyTo(graph.result, 4 * graph.size.rows, this.#results, 0);
+      if (first && p === 0) {
+        this.#results.reserve(graph.size.rows);
+        this.#results.add(graph);
+      }
       await this.#loss.run();
       await graph.backward();
     }
-    const step = await this.#optimizer.update(this.#loss.totals, ...(first ? [this.#results] : []));
+    const step = await this.#optimizer.update(this.#loss.totals, ...(first ? [this.#results.tensor] : []));
     return { step, logpGap: first ? largestGap(passes[0], step.read[1]) : 0 };
   }
 
