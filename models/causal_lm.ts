@@ -1,16 +1,32 @@
 /**
- * A causal language model: config, weights on the GPU and rotary tables. Qwen2 and Llama.
+ * A causal language model: config, weights on the GPU and rotary tables. Qwen2, Llama, and Qwen2.5-VL with its vision
+ * tower.
  * @module
  */
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { ropeTables } from "../shaders/rope.ts";
 import { type CheckpointDtype, openCheckpoint, saveCheckpoint } from "./checkpoint_folder.ts";
+import type { CheckpointNaming } from "./checkpoint_names.ts";
 import { loadModelConfig, type ModelConfig } from "./config.ts";
-import { type Parameter, Parameters } from "./parameters.ts";
+import { type ModelPart, type Parameter, Parameters } from "./parameters.ts";
 
 /** Gives the initial values of a parameter. */
 export type Initializer = (name: string, shape: readonly number[]) => Float32Array;
+
+/** Which weights are trained. */
+export interface TrainingOptions {
+  /** Whether weights get gradients; default false. */
+  readonly trainable?: boolean;
+  /** Parts of a trainable model that stay as they are: no memory for gradients, no time for computing them. */
+  readonly freeze?: readonly ModelPart[];
+}
+
+const PARTS: readonly ModelPart[] = ["vision_tower", "merger", "language_model"];
+
+function trainedParts(options: TrainingOptions): readonly ModelPart[] {
+  return options.trainable ? PARTS.filter((part) => !options.freeze?.includes(part)) : [];
+}
 
 /** A model whose weights lie on the GPU in float32. */
 export class CausalLM {
@@ -24,13 +40,21 @@ export class CausalLM {
   readonly cos: Tensor;
   /** [max_position_embeddings, head_dim / 2] */
   readonly sin: Tensor;
+  #naming: CheckpointNaming;
 
-  private constructor(gpu: Gpu, config: ModelConfig, parameters: Parameters, cos: Tensor, sin: Tensor) {
+  private constructor(
+    gpu: Gpu,
+    config: ModelConfig,
+    parameters: Parameters,
+    [cos, sin]: readonly [Tensor, Tensor],
+    naming: CheckpointNaming,
+  ) {
     this.gpu = gpu;
     this.config = config;
     this.parameters = parameters;
     this.cos = cos;
     this.sin = sin;
+    this.#naming = naming;
   }
 
   static #tables(gpu: Gpu, config: ModelConfig): [Tensor, Tensor] {
@@ -43,12 +67,12 @@ export class CausalLM {
    * Loads a Hugging Face folder (float32, float16 or bfloat16; one file or shards). Weights are widened to float32.
    * @throws UserError naming file and tensor when something is missing, extra, misshapen or truncated
    */
-  static async load(gpu: Gpu, folder: string, options: { trainable?: boolean } = {}): Promise<CausalLM> {
+  static async load(gpu: Gpu, folder: string, options: TrainingOptions = {}): Promise<CausalLM> {
     const config = await loadModelConfig(folder);
     const checkpoint = await openCheckpoint(folder, config);
     const read = (name: string) => checkpoint.readF32(name);
-    const parameters = await Parameters.load(gpu, config, read, options.trainable ?? false);
-    return new CausalLM(gpu, config, parameters, ...CausalLM.#tables(gpu, config));
+    const parameters = await Parameters.load(gpu, config, read, trainedParts(options));
+    return new CausalLM(gpu, config, parameters, CausalLM.#tables(gpu, config), checkpoint.naming);
   }
 
   /** A new model with weights from `init`. */
@@ -56,15 +80,16 @@ export class CausalLM {
     gpu: Gpu,
     config: ModelConfig,
     init: Initializer,
-    options: { trainable?: boolean } = {},
+    options: TrainingOptions = {},
   ): Promise<CausalLM> {
-    const parameters = await Parameters.load(gpu, config, init, options.trainable ?? false);
-    return new CausalLM(gpu, config, parameters, ...CausalLM.#tables(gpu, config));
+    const parameters = await Parameters.load(gpu, config, init, trainedParts(options));
+    return new CausalLM(gpu, config, parameters, CausalLM.#tables(gpu, config), "released");
   }
 
   /** A copy with its own weights and no gradients: the reference policy. */
   frozenCopy(): CausalLM {
-    return new CausalLM(this.gpu, this.config, this.parameters.frozenCopy(), this.cos, this.sin);
+    const { gpu, config, cos, sin } = this;
+    return new CausalLM(gpu, config, this.parameters.frozenCopy(), [cos, sin], this.#naming);
   }
 
   /** The head's weight: `lm_head.weight`, or the embedding when tied. */
@@ -75,10 +100,16 @@ export class CausalLM {
   }
 
   /**
-   * Writes a Hugging Face folder that `transformers` loads, atomically.
+   * Writes a Hugging Face folder that `transformers` loads, atomically; tensors are called as in the folder that was read.
    * @param copyFrom folder whose tokenizer and generation files are copied along
    */
   save(folder: string, options: { dtype?: CheckpointDtype; copyFrom?: string } = {}): Promise<void> {
-    return saveCheckpoint(folder, { config: this.config, tensors: this.parameters.weights(), ...options });
+    const { config, parameters } = this;
+    return saveCheckpoint(folder, {
+      config,
+      tensors: parameters.weights(),
+      naming: this.#naming,
+      ...options,
+    });
   }
 }

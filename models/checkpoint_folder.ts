@@ -5,6 +5,7 @@
  */
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../gpu/errors.ts";
+import { type CheckpointNaming, namingOf, storedName } from "./checkpoint_names.ts";
 import { configForSaving, type ModelConfig, parameterShapes } from "./config.ts";
 import { type FloatDtype, openSafetensors, type SafetensorsFile, SafetensorsWriter } from "./safetensors.ts";
 
@@ -54,18 +55,22 @@ export class Checkpoint {
     readonly config: ModelConfig,
     /** Every parameter's shape by Hugging Face name; see {@link parameterShapes}. */
     readonly shapes: ReadonlyMap<string, number[]>,
+    /** What the files call them. */
+    readonly naming: CheckpointNaming,
     private readonly fileOf: ReadonlyMap<string, SafetensorsFile>,
   ) {}
 
-  #file(name: string): SafetensorsFile {
-    const file = this.shapes.has(name) ? this.fileOf.get(name) : undefined;
+  #find(name: string): [SafetensorsFile, string] {
+    const stored = storedName(name, this.naming);
+    const file = this.shapes.has(name) ? this.fileOf.get(stored) : undefined;
     if (!file) throw new Error(`${this.folder}: ${name} is not a parameter of this model`);
-    return file;
+    return [file, stored];
   }
 
   /** The element type a parameter is stored in. */
   dtypeOf(name: string): FloatDtype {
-    return this.#file(name).info(name).dtype as FloatDtype;
+    const [file, stored] = this.#find(name);
+    return file.info(stored).dtype as FloatDtype;
   }
 
   /**
@@ -73,7 +78,8 @@ export class Checkpoint {
    * @param from First element. @param count Number of elements; default: all that follow.
    */
   readF32(name: string, from = 0, count?: number): Promise<Float32Array<ArrayBuffer>> {
-    return this.#file(name).readF32(name, from, count);
+    const [file, stored] = this.#find(name);
+    return file.readF32(stored, from, count);
   }
 }
 
@@ -86,8 +92,10 @@ export class Checkpoint {
 export async function openCheckpoint(folder: string, config: ModelConfig): Promise<Checkpoint> {
   const found = await findTensors(folder);
   const shapes = parameterShapes(config);
+  const naming = namingOf(config, found.keys());
+  const expected = new Map([...shapes].map(([name, shape]) => [storedName(name, naming), shape]));
   const problems: string[] = [];
-  for (const [name, shape] of shapes) {
+  for (const [name, shape] of expected) {
     const info = found.get(name)?.info(name);
     if (!info) problems.push(`${name}: missing, expected [${shape}]`);
     else if (String(info.shape) !== String(shape)) {
@@ -99,7 +107,7 @@ export async function openCheckpoint(folder: string, config: ModelConfig): Promi
   for (const [name, file] of found) {
     const redundant = name.endsWith(".rotary_emb.inv_freq") ||
       (config.tie_word_embeddings && name === "lm_head.weight");
-    if (!shapes.has(name) && !redundant) {
+    if (!expected.has(name) && !redundant) {
       problems.push(`${name}: not part of this model, found [${file.info(name).shape}]`);
     }
   }
@@ -111,7 +119,7 @@ export async function openCheckpoint(folder: string, config: ModelConfig): Promi
       }${more}`,
     );
   }
-  return new Checkpoint(folder, config, shapes, found);
+  return new Checkpoint(folder, config, shapes, naming, found);
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -185,6 +193,8 @@ export interface CheckpointContents {
   tensors: AsyncIterable<NamedTensor> | Iterable<NamedTensor>;
   /** Element type of the file, rounded to nearest even; default float32. */
   dtype?: CheckpointDtype;
+  /** What the file calls the tensors; default: the released names. */
+  naming?: CheckpointNaming;
   /** Folder whose tokenizer, chat template and generation config are copied. */
   copyFrom?: string;
   /** Writes further files (an optimizer's state, a data cursor) into the folder it is given, before the swap. */
@@ -262,6 +272,7 @@ async function writeWeights(folder: string, contents: CheckpointContents): Promi
   const { name: dtype, bytes } = DTYPES[contents.dtype ?? "float32"];
   const shapes = parameterShapes(contents.config);
   const shards = planShards(shapes, bytes, contents.shardBytes ?? 4e9);
+  const stored = (name: string): string => storedName(name, contents.naming ?? "released");
   const digits = (n: number): string => String(n).padStart(5, "0");
   const weightMap: Record<string, string> = {};
   const writers: SafetensorsWriter[] = [];
@@ -271,12 +282,12 @@ async function writeWeights(folder: string, contents: CheckpointContents): Promi
       const file = shards.length === 1
         ? SINGLE
         : `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`;
-      const plan = names.map((name) => ({ name, shape: shapes.get(name) as number[], dtype }));
+      const plan = names.map((name) => ({ name: stored(name), shape: shapes.get(name) as number[], dtype }));
       const writer = await SafetensorsWriter.create(join(folder, file), plan, { format: "pt" });
       writers.push(writer);
       for (const name of names) {
         writerOf.set(name, writer);
-        weightMap[name] = file;
+        weightMap[stored(name)] = file;
       }
     }
     for await (const { name, shape, data } of contents.tensors) {
@@ -288,7 +299,7 @@ async function writeWeights(folder: string, contents: CheckpointContents): Promi
       if (String(shape) !== String(expected)) {
         throw new Error(`${name}: expected [${expected}], got [${shape}]`);
       }
-      await writer.write(name, data);
+      await writer.write(stored(name), data);
     }
     for (const writer of writers) await writer.finish();
   } finally {

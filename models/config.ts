@@ -2,32 +2,23 @@
  * `config.json` of a Hugging Face model folder: what the model is, and which tensors it must have.
  *
  * Both layouts are read: the flat one of released folders (`rope_theta`, `torch_dtype`) and that of transformers 5
- * (`rope_parameters`, `dtype`). What the kernels do not compute is refused by key and value; nothing is ignored
+ * (`rope_parameters`, `dtype`, for Qwen2.5-VL a nested `text_config`). What the kernels do not compute is refused by key and value; nothing is ignored
  * silently that would change a logit.
  * @module
  */
 import { UserError } from "../gpu/errors.ts";
+import type { BlockConfig } from "./block_config.ts";
+import { Fields, isObject, type Json } from "./json_fields.ts";
+import { readVisionConfig, type VisionConfig, visionShapes } from "./vision_config.ts";
 
 /** The part of `config.json` that decides shapes and numbers, under Hugging Face's names. */
-export interface ModelConfig {
-  /** Which block is computed; the two differ here only in where biases stand. */
-  model_type: "qwen2" | "llama";
+export interface ModelConfig extends Omit<BlockConfig, "causal"> {
+  /** Which block is computed; they differ here only in where biases stand, and Qwen2.5-VL has a vision tower. */
+  model_type: "qwen2" | "llama" | "qwen2_5_vl";
   /** Rows of the embedding and of the head; may exceed the tokenizer's size. */
   vocab_size: number;
-  /** Width of the residual stream. */
-  hidden_size: number;
-  /** Width inside the SwiGLU. */
-  intermediate_size: number;
   /** Number of blocks. */
   num_hidden_layers: number;
-  /** Query heads. */
-  num_attention_heads: number;
-  /** Key and value heads; divides `num_attention_heads`. */
-  num_key_value_heads: number;
-  /** Width of a head, a multiple of 8; `num_attention_heads · head_dim` need not equal `hidden_size`. */
-  head_dim: number;
-  /** Added to the mean square inside every RMSNorm. */
-  rms_norm_eps: number;
   /** Base of the rotary frequencies. */
   rope_theta: number;
   /** Longest sequence the model was made for, in tokens. */
@@ -46,6 +37,10 @@ export interface ModelConfig {
   eos_token_id: number[];
   /** Padding token, where the model has one. */
   pad_token_id?: number;
+  /** Pairs of a head that turn by a token's time, height and width, in this order; Qwen2.5-VL only. */
+  mrope_section?: readonly [number, number, number];
+  /** The vision tower; Qwen2.5-VL only. */
+  vision?: VisionConfig;
   /** The whole object as read, for saving it back unchanged. */
   raw: Record<string, unknown>;
 }
@@ -53,79 +48,19 @@ export interface ModelConfig {
 const ARCHITECTURES: Record<ModelConfig["model_type"], string> = {
   qwen2: "Qwen2ForCausalLM",
   llama: "LlamaForCausalLM",
+  qwen2_5_vl: "Qwen2_5_VLForConditionalGeneration",
 };
-
-type Json = Record<string, unknown>;
-
-/** One JSON object with its place, so that every refusal names file, key and value. */
-class Fields {
-  constructor(readonly object: Json, readonly where: string) {}
-
-  refuse(key: string, why: string): never {
-    throw new UserError(`${this.where}: ${key} = ${JSON.stringify(this.object[key])}: ${why}`);
-  }
-
-  get(key: string): unknown {
-    return this.object[key] ?? undefined;
-  }
-
-  need(key: string): unknown {
-    const value = this.get(key);
-    if (value === undefined) throw new UserError(`${this.where}: the key ${key} is missing`);
-    return value;
-  }
-
-  positive(key: string, fallback?: number): number {
-    const value = fallback === undefined ? this.need(key) : this.get(key) ?? fallback;
-    if (typeof value !== "number" || !Number.isFinite(value) || value <= 0) {
-      this.refuse(key, "must be a number above 0");
-    }
-    return value;
-  }
-
-  count(key: string, fallback?: number): number {
-    const value = this.positive(key, fallback);
-    if (!Number.isSafeInteger(value)) this.refuse(key, "must be a whole number");
-    return value;
-  }
-
-  flag(key: string, fallback: boolean): boolean {
-    const value = this.get(key) ?? fallback;
-    if (typeof value !== "boolean") this.refuse(key, "must be true or false");
-    return value;
-  }
-
-  ids(key: string): number[] {
-    const value = this.get(key);
-    const ids = value === undefined ? [] : Array.isArray(value) ? value : [value];
-    if (!ids.every((id) => Number.isSafeInteger(id) && id >= 0)) {
-      this.refuse(key, "must be a token id or a list of them");
-    }
-    return ids as number[];
-  }
-
-  child(key: string): Fields | undefined {
-    const value = this.get(key);
-    if (value === undefined) return undefined;
-    if (!isObject(value)) this.refuse(key, "must be an object");
-    return new Fields(value, `${this.where}: ${key}`);
-  }
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /**
  * Rotary settings: `rope_parameters` (transformers 5) or flat `rope_theta` with `rope_scaling`. Every scaling type
- * but "default" moves the frequencies and is refused.
+ * but "default" moves the frequencies and is refused; "mrope" is Qwen2.5-VL's default.
  */
-function readRope(fields: Fields): { theta: number } {
+function readRope(fields: Fields, types: readonly string[]): { theta: number; block?: Fields } {
   const block = fields.child("rope_parameters") ?? fields.child("rope_scaling");
   if (block) {
     for (const key of ["rope_type", "type"]) {
       const type = block.get(key);
-      if (type !== undefined && type !== "default") {
+      if (type !== undefined && !types.includes(String(type))) {
         block.refuse(key, 'only the rope type "default" is supported');
       }
     }
@@ -140,15 +75,33 @@ function readRope(fields: Fields): { theta: number } {
     fields.refuse("partial_rotary_factor", "partial rotary embedding is not supported");
   }
   return {
+    block,
     theta: block?.get("rope_theta") !== undefined
       ? block.positive("rope_theta")
       : fields.positive("rope_theta"),
   };
 }
 
-/** The language model's numbers, from the flat object or from a nested `text_config`. */
-function readTextModel(fields: Fields): Omit<ModelConfig, "raw"> {
-  const model_type = fields.need("model_type") as ModelConfig["model_type"];
+/** The pairs of a head by the position that turns them. */
+function readSections(rope: Fields | undefined, where: string, pairs: number): [number, number, number] {
+  const sections = rope?.get("mrope_section");
+  if (!rope || sections === undefined) throw new UserError(`${where}: the key mrope_section is missing`);
+  const valid = Array.isArray(sections) && sections.length === 3 &&
+    sections.every((n) => Number.isSafeInteger(n) && n >= 0) &&
+    sections.reduce((a, b) => a + b, 0) === pairs;
+  if (!valid) {
+    rope.refuse("mrope_section", `must be three counts with the sum head_dim / 2 = ${pairs}`);
+  }
+  return sections as [number, number, number];
+}
+
+/**
+ * The language model's numbers.
+ * @param top The whole file. @param fields The object they stand in: the same, or a nested `text_config`.
+ */
+function readTextModel(top: Fields, fields: Fields): Omit<ModelConfig, "raw"> {
+  const model_type = top.need("model_type") as ModelConfig["model_type"];
+  const vision = model_type === "qwen2_5_vl";
   const num_attention_heads = fields.count("num_attention_heads");
   const hidden_size = fields.count("hidden_size");
   // Llama folders from before grouped-query attention leave the key out and mean one kv head per query head.
@@ -169,8 +122,8 @@ function readTextModel(fields: Fields): Omit<ModelConfig, "raw"> {
   if ((fields.get("hidden_act") ?? "silu") !== "silu") {
     fields.refuse("hidden_act", 'only "silu" is supported');
   }
-  if (fields.get("quantization_config") !== undefined) {
-    fields.refuse("quantization_config", "quantized weights are not supported; use the unquantized folder");
+  if (top.get("quantization_config") !== undefined) {
+    top.refuse("quantization_config", "quantized weights are not supported; use the unquantized folder");
   }
   const max_position_embeddings = fields.count("max_position_embeddings");
   if (fields.flag("use_sliding_window", false) && fields.count("sliding_window") < max_position_embeddings) {
@@ -181,8 +134,10 @@ function readTextModel(fields: Fields): Omit<ModelConfig, "raw"> {
     );
   }
   const llama = model_type === "llama";
-  const [bos_token_id] = fields.ids("bos_token_id");
-  const [pad_token_id] = fields.ids("pad_token_id");
+  const ids = (key: string): number[] => fields.get(key) === undefined ? top.ids(key) : fields.ids(key);
+  const [bos_token_id] = ids("bos_token_id");
+  const [pad_token_id] = ids("pad_token_id");
+  const rope = readRope(fields, vision ? ["default", "mrope"] : ["default"]);
   return {
     model_type,
     vocab_size: fields.count("vocab_size"),
@@ -193,15 +148,21 @@ function readTextModel(fields: Fields): Omit<ModelConfig, "raw"> {
     num_key_value_heads,
     head_dim,
     rms_norm_eps: fields.positive("rms_norm_eps"),
-    rope_theta: readRope(fields).theta,
+    rope_theta: rope.theta,
     max_position_embeddings,
-    tie_word_embeddings: fields.flag("tie_word_embeddings", false),
+    tie_word_embeddings: top.flag("tie_word_embeddings", fields.flag("tie_word_embeddings", false)),
     attention_bias: llama ? fields.flag("attention_bias", false) : true,
     attention_output_bias: llama && fields.flag("attention_bias", false),
     mlp_bias: llama && fields.flag("mlp_bias", false),
     ...(bos_token_id === undefined ? {} : { bos_token_id }),
-    eos_token_id: fields.ids("eos_token_id"),
+    eos_token_id: ids("eos_token_id"),
     ...(pad_token_id === undefined ? {} : { pad_token_id }),
+    ...(vision
+      ? {
+        mrope_section: readSections(rope.block, fields.where, head_dim / 2),
+        vision: readVisionConfig(top, hidden_size),
+      }
+      : {}),
   };
 }
 
@@ -225,7 +186,8 @@ export function parseModelConfig(json: unknown, file: string): ModelConfig {
   if (named !== undefined && !(Array.isArray(named) && named.length === 1 && named[0] === architecture)) {
     fields.refuse("architectures", `only ["${architecture}"] is supported for model_type "${type}"`);
   }
-  return { ...readTextModel(fields), raw: json };
+  const text = type === "qwen2_5_vl" ? fields.child("text_config") : undefined;
+  return { ...readTextModel(fields, text ?? fields), raw: json };
 }
 
 /**
@@ -252,8 +214,8 @@ export async function loadModelConfig(folder: string): Promise<ModelConfig> {
 }
 
 /**
- * Every tensor the model needs, by Hugging Face name, with its shape (`[out, in]` for projections). In the order of
- * the names, as `save_pretrained` writes them; no `lm_head.weight` when the embeddings are tied.
+ * Every tensor the model needs, by Hugging Face name, with its shape (`[out, in]` for projections; Qwen2.5-VL's under
+ * the names of the released folders, `visual.…` and `model.…`). In the order of the names, as `save_pretrained` writes them; no `lm_head.weight` when the embeddings are tied.
  */
 export function parameterShapes(config: ModelConfig): Map<string, number[]> {
   const { hidden_size: hidden, intermediate_size: ffn, vocab_size: vocab, head_dim } = config;
@@ -281,6 +243,7 @@ export function parameterShapes(config: ModelConfig): Map<string, number[]> {
     linear("mlp.up_proj", ffn, hidden, config.mlp_bias);
     linear("mlp.down_proj", hidden, ffn, config.mlp_bias);
   }
+  if (config.vision) shapes.push(...visionShapes(config.vision));
   return new Map(shapes.sort(([a], [b]) => a < b ? -1 : 1));
 }
 
@@ -293,8 +256,12 @@ export function configForSaving(config: ModelConfig, dtype?: string): Record<str
   saved.architectures ??= [ARCHITECTURES[config.model_type]];
   // transformers reads `dtype` first, so a folder that names both must not keep a stale one.
   if (dtype !== undefined) {
-    const keys = ["dtype", "torch_dtype"].filter((key) => key in saved);
+    const named = (object: Json): string[] => ["dtype", "torch_dtype"].filter((key) => key in object);
+    const keys = named(saved);
     for (const key of keys.length > 0 ? keys : ["torch_dtype"]) saved[key] = dtype;
+    for (const part of [saved.text_config, saved.vision_config]) {
+      if (isObject(part)) { for (const key of named(part)) part[key] = dtype; }
+    }
   }
   return saved;
 }

@@ -1,6 +1,6 @@
 /**
- * One decoder block: RMSNorm, grouped-query attention with RoPE, residual, RMSNorm, SwiGLU, residual; forward and its
- * hand-written backward, recorded into programs.
+ * One block: RMSNorm, grouped-query attention with RoPE, residual, RMSNorm, SwiGLU, residual; forward and its hand-written
+ * backward, recorded into programs. The decoder's, and without the causal mask the vision tower's.
  * @module
  */
 import type { Gpu } from "../gpu/device.ts";
@@ -17,7 +17,7 @@ import { addLinear, addLinearBackwardInput, addLinearBackwardWeight } from "../s
 import { rmsnormBackward, rmsnormBackwardWeight, rmsnormForward } from "../shaders/rmsnorm.ts";
 import { rope } from "../shaders/rope.ts";
 import { swigluBackward, swigluForward } from "../shaders/swiglu.ts";
-import type { ModelConfig } from "./config.ts";
+import type { BlockConfig } from "./block_config.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 
 /** Tokens summed into one partial row of a parameter gradient before the rows are added up. */
@@ -25,16 +25,16 @@ export const PARTIAL_TOKENS = 64;
 
 /** What a block needs besides its weights; T = capacity in tokens. */
 export interface SequenceContext {
-  readonly config: ModelConfig;
+  readonly config: BlockConfig;
   /** Tokens of the batch at hand, asked for at every run. */
   readonly tokens: () => number;
-  /** [T] position of every token in its sequence. */
+  /** [T] row of the rotary tables for every token: its position in its sequence, where the tables are by position. */
   readonly positions: Tensor;
   /** [T, 2] first token and end of the segment that a token belongs to. */
   readonly segments: Tensor;
-  /** [max_position_embeddings, head_dim / 2] */
+  /** [rows, head_dim / 2] */
   readonly cos: Tensor;
-  /** [max_position_embeddings, head_dim / 2] */
+  /** [rows, head_dim / 2] */
   readonly sin: Tensor;
 }
 
@@ -64,12 +64,12 @@ export interface LayerScratch {
 }
 
 /** Width of a fused query-key-value row. */
-export function qkvWidth(c: ModelConfig): number {
+export function qkvWidth(c: BlockConfig): number {
   return (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim;
 }
 
 /** Allocates the activations of one block. */
-export function allocActivations(gpu: Gpu, c: ModelConfig, tokens: number): LayerActivations {
+export function allocActivations(gpu: Gpu, c: BlockConfig, tokens: number): LayerActivations {
   const a = (name: string, width: number) => gpu.alloc(`activation ${name}`, [tokens, width], "activation");
   return {
     normed1: a("normed1", c.hidden_size),
@@ -86,7 +86,7 @@ export function allocActivations(gpu: Gpu, c: ModelConfig, tokens: number): Laye
 }
 
 /** Allocates the backward scratch. */
-export function allocScratch(gpu: Gpu, c: ModelConfig, tokens: number): LayerScratch {
+export function allocScratch(gpu: Gpu, c: BlockConfig, tokens: number): LayerScratch {
   const a = (name: string, width: number) => gpu.alloc(`scratch ${name}`, [tokens, width], "scratch");
   const widest = Math.max(c.hidden_size, qkvWidth(c), 2 * c.intermediate_size);
   return {
@@ -100,7 +100,29 @@ export function allocScratch(gpu: Gpu, c: ModelConfig, tokens: number): LayerScr
   };
 }
 
-/** The stored parameters of block `index`. */
+/** What a checkpoint calls the parts of a block. */
+export interface BlockNames {
+  /** Stands before the block's number. */
+  readonly blocks: string;
+  readonly norm1: string;
+  readonly qkv: string;
+  readonly out: string;
+  readonly norm2: string;
+  readonly gateUp: string;
+  readonly down: string;
+}
+
+const DECODER: BlockNames = {
+  blocks: "model.layers",
+  norm1: "input_layernorm",
+  qkv: "self_attn.qkv_proj",
+  out: "self_attn.o_proj",
+  norm2: "post_attention_layernorm",
+  gateUp: "mlp.gate_up_proj",
+  down: "mlp.down_proj",
+};
+
+/** The stored parameters of block `index`: of the language model, or of what `names` says. */
 export class LayerWeights {
   readonly norm1: Parameter;
   readonly qkv: Parameter;
@@ -113,23 +135,24 @@ export class LayerWeights {
   readonly down: Parameter;
   readonly downBias?: Parameter;
 
-  constructor(parameters: Parameters, index: number) {
-    const name = (rest: string) => `model.layers.${index}.${rest}`;
-    this.norm1 = parameters.get(name("input_layernorm.weight"));
-    this.qkv = parameters.get(name("self_attn.qkv_proj.weight"));
-    this.qkvBias = parameters.find(name("self_attn.qkv_proj.bias"));
-    this.out = parameters.get(name("self_attn.o_proj.weight"));
-    this.outBias = parameters.find(name("self_attn.o_proj.bias"));
-    this.norm2 = parameters.get(name("post_attention_layernorm.weight"));
-    this.gateUp = parameters.get(name("mlp.gate_up_proj.weight"));
-    this.gateUpBias = parameters.find(name("mlp.gate_up_proj.bias"));
-    this.down = parameters.get(name("mlp.down_proj.weight"));
-    this.downBias = parameters.find(name("mlp.down_proj.bias"));
+  constructor(parameters: Parameters, index: number, names: BlockNames = DECODER) {
+    const weight = (part: string) => parameters.get(`${names.blocks}.${index}.${part}.weight`);
+    const bias = (part: string) => parameters.find(`${names.blocks}.${index}.${part}.bias`);
+    this.norm1 = weight(names.norm1);
+    this.qkv = weight(names.qkv);
+    this.qkvBias = bias(names.qkv);
+    this.out = weight(names.out);
+    this.outBias = bias(names.out);
+    this.norm2 = weight(names.norm2);
+    this.gateUp = weight(names.gateUp);
+    this.gateUpBias = bias(names.gateUp);
+    this.down = weight(names.down);
+    this.downBias = bias(names.down);
   }
 }
 
 /** Sizes of a block's products. */
-export function layerShapes(c: ModelConfig, tokens: Dim) {
+export function layerShapes(c: BlockConfig, tokens: Dim) {
   const attended = c.num_attention_heads * c.head_dim;
   return {
     qkv: { tokens, inputs: c.hidden_size, outputs: qkvWidth(c) },
@@ -140,18 +163,18 @@ export function layerShapes(c: ModelConfig, tokens: Dim) {
 }
 
 /** Dims of the packed attention kernels. */
-function attentionDims(c: ModelConfig, tokens: Dim) {
+function attentionDims(c: BlockConfig, tokens: Dim) {
   return {
     tokens,
     heads: c.num_attention_heads,
     kv_heads: c.num_key_value_heads,
-    causal: 1,
+    causal: c.causal === false ? 0 : 1,
     scale: 1 / Math.sqrt(c.head_dim),
   };
 }
 
 /** Dims of the rotation; sign −1 turns back. */
-export function ropeDims(c: ModelConfig, tokens: Dim, sign: 1 | -1) {
+export function ropeDims(c: BlockConfig, tokens: Dim, sign: 1 | -1) {
   return {
     tokens,
     heads: c.num_attention_heads + c.num_key_value_heads,
@@ -209,7 +232,7 @@ export function recordBlock(
   }
 }
 
-/** {@link recordBlock} with causal attention over packed segments, whose log-sum-exp is kept for the backward pass. */
+/** {@link recordBlock} with attention over packed segments, causal unless the config says otherwise, whose log-sum-exp is kept for the backward pass. */
 export function recordLayerForward(
   program: Program,
   ctx: SequenceContext,
@@ -225,7 +248,7 @@ export function recordLayerForward(
 }
 
 /** Records `bias.gradient += Σ_t dy [T, width]`. */
-function recordBias(
+export function recordBias(
   program: Program,
   tokens: () => number,
   dy: Tensor,

@@ -45,6 +45,15 @@ const FUSED: readonly { readonly parts: readonly string[]; readonly stored: stri
   { parts: ["gate_proj", "up_proj"], stored: "gate_up_proj" },
 ];
 
+/** A part of a model that is trained or frozen as a whole. */
+export type ModelPart = "vision_tower" | "merger" | "language_model";
+
+/** The part that a parameter belongs to; a text model is all `language_model`. */
+export function partOf(name: string): ModelPart {
+  if (name.startsWith("visual.merger.")) return "merger";
+  return name.startsWith("visual.") ? "vision_tower" : "language_model";
+}
+
 /** Which parameters are stored together, and where each lies within. */
 export function storagePlan(config: ModelConfig): { name: string; shape: number[]; slices: Slice[] }[] {
   const shapes = parameterShapes(config);
@@ -88,15 +97,17 @@ export class Parameters {
   /**
    * Allocates the weights and fills them, one Hugging Face tensor at a time.
    * @param read gives the values of a parameter, row-major
-   * @param trainable whether gradients are allocated
+   * @param trainable the parts that get gradients; true for all, false for none
    * @throws RangeError when `read` gives too few or too many values
    */
   static async load(
     gpu: Gpu,
     config: ModelConfig,
     read: (name: string, shape: readonly number[]) => Promise<Float32Array> | Float32Array,
-    trainable: boolean,
+    trainable: boolean | readonly ModelPart[],
   ): Promise<Parameters> {
+    const trained = (name: string): boolean =>
+      typeof trainable === "boolean" ? trainable : trainable.includes(partOf(name));
     const list: Parameter[] = [];
     for (const { name, shape, slices } of storagePlan(config)) {
       const weight = gpu.alloc(name, shape, "parameter");
@@ -110,7 +121,7 @@ export class Parameters {
         }
         gpu.write(weight, values, slice.start);
       }
-      const gradient = trainable ? gpu.alloc(`${name}.grad`, shape, "gradient") : undefined;
+      const gradient = trained(name) ? gpu.alloc(`${name}.grad`, shape, "gradient") : undefined;
       if (gradient) gpu.clear(gradient);
       list.push({ name, weight, gradient, slices });
     }
@@ -144,6 +155,11 @@ export class Parameters {
     const p = this.#byName.get(name);
     if (!p) throw new Error(`no parameter ${name}`);
     return p;
+  }
+
+  /** Whether any parameter of the part has a gradient. */
+  trains(part: ModelPart): boolean {
+    return this.list.some((p) => p.gradient !== undefined && partOf(p.name) === part);
   }
 
   /** Number of weights. */
