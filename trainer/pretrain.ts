@@ -58,7 +58,10 @@ export async function pretrain(
   const { out, monitor } = options;
   const seed = options.seed ?? recipe.seed;
   await Deno.mkdir(out, { recursive: true });
-  for (const [name, text] of Object.entries(modelFiles())) await Deno.writeTextFile(`${out}/${name}`, text);
+  const writeFiles = () => {
+    for (const [name, text] of Object.entries(modelFiles())) Deno.writeTextFileSync(`${out}/${name}`, text);
+  };
+  writeFiles();
   const config = parseModelConfig(
     JSON.parse(await Deno.readTextFile(`${out}/config.json`)),
     `${out}/config.json`,
@@ -110,6 +113,8 @@ export async function pretrain(
     shown.finish(`loss ${recent(losses).toFixed(4)}`);
   }
   await model.save(out, { copyFrom: out });
+  // Saving lays config.json out in its own way; the generated files are the folder's.
+  writeFiles();
   sft.free();
   optimizer.free();
   graph.free();
