@@ -7,6 +7,7 @@ import { checkAepoStep } from "./goldens/aepo_step.ts";
 import { checkAresOfficial } from "./goldens/ares_official.ts";
 import { checkAresPaperScalars, checkAresPaperTables } from "./goldens/ares_paper.ts";
 import { checkAresPaperGpu } from "./goldens/ares_paper_gpu.ts";
+import { checkImages } from "./goldens/images.ts";
 import { checkOptimizer } from "./goldens/optimizer.ts";
 import { checkQwen2 } from "./goldens/qwen2.ts";
 import { type Check, runChecks } from "./goldens/run_checks.ts";
@@ -19,6 +20,7 @@ const checks: Check[] = [
   ["tokenizer", (_, report) => checkTokenizer(folder, report)],
   ["qwen2", (gpu, report) => checkQwen2(gpu, folder, report)],
   ["sampling", (gpu, report) => checkSampling(gpu, folder, report)],
+  ["images", (_, report) => checkImages(folder, report)],
   ["optimizer", (gpu, report) => checkOptimizer(gpu, folder, report)],
   ["ares-official", (_, report) => checkAresOfficial(folder, report)],
   ["ares-paper scalars", (_, report) => checkAresPaperScalars(folder, report)],
