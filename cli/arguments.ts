@@ -112,6 +112,20 @@ export interface PretrainArgs {
   seed: number;
 }
 
+/** Arguments of `data export`. */
+export interface DataArgs {
+  /** Folder for the files. */
+  out: string;
+  /** How many problems. */
+  count: number;
+  /** Which side of the held-out split they come from. */
+  split: "train" | "heldout";
+  /** Names of families with commas; undefined: all. */
+  families?: string;
+  /** Seed of the problems. */
+  seed: number;
+}
+
 /** The commands by name with their arguments. */
 export interface CommandArgs {
   /** Both training stages. */
@@ -126,6 +140,8 @@ export interface CommandArgs {
   bench: BenchArgs;
   /** Makes the built-in base model. */
   pretrain: PretrainArgs;
+  /** The built-in problems as files. */
+  data: DataArgs;
 }
 
 /** A parsed command line. */
@@ -224,6 +240,21 @@ export function parseArguments(argv: readonly string[]): Invocation {
       seed("seed of weights and data").default(0),
     )
     .action((options) => void (invocation = { command: "pretrain", args: options as PretrainArgs }));
+
+  command("data", "the built-in problems as files, to see the format to bring")
+    .command("export")
+    .description("write problems as JSONL and their pictures as PNG")
+    .showHelpAfterError("(--help lists the options of data export)")
+    .requiredOption("--out <folder>", "folder for problems.jsonl and images/")
+    .option("--count <n>", "problems", integer(1), 96)
+    .addOption(
+      new Option("--split <name>", "side of the held-out split").choices(["train", "heldout"]).default(
+        "train",
+      ),
+    )
+    .option("--families <names>", "names of families with commas (default: all, with and without pictures)")
+    .addOption(seed("seed of the problems").default(0))
+    .action((options) => void (invocation = { command: "data", args: options as DataArgs }));
 
   program.parse(argv, { from: "user" });
   if (invocation === undefined) throw new Error("commander returned without running a command");

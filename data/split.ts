@@ -1,6 +1,6 @@
 /**
- * The held-out split: a pure function of a problem's text, so that no list has to be kept and every part of the
- * product (pretraining, training, evaluation) agrees on it.
+ * The held-out split: a pure function of a problem's text (in the micro-world also of what its picture shows), so
+ * that no list has to be kept and every part of the product (pretraining, training, evaluation) agrees on it.
  * @module
  */
 

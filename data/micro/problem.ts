@@ -1,9 +1,10 @@
 /**
  * What a family of the micro-world is: a maker of problems which also knows how to work them out, right or wrong.
- * A picture family adds its picture to the problem it returns; nothing else here changes.
+ * A picture family adds its picture to the problem it returns.
  * @module
  */
 import type { Rng } from "../random.ts";
+import type { Drawing } from "./drawing.ts";
 
 /** The difficulty knob, 1 to 6. */
 export type Difficulty = 1 | 2 | 3 | 4 | 5 | 6;
@@ -21,10 +22,10 @@ export function levelOf(k: Difficulty): Level {
 
 /**
  * Why a stretch of a trace is a decision, that is, not forced by what was written before it:
- * `style` how (or how long) to work; `result` the outcome of a step; `verdict` whether a check agreed;
- * `answer` the digits in the box.
+ * `style` how (or how long) to work; `reading` what was seen in the picture; `result` the outcome of a step;
+ * `verdict` whether a check agreed; `answer` the digits in the box.
  */
-export type DecisionKind = "style" | "result" | "verdict" | "answer";
+export type DecisionKind = "style" | "reading" | "result" | "verdict" | "answer";
 
 /** A stretch of a trace; without a `kind` it follows from the problem and the stretches before it. */
 export interface Piece {
@@ -51,8 +52,10 @@ export interface MicroProblem {
   family: string;
   /** The difficulty. */
   k: Difficulty;
-  /** The question, as the user asks it. */
+  /** The question, as the user asks it; with a picture it holds one `<image>` mark. */
   problem: string;
+  /** What the question is about. */
+  picture?: Drawing;
   /** The right answer. */
   answer: number;
   /** How often `work` asks for a slip. */
@@ -61,6 +64,14 @@ export interface MicroProblem {
   conclusion: string;
   /** Works the problem out, step by step. */
   work(slip: Slip): Work;
+}
+
+/**
+ * What makes two problems the same: the question, and what its picture shows (not where exactly in its cell). The
+ * held-out split goes by it.
+ */
+export function identityOf({ problem, picture }: Pick<MicroProblem, "problem" | "picture">): string {
+  return picture === undefined ? problem : `${problem}\n${picture.content}`;
 }
 
 /** A maker of problems. */

@@ -1,17 +1,21 @@
 /**
  * The micro-world: problems with checkable answers, each with reasoning traces of several lengths.
- * Everything is keyed by a seed; the held-out split is a hash of the problem's text.
+ * Everything is keyed by a seed; the held-out split is a hash of the problem's text and of what its picture shows.
  * @module
  */
 import { UserError } from "../../gpu/errors.ts";
+import type { Picture } from "../picture.ts";
 import { Rng } from "../random.ts";
 import type { Row } from "../rows.ts";
 import { type Split, splitOf } from "../split.ts";
 import { sum, word } from "./chain.ts";
+import { odd, tally } from "./colours.ts";
+import { chart, grid } from "./figures.ts";
 import {
   DIFFICULTIES,
   type Difficulty,
   type Family,
+  identityOf,
   type Level,
   levelOf,
   type MicroProblem,
@@ -19,8 +23,16 @@ import {
 import { count, gap } from "./scan.ts";
 import { type ErrorModel, type Style, STYLES, type Trace, writeTrace } from "./trace.ts";
 
-/** The families, in the order in which problems go round them. */
-export const FAMILIES: readonly Family[] = [sum, word, count, gap];
+/** The families without pictures, in the order in which problems go round them; the usual ones. */
+export const TEXT_FAMILIES: readonly Family[] = [sum, word, count, gap];
+
+/** The families with one picture a problem. */
+export const PICTURE_FAMILIES: readonly Family[] = [tally, grid, chart, odd];
+
+/** Names of all families, text first: what `families` takes. */
+export const FAMILY_NAMES: readonly string[] = [...TEXT_FAMILIES, ...PICTURE_FAMILIES].map((family) =>
+  family.name
+);
 
 /** The styles a teacher writes for each level: short ones where they suffice, long ones where they are needed. */
 export const TEACHER_STYLES: Readonly<Record<Level, readonly Style[]>> = {
@@ -41,6 +53,8 @@ export interface MicroRow extends Row {
   level: Level;
   /** Teacher responses, shortest style first, all with the right answer. */
   candidates: string[];
+  /** The picture, for the picture families. */
+  images?: Picture[];
   /** The difficulty. */
   k: Difficulty;
   /** The candidates with their decisions. */
@@ -55,18 +69,18 @@ export interface MicroRowOptions {
   count: number;
   /** Which side of the split the problems come from. */
   split: Split;
-  /** Names of families; default all. */
+  /** Names of families in the order in which rows go round them; default the text families. */
   families?: readonly string[];
   /** Default 1 to 6. */
   difficulties?: readonly Difficulty[];
 }
 
 function familiesNamed(names: readonly string[] | undefined): readonly Family[] {
-  if (!names) return FAMILIES;
-  const known = FAMILIES.map((family) => family.name).join(", ");
+  if (!names) return TEXT_FAMILIES;
+  const known = FAMILY_NAMES.join(", ");
   if (names.length === 0) throw new UserError(`families: the list is empty; choose from ${known}`);
   return names.map((name) => {
-    const family = FAMILIES.find((f) => f.name === name);
+    const family = [...TEXT_FAMILIES, ...PICTURE_FAMILIES].find((f) => f.name === name);
     if (!family) throw new UserError(`families: there is no family "${name}"; choose from ${known}`);
     return family;
   });
@@ -86,7 +100,7 @@ function difficultiesChecked(list: readonly Difficulty[]): readonly Difficulty[]
 function drawProblem(family: Family, k: Difficulty, split: Split, rng: Rng): MicroProblem {
   for (;;) {
     const problem = family.generate(k, rng);
-    if (splitOf(problem.problem) === split) return problem;
+    if (splitOf(identityOf(problem)) === split) return problem;
   }
 }
 
@@ -105,10 +119,10 @@ export function* microRows(options: MicroRowOptions): Generator<MicroRow, void, 
     const k = difficulties[Math.floor(i / families.length) % difficulties.length];
     const rng = new Rng("micro rows", seed, split, i);
     let problem = drawProblem(family, k, split, rng);
-    for (let tries = 0; seen.has(problem.problem) && tries < EXHAUSTED_AFTER; tries++) {
+    for (let tries = 0; seen.has(identityOf(problem)) && tries < EXHAUSTED_AFTER; tries++) {
       problem = drawProblem(family, k, split, rng);
     }
-    seen.add(problem.problem);
+    seen.add(identityOf(problem));
     const level = levelOf(k);
     const traces = TEACHER_STYLES[level].map((style) => writeTrace(problem, style, TEACHER_ERRORS, rng));
     yield {
@@ -117,6 +131,7 @@ export function* microRows(options: MicroRowOptions): Generator<MicroRow, void, 
       answer: `${problem.answer}`,
       candidates: traces.map((trace) => trace.text),
       source: family.name,
+      ...(problem.picture && { images: [problem.picture] }),
       level,
       k,
       traces,
@@ -130,6 +145,8 @@ export interface PretrainExample {
   prompt: string;
   /** The assistant's turn, without the end mark. */
   response: string;
+  /** The picture, for the picture families; the prompt holds its `<image>` mark. */
+  images?: Picture[];
   /** Name of the family. */
   family: string;
   /** The difficulty. */
@@ -146,24 +163,35 @@ export interface PretrainMixture {
   styleWeights: Readonly<Record<Level, readonly [number, number, number]>>;
   /** How often traces go wrong. */
   errors: ErrorModel;
+  /** Names of families, drawn evenly (a name given twice comes twice as often); default the text families. */
+  families?: readonly string[];
 }
 
 /**
  * An endless stream of pretraining examples from the training side of the split: families evenly, difficulties
  * and styles by the mixture. Examples are independent draws, so that every batch mixes lengths.
  * @param stream tells apart the streams of one seed (one per phase of the recipe)
+ * @throws UserError for an unknown family
  */
 export function* pretrainExamples(
   seed: number,
   stream: string,
   mixture: PretrainMixture,
 ): Generator<PretrainExample, never, undefined> {
+  const families = familiesNamed(mixture.families);
   for (let i = 0;; i++) {
     const rng = new Rng("micro pretraining", seed, stream, i);
     const k = DIFFICULTIES[rng.weighted(mixture.difficultyWeights)];
-    const problem = drawProblem(rng.pick(FAMILIES), k, "train", rng);
+    const problem = drawProblem(rng.pick(families), k, "train", rng);
     const style = STYLES[rng.weighted(mixture.styleWeights[levelOf(k)])];
     const trace = writeTrace(problem, style, mixture.errors, rng);
-    yield { prompt: problem.problem, response: trace.text, family: problem.family, k, trace };
+    yield {
+      prompt: problem.problem,
+      response: trace.text,
+      ...(problem.picture && { images: [problem.picture] }),
+      family: problem.family,
+      k,
+      trace,
+    };
   }
 }

@@ -13,7 +13,7 @@ async function read(lines: unknown[], options?: ReadOptions, name = "set.jsonl")
     );
     const result = await readRows(path, options);
     for (const row of result.rows) {
-      if (row.images) row.images = row.images.map((image) => image.replace(folder, "FOLDER"));
+      if (row.images) row.images = row.images.map((image) => `${image}`.replace(folder, "FOLDER"));
     }
     return result;
   } finally {
@@ -42,7 +42,7 @@ Deno.test("EasyR1's and TRL's column names are understood, with defaults for id 
     { id: "set-1", problem: "1+1?", answer: "2", source: "sums", level: "3" },
     {
       id: "7",
-      problem: "2+2?",
+      problem: "<image>2+2?",
       answer: "4",
       source: "set",
       solution: "2+2 = 4",
@@ -50,7 +50,7 @@ Deno.test("EasyR1's and TRL's column names are understood, with defaults for id 
     },
     {
       id: "set-3",
-      problem: "3+3?",
+      problem: "<image><image>3+3?",
       answer: "6",
       source: "set",
       candidates: ["x \\boxed{6}"],
