@@ -11,7 +11,7 @@ import { SHADERS } from "./bundle.ts";
 export type LinearDims = "tokens" | "inputs" | "outputs" | "stride" | "accumulate";
 
 const DIMS = { tokens: "u32", inputs: "u32", outputs: "u32", stride: "u32", accumulate: "u32" } as const;
-const VARIANTS = ["linear", "linear_any"] as const;
+const VARIANTS = ["linear", "linear_tiled", "linear_any"] as const;
 type Variant = typeof VARIANTS[number];
 type Values = DimValues<LinearDims>;
 
@@ -20,11 +20,12 @@ const productCost = (d: Values): { flops: number; bytes: number } => ({
   flops: 2 * d.tokens * d.inputs * d.outputs,
   bytes: 4 * (d.tokens * (d.inputs + d.outputs) + d.inputs * d.outputs),
 });
-/** Grid of a kernel that owns `tile` columns x 16 rows a workgroup, or of the one-element-an-invocation variant. */
-const tiled = (variant: Variant, columns: number, rows: number): Grid =>
-  variant === "linear"
-    ? [Math.ceil(columns / 128), Math.ceil(rows / 16), 1]
-    : [Math.ceil(columns / 64), rows, 1];
+/** Workgroups for rows x columns of output: tiles of 16 x 128, of 64 x 64, or an element an invocation. */
+function tiled(variant: Variant, columns: number, rows: number): Grid {
+  if (variant === "linear") return [Math.ceil(columns / 128), Math.ceil(rows / 16), 1];
+  if (variant === "linear_tiled") return [Math.ceil(columns / 64), Math.ceil(rows / 64), 1];
+  return [Math.ceil(columns / 64), rows, 1];
+}
 
 function make<B extends string>(
   variant: Variant,
@@ -97,23 +98,40 @@ export const addBias: KernelSpec<"bias" | "y", LinearDims> = make(
   (d) => ({ flops: d.tokens * d.outputs, bytes: 8 * d.tokens * d.outputs }),
 );
 
-/** All kernels of the layer by variant; the tests and the benchmark go through them. */
-export const linearKernels = {
-  linear: {
-    forward: forward("linear"),
-    forwardBias: forwardBias("linear"),
-    forwardResidual: forwardResidual("linear"),
-    backwardInput: backwardInput("linear"),
-    backwardWeight: backwardWeight("linear"),
-  },
-  linear_any: {
-    forward: forward("linear_any"),
-    forwardBias: forwardBias("linear_any"),
-    forwardResidual: forwardResidual("linear_any"),
-    backwardInput: backwardInput("linear_any"),
-    backwardWeight: backwardWeight("linear_any"),
-  },
-} as const;
+const kernelsOf = (v: Variant) => ({
+  forward: forward(v),
+  forwardBias: forwardBias(v),
+  forwardResidual: forwardResidual(v),
+  backwardInput: backwardInput(v),
+  backwardWeight: backwardWeight(v),
+});
+type Kernels = ReturnType<typeof kernelsOf>;
+
+/**
+ * All kernels of the layer by variant; the tests and the benchmark go through them. `linear` keeps its tile in registers
+ * (software adapters), `linear_tiled` passes operands through workgroup memory (GPUs), `linear_any` takes any size.
+ */
+export const linearKernels: Readonly<Record<Variant, Kernels>> = {
+  linear: kernelsOf("linear"),
+  linear_tiled: kernelsOf("linear_tiled"),
+  linear_any: kernelsOf("linear_any"),
+};
+
+/** A kernel that a program exchanges for the variant of its adapter. */
+function byAdapter<K extends keyof Kernels>(name: K): Kernels[K] {
+  const general = linearKernels.linear[name];
+  return {
+    ...general,
+    fit: (_: unknown, software: boolean) => software ? general : linearKernels.linear_tiled[name],
+  } as Kernels[K];
+}
+const wide: Kernels = {
+  forward: byAdapter("forward"),
+  forwardBias: byAdapter("forwardBias"),
+  forwardResidual: byAdapter("forwardResidual"),
+  backwardInput: byAdapter("backwardInput"),
+  backwardWeight: byAdapter("backwardWeight"),
+};
 
 /** Sizes of a linear layer in a program. `stride` defaults to `outputs`. */
 export interface LinearShape {
@@ -130,8 +148,9 @@ const dimsOf = (s: LinearShape, accumulate = 0): Record<LinearDims, Dim> => ({
   stride: s.stride ?? s.outputs,
   accumulate,
 });
-const variantOf = (s: LinearShape): Variant =>
-  s.inputs % 4 === 0 && (s.stride ?? s.outputs) % 4 === 0 ? "linear" : "linear_any";
+/** Operands are read in fours where their rows allow it. */
+const kernelsFor = (inputs: number, stride = 4): Kernels =>
+  inputs % 4 === 0 && stride % 4 === 0 ? wide : linearKernels.linear_any;
 
 /** Adds `y [tokens, outputs] = x [tokens, inputs] · weightᵀ (+ bias) (+ residual)`. */
 export function addLinear(
@@ -140,7 +159,7 @@ export function addLinear(
   shape: LinearShape,
 ): void {
   // The forward products read x and weight in fours, whatever the stride of y.
-  const kernels = linearKernels[shape.inputs % 4 === 0 ? "linear" : "linear_any"];
+  const kernels = kernelsFor(shape.inputs);
   const dims = dimsOf(shape);
   if (t.residual) {
     program.add(kernels.forwardResidual, { x: t.x, weight: t.weight, y: t.y, residual: t.residual }, dims);
@@ -157,7 +176,11 @@ export function addLinearBackwardInput(
   shape: LinearShape,
   accumulate = false,
 ): void {
-  program.add(linearKernels[variantOf(shape)].backwardInput, t, dimsOf(shape, accumulate ? 1 : 0));
+  program.add(
+    kernelsFor(shape.inputs, shape.stride ?? shape.outputs).backwardInput,
+    t,
+    dimsOf(shape, accumulate ? 1 : 0),
+  );
 }
 
 /** Adds `dweight [outputs, inputs] += dyᵀ · x`. */
@@ -166,5 +189,5 @@ export function addLinearBackwardWeight(
   t: { dy: Tensor; x: Tensor; dweight: Tensor },
   shape: LinearShape,
 ): void {
-  program.add(linearKernels[variantOf(shape)].backwardWeight, t, dimsOf(shape));
+  program.add(kernelsFor(shape.inputs, shape.stride ?? shape.outputs).backwardWeight, t, dimsOf(shape));
 }

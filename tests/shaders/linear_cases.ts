@@ -19,10 +19,11 @@ export function cases(): KernelCase[] {
     3,
   ], [19, 33, 130]];
   for (const [tokens, inputs, outputs] of shapes) {
-    for (const variant of ["linear", "linear_any"] as const) {
-      if (variant === "linear" && inputs % 4 !== 0) continue;
+    for (const variant of ["linear", "linear_tiled", "linear_any"] as const) {
+      const wide = variant !== "linear_any";
+      if (wide && inputs % 4 !== 0) continue;
       const kernels = linearKernels[variant];
-      const stride = variant === "linear" ? Math.ceil(outputs / 4) * 4 : outputs;
+      const stride = wide ? Math.ceil(outputs / 4) * 4 : outputs;
       const s = { tokens, inputs, outputs, stride };
       const name = `${tokens}x${inputs}x${outputs}`;
       const x = randomArray([tokens, inputs]);
