@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { candidatesOf, type ReadOptions, type ReadResult, readRows } from "../../data/rows.ts";
+import { candidatesOf, type ReadOptions, type ReadResult, readRows, streamRows } from "../../data/rows.ts";
 import { UserError } from "../../gpu/errors.ts";
 
 /** Reads lines (objects as JSON, text as it is) from a file of that name. */
@@ -143,4 +143,76 @@ Deno.test("a byte-order mark, CRLF line ends and a missing last line end do no h
   const { rows, skipped } = await read([`\uFEFF${line}a"}\r`, `${line}b"}\r`, ""]);
   assertEquals([rows.length, skipped.length], [2, 0]);
   assert(rows.every((row) => row.problem === "p"));
+});
+
+Deno.test("the shapes of real picture sets: choices, letters, marks within the sentence", async () => {
+  const lines = [
+    // Letters, free answers and a numbered mark, as MathVision has them.
+    { id: "m-1", image: "m/1.jpg", question: "See <image1> here.", choices: [], answer: "63", level: 4 },
+    { id: "m-2", image: "m/2.jpg", question: "Which?", choices: ["A", "B", "C"], answer: "B", level: 1 },
+    { id: "m-3", image: "m/3.jpg", question: "How many?", choices: ["$1$", "$2$"], answer: "A", level: 1 },
+    // The right choice's text, as PuzzleVQA and TabMWP have it.
+    { id: "p-1", image: "p/1.png", question: "Missing?", choices: ["6", "5"], answer: "5", subject: "x" },
+    { id: "t-1", image: "t/1.png", question: "Sum?", choices: null, answer: "1,234", unit: "$" },
+    // Geometry3K: a letter, and the value beside it.
+    {
+      id: "g-1",
+      image: "g/1.png",
+      question: "Find $x$.",
+      choices: ["12", "13"],
+      answer: "B",
+      answer_value: 13,
+    },
+    { id: "bad", image: "g/2.png", question: "Find $x$.", choices: ["12", "13"], answer: "C" },
+    { id: "odd", image: "g/2.png", question: "Find $x$.", choices: "12 or 13", answer: "A" },
+    { id: "lost", question: "In <image1>?", answer: "A" },
+    { id: "none", image: { width: 3 }, question: "What?", answer: "A" },
+  ];
+  const { rows, skipped } = await read(lines, { imageDir: "/pictures/" });
+  assertEquals(
+    rows.map(({ id, problem, answer, acceptable, images }) => [id, problem, answer, acceptable, images]),
+    [
+      ["m-1", "See <image> here.", "63", undefined, ["/pictures/m/1.jpg"]],
+      ["m-2", "<image>Which?\nA\nB\nC", "B", ["B"], ["/pictures/m/2.jpg"]],
+      ["m-3", "<image>How many?\nA. $1$\nB. $2$", "A", ["A", "$1$"], ["/pictures/m/3.jpg"]],
+      ["p-1", "<image>Missing?\nA. 6\nB. 5", "5", ["5", "B"], ["/pictures/p/1.png"]],
+      ["t-1", "<image>Sum?", "1,234", undefined, ["/pictures/t/1.png"]],
+      ["g-1", "<image>Find $x$.\nA. 12\nB. 13", "B", ["B", "13"], ["/pictures/g/1.png"]],
+    ],
+  );
+  assertEquals(skipped.map(({ reason, examples }) => [reason, examples.map((e) => e.row)]), [
+    ["answer not a choice", [7]],
+    ["wrong type", [8, 10]],
+    ["mark without picture", [9]],
+  ]);
+  assertStringIncludes(skipped[1].examples[1].detail, 'column "image" must be one or a list of paths');
+});
+
+Deno.test("pictures lie beside the data file, or where the options say", async () => {
+  const line = { problem: "p", answer: "1", images: ["a.png", "/b.png", "data:image/png;base64,AA=="] };
+  const rest = ["/b.png", "data:image/png;base64,AA=="];
+  assertEquals((await read([line])).rows[0].images, ["FOLDER/a.png", ...rest]);
+  for (const imageDir of ["/elsewhere", "/elsewhere/"]) {
+    assertEquals((await read([line], { imageDir })).rows[0].images, ["/elsewhere/a.png", ...rest]);
+  }
+});
+
+Deno.test("a stream gives rows and faults in their places, and a long file whatever the pieces it comes in", async () => {
+  const path = await Deno.makeTempFile({ suffix: ".jsonl" });
+  try {
+    const lines = Array.from(
+      { length: 3000 },
+      (_, i) => i % 7 === 3 ? "{" : JSON.stringify({ id: i, problem: `${"é".repeat(i % 90)}?`, answer: i }),
+    );
+    await Deno.writeTextFile(path, lines.join("\n"));
+    const got: (string | number)[] = [];
+    for await (const outcome of streamRows(path)) {
+      got.push("row" in outcome ? `${outcome.row.problem.length} ${outcome.row.answer}` : outcome.number);
+    }
+    assertEquals(got, lines.map((_, i) => i % 7 === 3 ? i + 1 : `${i % 90 + 1} ${i}`));
+    assertEquals((await readRows(path, { limit: 4 })).rows.map((row) => row.id), ["0", "1", "2", "4"]);
+    assertEquals(await readRows(path, { limit: 0 }), { rows: [], skipped: [] });
+  } finally {
+    await Deno.remove(path);
+  }
 });
