@@ -48,7 +48,7 @@ export async function decodeImage(
   if (bytes.length === 0) return refuse("is empty");
   const sharp = await loadSharp();
   const failed = (error: unknown): never =>
-    refuse(`is not a readable picture (${(error as Error).message.split("\n").slice(-1)[0].trim()})`);
+    refuse(`is not a readable picture (${(error as Error).message.trim().split("\n", 1)[0]})`);
   // The limit is checked here, with a message of its own; ignoring profiles and failing on damage are decoding's part.
   const open = (): ReturnType<typeof sharp> =>
     sharp(bytes, { limitInputPixels: false, ignoreIcc: true, failOn: "warning" });
@@ -61,9 +61,8 @@ export async function decodeImage(
     return refuse(`declares ${header.width} × ${header.height} pixels, more than the limit of ${limit}`);
   }
   const space = header.space === "cmyk" ? "cmyk" : "srgb";
-  // An alpha channel of CMYK does not exist in these formats, and a fourth channel of ink must stay.
-  const upright = space === "cmyk" ? open().autoOrient() : open().autoOrient().removeAlpha();
-  const { data, info } = await upright.pipelineColourspace(space).toColourspace(space).raw()
+  const { data, info } = await open().autoOrient().removeAlpha()
+    .pipelineColourspace(space).toColourspace(space).raw()
     .toBuffer({ resolveWithObject: true }).catch(failed);
   return { width: info.width, height: info.height, rgb: toRgb(data, info.channels) };
 }

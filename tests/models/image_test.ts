@@ -150,6 +150,10 @@ Deno.test("image: CMYK is turned to RGB ink by ink", async () => {
   assert(red[0] > 200 && red[1] < 60 && red[2] < 60, `red is ${red}`);
   assert(Math.min(...white) > 240, `white is ${white}`);
   assert(Math.max(...black) < 20, `black is ${black}`);
+  const turned = await decodeImage(
+    await enlarged().toColourspace("cmyk").withMetadata({ orientation: 6 }).jpeg().toBuffer(),
+  );
+  assertEquals([turned.width, turned.height], [HEIGHT * BLOCK, WIDTH * BLOCK]);
 });
 
 Deno.test("image: a colour profile is ignored", async () => {
