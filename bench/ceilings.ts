@@ -3,28 +3,26 @@
  * layers make, and a plain copy. The share of these that a kernel reaches says how much is left in it, on any adapter.
  * @module
  */
+import type { KernelSpec } from "../gpu/kernel.ts";
 import { linearKernels } from "../shaders/linear.ts";
 import type { Ceilings, Row } from "./row.ts";
 import { copyWorkload } from "./copy.ts";
 import { type Workload, workload } from "./workload.ts";
 
-/** Forward and both gradients of a linear layer with `n` tokens, inputs and outputs. */
-export function matmuls(n: number): Workload[] {
+/** Forward and both gradients of a linear layer with `n` tokens, inputs and outputs, in the adapter's variant. */
+export function matmuls(n: number, software: boolean): Workload[] {
   const dims = { tokens: n, inputs: n, outputs: n, stride: n, accumulate: 0 };
-  const { forward, backwardInput, backwardWeight } = linearKernels.linear;
-  const shape = `${n} x ${n} x ${n}`;
-  return [
-    workload(forward, shape, dims),
-    workload(backwardInput, shape, dims),
-    workload(backwardWeight, shape, dims),
-  ];
+  const { forward, backwardInput, backwardWeight } = linearKernels[software ? "linear" : "linear_tiled"];
+  return [forward, backwardInput, backwardWeight].map((kernel) =>
+    workload(kernel as KernelSpec, `${n} x ${n} x ${n}`, dims)
+  );
 }
 
 /** All candidates; 16 MiB are more than a CPU's cache holds, 64 MiB more than a GPU's. */
-export function ceilingWorkloads(): Workload[] {
+export function ceilingWorkloads(software: boolean): Workload[] {
   return [
-    ...matmuls(512),
-    ...matmuls(1024),
+    ...matmuls(512, software),
+    ...matmuls(1024, software),
     ...[16, 64].flatMap((size) => [copyWorkload("vec4f", size), copyWorkload("mat4x4f", size)]),
   ];
 }

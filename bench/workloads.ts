@@ -15,7 +15,7 @@ import type { Workload } from "./workload.ts";
 /** Every kernel on the shapes of both models, in the variants that suit the adapter; kernel by kernel. */
 export function allWorkloads(software: boolean): Workload[] {
   const list = Object.values(SHAPES).flatMap((s) => [
-    ...linearWorkloads(s),
+    ...linearWorkloads(s, software),
     ...attentionWorkloads(s),
     ...blockWorkloads(s, software),
     ...endWorkloads(s, software),

@@ -61,7 +61,7 @@ export async function bench(args: BenchArgs): Promise<number> {
     if (workloads.length + steps.length === 0) {
       throw new UserError(`no kernel's or step's name contains ${names.join(" or ")}`);
     }
-    const best = ceilingWorkloads();
+    const best = ceilingWorkloads(gpu.facts.software);
     const progress = new Progress();
     const phase = progress.phase("timing", best.length + workloads.length + steps.length, "cases");
     const timed: Row[] = [];
