@@ -10,6 +10,7 @@ import { linearWorkloads, otherLinearWorkloads } from "./linear.ts";
 import { optimizerWorkloads } from "./optimizer.ts";
 import { policyWorkloads } from "./policy.ts";
 import { SHAPES, WIDE_HEADS } from "./shapes.ts";
+import { visionWorkloads } from "./vision.ts";
 import type { Workload } from "./workload.ts";
 
 /** Every kernel on the shapes of both models, in the variants that suit the adapter; kernel by kernel. */
@@ -22,6 +23,11 @@ export function allWorkloads(software: boolean): Workload[] {
     ...decodeWorkloads(s),
     ...optimizerWorkloads(s, software),
   ]);
-  list.push(...attentionWorkloads(WIDE_HEADS), ...otherLinearWorkloads(), ...policyWorkloads(SHAPES.tiny));
+  list.push(
+    ...attentionWorkloads(WIDE_HEADS),
+    ...otherLinearWorkloads(),
+    ...policyWorkloads(SHAPES.tiny),
+    ...visionWorkloads(software),
+  );
   return list.sort((a, b) => a.kernel.name < b.kernel.name ? -1 : a.kernel.name > b.kernel.name ? 1 : 0);
 }
