@@ -264,19 +264,21 @@ export function recordBias(
   });
 }
 
-/** Records the backward of `y = norm(x) · weight`: adds to `dx` and to the weight's gradient. */
+/** Records the backward of `y = norm(x) · weight`: adds to `dx` where it is wanted, and to the weight's gradient. */
 export function recordNormBackward(
   program: Program,
   ctx: Pick<SequenceContext, "config" | "tokens">,
-  t: { dy: Tensor; x: Tensor; rstd: Tensor; dx: Tensor; partial: Tensor },
+  t: { dy: Tensor; x: Tensor; rstd: Tensor; dx: Tensor | undefined; partial: Tensor },
   weight: Parameter,
 ): void {
   const { tokens } = ctx;
   const width = ctx.config.hidden_size;
-  program.add(rmsnormBackward, { dy: t.dy, x: t.x, weight: weight.weight, rstd: t.rstd, dx: t.dx }, {
-    tokens,
-    width,
-  });
+  if (t.dx) {
+    program.add(rmsnormBackward, { dy: t.dy, x: t.x, weight: weight.weight, rstd: t.rstd, dx: t.dx }, {
+      tokens,
+      width,
+    });
+  }
   if (!weight.gradient) return;
   program.add(rmsnormBackwardWeight, { dy: t.dy, x: t.x, rstd: t.rstd, partial: t.partial }, {
     tokens,

@@ -3,6 +3,7 @@
  * scored.
  * @module
  */
+import type { ImagePatches } from "./vision_layout.ts";
 
 /** One sequence and which of its tokens are scored. */
 export interface Sequence {
@@ -10,6 +11,8 @@ export interface Sequence {
   readonly ids: ArrayLike<number>;
   /** First scored token, at least 1: a token is predicted by the one before it. Usually the prompt's length. */
   readonly scoreFrom: number;
+  /** The pictures of its image tokens, in the order of the text. */
+  readonly images?: readonly ImagePatches[];
 }
 
 /** Host arrays of one packed batch: T tokens, R scored rows. */
@@ -22,6 +25,8 @@ export interface PackedBatch {
   /** [sequences, 2] first row and number of rows of every sequence. */ readonly spans: Uint32Array<
     ArrayBuffer
   >;
+  /** The pictures of all sequences in order, where there are any. */
+  readonly images?: readonly ImagePatches[];
 }
 
 /** Packs sequences in order. Rows of one sequence are contiguous, in token order. */
@@ -35,6 +40,7 @@ export function packSequences(sequences: readonly Sequence[]): PackedBatch {
     tokens += s.ids.length;
     rows += Math.max(0, s.ids.length - s.scoreFrom);
   }
+  const images = sequences.flatMap((s) => s.images ?? []);
   const batch: PackedBatch = {
     ids: new Uint32Array(tokens),
     positions: new Uint32Array(tokens),
@@ -42,6 +48,7 @@ export function packSequences(sequences: readonly Sequence[]): PackedBatch {
     rows: new Uint32Array(rows),
     targets: new Uint32Array(rows),
     spans: new Uint32Array(sequences.length * 2),
+    ...(images.length > 0 ? { images } : {}),
   };
   let token = 0;
   let row = 0;

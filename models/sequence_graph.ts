@@ -1,8 +1,10 @@
 /**
  * The model over packed sequences: forward to log-probabilities and entropies, backward from two scalars a row to the
- * gradient of every parameter. Recorded once for a capacity, replayed for every batch that fits.
+ * gradient of every parameter. Recorded once for a capacity, replayed for every batch that fits. With a capacity for
+ * patches, pictures run through the vision tower and take the places of their image tokens.
  * @module
  */
+import { UserError } from "../gpu/errors.ts";
 import { Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor } from "../gpu/tensor.ts";
 import { embeddingBackward, embeddingForward, embeddingPlan } from "../shaders/embedding.ts";
@@ -20,7 +22,9 @@ import {
   recordNormBackward,
   type SequenceContext,
 } from "./layer.ts";
+import { mropePositions, MropeTables } from "./mrope.ts";
 import type { PackedBatch } from "./packed_batch.ts";
+import { VisionTower } from "./vision_tower.ts";
 
 /** How large a graph is and what it keeps. */
 export interface GraphOptions {
@@ -32,6 +36,21 @@ export interface GraphOptions {
   readonly train?: boolean;
   /** Keep block inputs only and recompute each block in the backward pass: memory for about a third more time. */
   readonly recompute?: boolean;
+  /** Capacity in patches of pictures; 0 by default, which takes text only. */
+  readonly patches?: number;
+}
+
+/** What a graph that takes pictures has besides the tower. */
+interface ImageInputs {
+  /** [T] row of the tower's embeddings, or none. */
+  readonly rows: Tensor;
+  /** [G] token of every row of the tower's embeddings. */
+  readonly tokens: Tensor;
+  /** [T, head_dim / 2] by token. */
+  readonly cos: Tensor;
+  /** [T, head_dim / 2] by token. */
+  readonly sin: Tensor;
+  readonly tables: MropeTables;
 }
 
 /** Forward and backward of a model for batches up to a capacity. */
@@ -50,7 +69,9 @@ export class SequenceGraph {
   readonly normed: Tensor;
   /** Logits are divided by this before the softmax. */
   temperature = 1;
-  /** Forward and backward programs, for profiling. */
+  /** The tower, where the graph takes pictures. */
+  readonly vision?: VisionTower;
+  /** Forward and backward programs without the tower's, for profiling. */
   readonly programs: { readonly forward: Program; readonly backward?: Program };
   #tokens = 0;
   #rows = 0;
@@ -63,6 +84,7 @@ export class SequenceGraph {
   #hidden: Tensor[];
   #dx: Tensor | undefined;
   #head: Head;
+  #images: ImageInputs | undefined;
 
   /** Takes the memory and records both passes. */
   constructor(model: CausalLM, options: GraphOptions) {
@@ -84,6 +106,19 @@ export class SequenceGraph {
       starts: data("embedding starts", [T + 1]),
       unique: data("embedding ids", [T]),
     };
+    if (options.patches) {
+      this.vision = new VisionTower(model, { ...options, patches: options.patches });
+      const half = c.head_dim / 2;
+      this.#images = {
+        rows: data("image rows", [T]),
+        tokens: data("image tokens", [this.vision.embeddings.shape[0]]),
+        cos: this.#own(gpu.alloc("rope cos by token", [T, half], "data")),
+        sin: this.#own(gpu.alloc("rope sin by token", [T, half], "data")),
+        tables: new MropeTables(c.head_dim, c.rope_theta, c.mrope_section!),
+      };
+    }
+    const { vision } = this;
+    const images = this.#images;
     this.result = activation("head result", [R, 4]);
     this.dlogp = activation("dlogp", [R]);
     this.dentropy = activation("dentropy", [R]);
@@ -93,8 +128,8 @@ export class SequenceGraph {
       tokens: () => this.#tokens,
       positions: this.#inputs.positions,
       segments: this.#inputs.segments,
-      cos: model.cos,
-      sin: model.sin,
+      cos: images?.cos ?? model.cos,
+      sin: images?.sin ?? model.sin,
     };
     const layers = Array.from(
       { length: c.num_hidden_layers },
@@ -138,6 +173,15 @@ export class SequenceGraph {
         rows: w.rows,
       });
     }
+    if (vision && images) {
+      // The image tokens' rows of the stream, which no id has filled.
+      forward.add(embeddingForward, { ids: images.rows, weight: vision.embeddings, y: x(0) }, {
+        tokens: ctx.tokens,
+        width,
+        first_row: 0,
+        rows: () => vision.size.tokens,
+      });
+    }
     layers.forEach((layer, i) => recordLayerForward(forward, ctx, layer, x(i), activations(i), x(i + 1)));
     const last = x(layers.length);
     const norm = model.parameters.get("model.norm.weight");
@@ -167,6 +211,12 @@ export class SequenceGraph {
         if (!perLayer) recordLayerForward(backward, ctx, layers[i], x(i), activations(i), undefined);
         recordLayerBackward(backward, ctx, layers[i], x(i), activations(i), scratch, dx);
       }
+      if (vision?.gradient && images) {
+        backward.add(gatherRows, { x: dx, index: images.tokens, y: vision.gradient }, {
+          rows: () => vision.size.tokens,
+          width,
+        });
+      }
       if (embedding.gradient) {
         for (const w of rowWindows(embedding.gradient, limit)) {
           backward.add(embeddingBackward, {
@@ -184,7 +234,8 @@ export class SequenceGraph {
 
   /**
    * Sends a batch to the GPU.
-   * @throws RangeError for a batch beyond the capacity, an id outside the vocabulary, a position beyond the context
+   * @throws RangeError for a batch beyond the capacity, an id outside the vocabulary, a position beyond the context;
+   * UserError when the image tokens in the text are not those of the pictures
    */
   load(batch: PackedBatch): void {
     const { gpu, config } = this.model;
@@ -207,22 +258,78 @@ export class SequenceGraph {
         `position ${far} is beyond max_position_embeddings = ${config.max_position_embeddings}: shorten the sequence`,
       );
     }
+    const embedded = this.#loadImages(batch);
     this.#tokens = T;
     this.#rows = batch.rows.length;
     const inverse = new Uint32Array(T).fill(NO_ROW);
     batch.rows.forEach((token, row) => inverse[token] = row);
-    gpu.write(this.#inputs.ids, batch.ids);
-    gpu.write(this.#inputs.positions, batch.positions);
+    gpu.write(this.#inputs.ids, embedded);
+    gpu.write(
+      this.#inputs.positions,
+      this.#images ? Uint32Array.from({ length: T }, (_, t) => t) : batch.positions,
+    );
     gpu.write(this.#inputs.segments, batch.segments);
     gpu.write(this.#inputs.rows, batch.rows);
     gpu.write(this.#inputs.targets, batch.targets);
     if (!this.programs.backward) return;
-    const plan = embeddingPlan(batch.ids);
+    const plan = embeddingPlan(embedded);
     this.#unique = plan.unique.length;
     gpu.write(this.#inputs.inverse, inverse);
     gpu.write(this.#inputs.order, plan.order);
     gpu.write(this.#inputs.starts, plan.starts);
     gpu.write(this.#inputs.unique, plan.unique);
+  }
+
+  /** Sends the pictures and what depends on them; the ids that are left to embed, {@link NO_ROW} in place of image tokens. */
+  #loadImages(batch: PackedBatch): Uint32Array<ArrayBuffer> {
+    const v = this.model.config.vision;
+    const pictures = batch.images ?? [];
+    if (!this.#images || !this.vision || !v) {
+      const token = v ? batch.ids.indexOf(v.image_token_id) : -1;
+      if (pictures.length > 0 || token >= 0) {
+        throw new UserError(
+          `the batch has ${pictures.length} pictures${
+            token >= 0 ? ` and token ${token} is an image token` : ""
+          }, ` +
+            "this graph takes text only",
+        );
+      }
+      return batch.ids;
+    }
+    const { gpu, config } = this.model;
+    const T = batch.ids.length;
+    const grids = pictures.map(({ grid }) => grid);
+    const cos = new Float32Array(T * config.head_dim / 2);
+    const sin = new Float32Array(cos.length);
+    let used = 0;
+    for (let first = 0, end = 0; first < T; first = end) {
+      end = batch.segments[2 * first + 1];
+      const sequence = mropePositions(batch.ids.subarray(first, end), grids.slice(used), v);
+      used += sequence.images;
+      this.#images.tables.fill(sequence.positions, cos, sin, first);
+    }
+    if (used !== pictures.length) {
+      throw new UserError(
+        `the batch has ${pictures.length} pictures, its texts have image tokens for ${used}`,
+      );
+    }
+    this.vision.load(pictures);
+    const { order } = this.vision;
+    const rows = new Uint32Array(T).fill(NO_ROW);
+    const tokens = new Uint32Array(order.length);
+    const embedded = batch.ids.slice();
+    let image = 0;
+    batch.ids.forEach((id, t) => {
+      if (id !== v.image_token_id) return;
+      embedded[t] = NO_ROW;
+      rows[t] = order[image];
+      tokens[order[image++]] = t;
+    });
+    gpu.write(this.#images.rows, rows);
+    gpu.write(this.#images.tokens, tokens);
+    gpu.write(this.#images.cos, cos);
+    gpu.write(this.#images.sin, sin);
+    return embedded;
   }
 
   /** Tokens and scored rows of the loaded batch. */
@@ -231,16 +338,26 @@ export class SequenceGraph {
   }
 
   /** Submits the forward pass of the loaded batch; `result` holds it once the GPU is done. */
-  forward(): Promise<void> {
-    return this.programs.forward.run();
+  async forward(): Promise<void> {
+    if (this.vision && this.vision.size.patches > 0) await this.vision.forward();
+    await this.programs.forward.run();
   }
 
   /** Submits the backward pass from `dlogp` and `dentropy`; gradients accumulate in the parameters. Follows its own forward. */
   backward(): Promise<void> {
-    if (!this.programs.backward || !this.#dx) throw new Error("this graph was made without `train`");
+    const { backward } = this.programs;
+    if (!backward || !this.#dx) throw new Error("this graph was made without `train`");
+    return this.#backward(backward, this.#dx);
+  }
+
+  async #backward(program: Program, dx: Tensor): Promise<void> {
+    const pictures = this.vision?.gradient !== undefined && this.vision.size.patches > 0;
+    // With the language model frozen a batch of text alone has nothing to give.
+    if (!pictures && !this.model.parameters.trains("language_model")) return;
     // The final norm's backward adds to dx: it starts from zero.
-    this.model.gpu.clear(this.#dx);
-    return this.programs.backward.run();
+    this.model.gpu.clear(dx);
+    await program.run();
+    if (pictures) await this.vision!.backward();
   }
 
   /** Input of block `index` [tokens, hidden] of the last forward pass, for checks; every one stands only with `train`. */
@@ -252,6 +369,7 @@ export class SequenceGraph {
   free(): void {
     this.programs.forward.destroy();
     this.programs.backward?.destroy();
+    this.vision?.free();
     this.#head.free();
     for (const tensor of this.#owned) this.model.gpu.pool.free(tensor);
     this.#owned = [];

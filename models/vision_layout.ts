@@ -9,7 +9,8 @@
  * @module
  */
 import { UserError } from "../gpu/errors.ts";
-import type { VisionConfig } from "./vision_config.ts";
+import { ropeTables } from "../shaders/rope.ts";
+import { patchWidth, visionBlock, type VisionConfig } from "./vision_config.ts";
 
 /** Frames, rows of patches and columns of patches (`image_grid_thw`). */
 export type Grid = readonly [frames: number, height: number, width: number];
@@ -101,4 +102,69 @@ export function segmentsOf(bounds: readonly number[]): Uint32Array<ArrayBuffer> 
     }
   }
   return segments;
+}
+
+/** Host arrays of a batch of pictures in window order: P patches, G image tokens, D the width of a head of the tower. */
+export interface PackedImages {
+  /** P. */
+  readonly patches: number;
+  /** [P, channels · temporal patch · side²] */
+  readonly pixels: Float32Array<ArrayBuffer>;
+  /** [P, 2] window of every patch. */
+  readonly windows: Uint32Array<ArrayBuffer>;
+  /** [P, 2] picture of every patch. */
+  readonly images: Uint32Array<ArrayBuffer>;
+  /** [P, D / 2] */
+  readonly cos: Float32Array<ArrayBuffer>;
+  /** [P, D / 2] */
+  readonly sin: Float32Array<ArrayBuffer>;
+  /** [G] where each image token, in the order of the text, stands in the window order. */
+  readonly order: Uint32Array<ArrayBuffer>;
+}
+
+/**
+ * Brings pictures into window order. Half of a head's pairs turn by a patch's row and half by its column, each with the
+ * frequencies of a head half as wide (`Qwen2_5_VisionRotaryEmbedding`).
+ * @throws RangeError for values that do not fit their grid; UserError for a grid that is not supported
+ */
+export function packImages(images: readonly ImagePatches[], v: VisionConfig): PackedImages {
+  const grids = images.map(({ grid }) => grid);
+  const { patches, windowIndex, windowBounds, imageBounds, places } = visionLayout(grids, v);
+  const perGroup = v.spatial_merge_size ** 2;
+  const groupValues = perGroup * patchWidth(v);
+  const sources = images.flatMap(({ grid, values }, i) => {
+    const groups = imageTokens(grid, v.spatial_merge_size);
+    if (values.length !== groups * groupValues) {
+      throw new RangeError(
+        `picture ${i} of ${grid[1]} x ${grid[2]} patches takes ${
+          groups * groupValues
+        } values, got ${values.length}`,
+      );
+    }
+    return Array.from(
+      { length: groups },
+      (_, g) => values.subarray(g * groupValues, (g + 1) * groupValues),
+    );
+  });
+  const half = visionBlock(v).head_dim / 2;
+  const part = half / 2;
+  const table = ropeTables(Math.max(0, ...grids.flat()), half, v.rope_theta);
+  const pixels = new Float32Array(patches * patchWidth(v));
+  const cos = new Float32Array(patches * half);
+  const sin = new Float32Array(patches * half);
+  const order = new Uint32Array(windowIndex.length);
+  windowIndex.forEach((group, at) => {
+    order[group] = at;
+    pixels.set(sources[group], at * groupValues);
+    for (let p = 0; p < perGroup; p++) {
+      for (let axis = 0; axis < 2; axis++) {
+        const from = places[2 * (group * perGroup + p) + axis] * part;
+        const to = (at * perGroup + p) * half + axis * part;
+        cos.set(table.cos.subarray(from, from + part), to);
+        sin.set(table.sin.subarray(from, from + part), to);
+      }
+    }
+  });
+  const windows = segmentsOf(windowBounds);
+  return { patches, pixels, windows, images: segmentsOf(imageBounds), cos, sin, order };
 }

@@ -10,6 +10,7 @@ import { checkAresPaperGpu } from "./goldens/ares_paper_gpu.ts";
 import { checkImages } from "./goldens/images.ts";
 import { checkOptimizer } from "./goldens/optimizer.ts";
 import { checkQwen2 } from "./goldens/qwen2.ts";
+import { checkQwen25VL } from "./goldens/qwen2_5_vl.ts";
 import { type Check, runChecks } from "./goldens/run_checks.ts";
 import { checkSampling } from "./goldens/sampling.ts";
 import { checkTokenizer } from "./goldens/tokenizer.ts";
@@ -19,6 +20,7 @@ const folder = Deno.env.get("GOLDENS_DIR") ?? new URL("../../shared/goldens", im
 const checks: Check[] = [
   ["tokenizer", (_, report) => checkTokenizer(folder, report)],
   ["qwen2", (gpu, report) => checkQwen2(gpu, folder, report)],
+  ["vision-language", (gpu, report) => checkQwen25VL(gpu, folder, report)],
   ["sampling", (gpu, report) => checkSampling(gpu, folder, report)],
   ["images", (_, report) => checkImages(folder, report)],
   ["optimizer", (gpu, report) => checkOptimizer(gpu, folder, report)],

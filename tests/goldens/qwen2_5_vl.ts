@@ -1,0 +1,381 @@
+/**
+ * `qwen2_5_vl-*` of a goldens folder: window order, positions, hidden states of the tower, image tokens, logits,
+ * log-probabilities, entropies, losses, the gradient of every parameter and AdamW steps, against transformers. Nothing
+ * is assumed about sizes or numbers of cases. Mistakes that these numbers must reject stand in qwen2_5_vl_mistakes.ts.
+ * @module
+ */
+import type { Gpu } from "../../gpu/device.ts";
+import { CausalLM } from "../../models/causal_lm.ts";
+import { mropePositions } from "../../models/mrope.ts";
+import { packSequences, type Sequence } from "../../models/packed_batch.ts";
+import { type ModelPart, partOf } from "../../models/parameters.ts";
+import { openSafetensors } from "../../models/safetensors.ts";
+import { SequenceGraph } from "../../models/sequence_graph.ts";
+import { type Grid, type ImagePatches, visionLayout } from "../../models/vision_layout.ts";
+import { VisionTower } from "../../models/vision_tower.ts";
+import { AdamW } from "../../trainer/optimizer.ts";
+import { logitsOf } from "./logits.ts";
+import { checkMistakes } from "./qwen2_5_vl_mistakes.ts";
+import { maxAbs, maxDifference, type Report } from "./report.ts";
+import { Worst } from "./worst.ts";
+
+interface GoldenCase {
+  name: string;
+  images: string[];
+  input_ids: number[];
+  labels: number[];
+  image_grid_thw: Grid[];
+  position_ids_t_h_w: number[][];
+  rope_delta: number;
+  loss: number;
+}
+
+type Tensors = Map<string, Float32Array>;
+
+const readJson = (path: string) => JSON.parse(Deno.readTextFileSync(path));
+
+/** The float32 tensors of a safetensors file. */
+async function tensors(path: string): Promise<Tensors> {
+  const file = await openSafetensors(path);
+  const all: Tensors = new Map();
+  for (const [name, { dtype }] of file.tensors) if (dtype === "F32") all.set(name, await file.readF32(name));
+  return all;
+}
+
+/** Pictures by file name, with the pixel values that the reference computed. */
+async function readImages(folder: string): Promise<Map<string, ImagePatches>> {
+  const listed: { file: string; image_grid_thw: Grid }[] = readJson(`${folder}/images.json`).images;
+  const all = await tensors(`${folder}/images.safetensors`);
+  return new Map(listed.map(({ file, image_grid_thw: grid }) => [
+    file,
+    { grid, values: all.get(`${file}.pixel_values_pil`)! },
+  ]));
+}
+
+const sequenceOf = (c: GoldenCase, images: Map<string, ImagePatches>, scoreFrom: number): Sequence => ({
+  ids: c.input_ids,
+  scoreFrom,
+  images: c.images.map((file) => images.get(file)!),
+});
+const answerStart = (c: GoldenCase): number => c.labels.findIndex((label) => label !== -100);
+
+function checkLayout(model: CausalLM, folder: string, name: string, report: Report): void {
+  const worst = new Worst();
+  for (const golden of readJson(`${folder}/vision.json`).images) {
+    const layout = visionLayout([golden.image_grid_thw], model.config.vision!);
+    const places = Array.from(
+      { length: layout.patches },
+      (_, p) => [...layout.places.subarray(2 * p, 2 * p + 2)],
+    );
+    worst.same([...layout.windowIndex], golden.window_index, `${golden.file} window_index`);
+    worst.same(layout.windowBounds, golden.cu_window_seqlens, `${golden.file} cu_window_seqlens`);
+    worst.same(places, golden.patch_h_w_positions, `${golden.file} positions`);
+  }
+  worst.report(`${name} window order and patch positions`, 0, report);
+}
+
+function checkPositions(
+  model: CausalLM,
+  cases: GoldenCase[],
+  folder: string,
+  name: string,
+  report: Report,
+): void {
+  const worst = new Worst();
+  const rows: (Omit<GoldenCase, "name"> & { attention_mask?: number[] })[] = [
+    ...readJson(`${folder}/mrope_positions.json`).rows,
+    ...cases,
+  ];
+  rows.forEach((row, i) => {
+    // Padding stands to the left and takes no position.
+    const kept = row.input_ids.flatMap((_, t) => row.attention_mask?.[t] === 0 ? [] : [t]);
+    const ids = kept.map((t) => row.input_ids[t]);
+    const { positions, ropeDelta, images } = mropePositions(ids, row.image_grid_thw, model.config.vision!);
+    const axes = row.position_ids_t_h_w.map((axis) => kept.map((t) => axis[t]));
+    worst.same([...positions], axes.flat(), `row ${i}`);
+    worst.same(images, row.image_grid_thw.length, `row ${i}: pictures`);
+    worst.same(ropeDelta, row.rope_delta, `row ${i}: rope_delta`);
+  });
+  worst.report(`${name} M-RoPE positions`, 0, report);
+}
+
+/** Every picture alone, then all of them in one batch. */
+async function checkTower(
+  model: CausalLM,
+  images: Map<string, ImagePatches>,
+  folder: string,
+  name: string,
+  report: Report,
+): Promise<void> {
+  const golden = await tensors(`${folder}/vision.safetensors`);
+  const { gpu } = model;
+  const v = model.config.vision!;
+  const perGroup = v.spatial_merge_size ** 2;
+  const patches = [...images.values()].reduce((n, { grid }) => n + grid[1] * grid[2], 0);
+  const tower = new VisionTower(model, { patches, train: true });
+  const inOrder = async () => {
+    const rows = await gpu.readF32(tower.embeddings);
+    const width = v.out_hidden_size;
+    return Float32Array.from(
+      [...tower.order].flatMap((at) => [...rows.subarray(at * width, (at + 1) * width)]),
+    );
+  };
+  let hidden = 0;
+  let merged = 0;
+  let compared = 0;
+  const against = (got: ArrayLike<number>, key: string): number => {
+    const want = golden.get(key);
+    if (!want) return 0;
+    compared++;
+    return maxDifference(got, want) / maxAbs(want);
+  };
+  for (const [file, image] of images) {
+    tower.load([image]);
+    await tower.forward();
+    merged = Math.max(merged, against(await inOrder(), `${file}.merged_embeds`));
+    for (let j = 0; j <= v.depth; j++) {
+      const used = tower.size.patches * v.hidden_size;
+      const state = (await gpu.readF32(tower.blockInput(j))).subarray(0, used);
+      hidden = Math.max(hidden, against(state, `${file}.hidden_${j}`));
+      if (j > 0) continue;
+      const group = perGroup * v.hidden_size;
+      const original = [...tower.order].flatMap((at) => [...state.subarray(at * group, (at + 1) * group)]);
+      hidden = Math.max(hidden, against(original, `${file}.patch_embed`));
+    }
+  }
+  const complete = compared === golden.size;
+  report(`${name} tower: patch embedding and hidden states`, complete ? hidden : Infinity, 1e-4);
+  report(`${name} tower: image tokens`, merged, 1e-4, `${compared} of ${golden.size} tensors`);
+  tower.load([...images.values()]);
+  await tower.forward();
+  const together = [...images.keys()].flatMap((file) => [...golden.get(`${file}.merged_embeds`)!]);
+  report(
+    `${name} tower: all pictures in one batch`,
+    maxDifference(await inOrder(), together) / maxAbs(together),
+    1e-4,
+  );
+  tower.free();
+}
+
+async function checkForward(
+  graph: SequenceGraph,
+  cases: GoldenCase[],
+  images: Map<string, ImagePatches>,
+  folder: string,
+  name: string,
+  report: Report,
+): Promise<void> {
+  const golden = await tensors(`${folder}/forward.safetensors`);
+  const { gpu } = graph.model;
+  const worst = { logits: 0, logp: 0, entropy: 0, loss: 0 };
+  for (const c of cases) {
+    graph.load(packSequences([sequenceOf(c, images, 1)]));
+    for (const key of golden.keys()) {
+      const temperature = key.match(/^(.+)\.logp_T(.+)$/);
+      if (temperature?.[1] !== c.name) continue;
+      graph.temperature = Number(temperature[2]);
+      await graph.forward();
+      const result = await gpu.readF32(graph.result);
+      const column = (k: number) =>
+        Float64Array.from({ length: c.input_ids.length - 1 }, (_, i) => result[4 * i + k]);
+      worst.logp = Math.max(worst.logp, maxDifference(column(0), golden.get(key)!));
+      const entropy = golden.get(`${c.name}.entropy_T${temperature[2]}`)!;
+      worst.entropy = Math.max(worst.entropy, maxDifference(column(1), entropy));
+      if (graph.temperature !== 1) continue;
+      const from = answerStart(c);
+      const loss = -column(0).slice(from - 1).reduce((a, b) => a + b, 0) / (c.labels.length - from);
+      worst.loss = Math.max(worst.loss, Math.abs(loss - c.loss));
+    }
+    graph.temperature = 1;
+    const logits = await logitsOf(graph);
+    worst.logits = Math.max(worst.logits, maxDifference(logits, golden.get(`${c.name}.logits`)!));
+  }
+  report(`${name} logits`, worst.logits, 1e-3);
+  report(`${name} log-probabilities`, worst.logp, 5e-4);
+  report(`${name} entropies`, worst.entropy, 5e-4);
+  report(`${name} loss of each case`, worst.loss, 1e-4);
+}
+
+/** Mean cross-entropy of the batch; its gradients are added to the parameters'. */
+async function lossAndGradient(graph: SequenceGraph, batch: Sequence[]): Promise<number> {
+  const packed = packSequences(batch);
+  const n = packed.rows.length;
+  graph.load(packed);
+  graph.model.gpu.write(graph.dlogp, new Float32Array(n).fill(-1 / n));
+  await graph.forward();
+  await graph.backward();
+  const result = await graph.model.gpu.readF32(graph.result);
+  let loss = 0;
+  for (let i = 0; i < n; i++) loss -= result[4 * i] / n;
+  return loss;
+}
+
+/** Gradients of every case; parameters of `frozen` parts have none, and those of a tower without a picture are 0. */
+async function checkGradients(
+  graph: SequenceGraph,
+  cases: GoldenCase[],
+  images: Map<string, ImagePatches>,
+  folder: string,
+  name: string,
+  report: Report,
+  frozen: readonly ModelPart[] = [],
+): Promise<void> {
+  const { parameters } = graph.model;
+  const worst = new Worst();
+  for (const c of cases) {
+    parameters.clearGradients();
+    await lossAndGradient(graph, [sequenceOf(c, images, answerStart(c))]);
+    const golden = await tensors(`${folder}/grads_${c.name}.safetensors`);
+    const seen = new Set<string>();
+    for await (const g of parameters.gradients()) {
+      seen.add(g.name);
+      const want = golden.get(g.name) ?? new Float32Array(g.data.length);
+      worst.gradient(g.data, want, `${c.name} ${g.name}`);
+    }
+    const wanted = parameters.list.flatMap((p) => p.slices.map((s) => s.name)).filter((n) =>
+      !frozen.includes(partOf(n))
+    );
+    worst.same([...seen].sort(), wanted.sort(), `${c.name}: parameters with a gradient`);
+  }
+  parameters.clearGradients();
+  worst.report(name, 1e-3, report);
+}
+
+/** The three freezable parts, each alone, and both parts of the vision side. */
+const FROZEN: readonly (readonly ModelPart[])[] = [
+  ["vision_tower"],
+  ["merger"],
+  ["language_model"],
+  ["vision_tower", "merger"],
+  ["vision_tower", "language_model"],
+];
+
+async function checkFreezing(
+  gpu: Gpu,
+  cases: GoldenCase[],
+  images: Map<string, ImagePatches>,
+  folder: string,
+  name: string,
+  report: Report,
+): Promise<void> {
+  for (const freeze of FROZEN) {
+    const model = await CausalLM.load(gpu, `${folder}/checkpoint`, { trainable: true, freeze });
+    const graph = new SequenceGraph(model, capacity(cases, images, true));
+    const title = `${name} gradients without ${freeze.join(" and ")}`;
+    await checkGradients(graph, cases, images, folder, title, report, freeze);
+    graph.free();
+    model.parameters.free();
+  }
+}
+
+async function checkAdamW(
+  graph: SequenceGraph,
+  batch: Sequence[],
+  golden: Record<string, any>,
+  name: string,
+  report: Report,
+): Promise<void> {
+  const { parameters, gpu } = graph.model;
+  const { lr, betas, eps, weight_decay, max_grad_norm } = golden;
+  const optimizer = new AdamW(gpu, parameters, { lr, betas, eps, weight_decay, max_grad_norm });
+  let losses = 0;
+  let norms = 0;
+  for (const [step, wanted] of golden.losses_before_each_step.entries()) {
+    losses = Math.max(losses, Math.abs(await lossAndGradient(graph, batch) - wanted));
+    const { gradNorm } = await optimizer.update();
+    norms = Math.max(norms, Math.abs(gradNorm / golden.grad_norms_before_clipping[step] - 1));
+  }
+  report(`${name} AdamW losses`, losses, 1e-3);
+  report(`${name} gradient norms`, norms, 1e-3);
+  const final = await lossAndGradient(graph, batch);
+  report(`${name} loss after AdamW`, Math.abs(final - golden.loss_after_three_steps), 1e-3);
+  optimizer.free();
+}
+
+function capacity(cases: GoldenCase[], images: Map<string, ImagePatches>, train: boolean) {
+  const patches = cases.flatMap((c) => c.images).reduce((n, file) => {
+    const [, height, width] = images.get(file)!.grid;
+    return n + height * width;
+  }, 0);
+  return { tokens: cases.reduce((n, c) => n + c.input_ids.length, 0), patches, train };
+}
+
+async function checkModel(gpu: Gpu, folder: string, name: string, report: Report): Promise<void> {
+  const goldens = readJson(`${folder}/goldens.json`);
+  const cases: GoldenCase[] = goldens.cases;
+  const images = await readImages(folder);
+  const model = await CausalLM.load(gpu, `${folder}/checkpoint`, { trainable: true });
+  checkLayout(model, folder, name, report);
+  checkPositions(model, cases, folder, name, report);
+  await checkTower(model, images, folder, name, report);
+
+  const graph = new SequenceGraph(model, capacity(cases, images, true));
+  await checkForward(graph, cases, images, folder, name, report);
+  await checkGradients(graph, cases, images, folder, `${name} gradients`, report);
+  const batch = cases.map((c) => sequenceOf(c, images, answerStart(c)));
+  const loss = await lossAndGradient(graph, batch);
+  report(`${name} loss of all cases packed`, Math.abs(loss - goldens.batch.loss), 1e-4);
+  model.parameters.clearGradients();
+  const lean = new SequenceGraph(model, { ...capacity(cases, images, true), recompute: true });
+  await checkGradients(lean, cases, images, folder, `${name} gradients (recomputed)`, report);
+  lean.free();
+  const forward = await tensors(`${folder}/forward.safetensors`);
+  const pictured = cases.filter((c) => c.images.length > 0).map((c) => ({
+    sequence: sequenceOf(c, images, 1),
+    logits: forward.get(`${c.name}.logits`)!,
+  }));
+  await checkMistakes(model, pictured, name, report);
+  const stepped = cases.filter((c) => `adamw_${c.name}` in goldens);
+  for (const c of stepped) {
+    await checkAdamW(
+      graph,
+      [sequenceOf(c, images, answerStart(c))],
+      goldens[`adamw_${c.name}`],
+      name,
+      report,
+    );
+  }
+  if (stepped.length === 0) report(`${name} AdamW`, Infinity, 0, "no case with AdamW steps");
+  graph.free();
+  model.parameters.free();
+  await checkFreezing(gpu, cases, images, folder, name, report);
+}
+
+/** A folder in the released layout, in bf16: logits and loss of one case of the full model's folder. */
+async function checkReleased(
+  gpu: Gpu,
+  folder: string,
+  full: string,
+  name: string,
+  report: Report,
+): Promise<void> {
+  const golden = readJson(`${folder}/goldens.json`);
+  const cases: GoldenCase[] = readJson(`${full}/goldens.json`).cases;
+  const c = cases.find((c) => c.name === golden.case.split(" ")[0])!;
+  const images = await readImages(full);
+  const model = await CausalLM.load(gpu, `${folder}/checkpoint`);
+  const graph = new SequenceGraph(model, capacity([c], images, false));
+  graph.load(packSequences([sequenceOf(c, images, answerStart(c))]));
+  await graph.forward();
+  const result = await gpu.readF32(graph.result);
+  const rows = graph.size.rows;
+  let loss = 0;
+  for (let i = 0; i < rows; i++) loss -= result[4 * i] / rows;
+  const want = (await tensors(`${folder}/forward.safetensors`)).get(`${c.name}.logits`)!;
+  report(`${name} logits`, maxDifference(await logitsOf(graph), want), 1e-3);
+  report(`${name} loss`, Math.abs(loss - golden.loss), 1e-4);
+  graph.free();
+  model.parameters.free();
+}
+
+/** Checks every `qwen2_5_vl-*` folder by what stands in it. */
+export async function checkQwen25VL(gpu: Gpu, goldensFolder: string, report: Report): Promise<void> {
+  const names = [...Deno.readDirSync(goldensFolder)].map((e) => e.name).filter((n) => /^qwen2_5_vl-/.test(n));
+  const full = names.filter((n) => "cases" in readJson(`${goldensFolder}/${n}/goldens.json`)).sort();
+  for (const name of full) await checkModel(gpu, `${goldensFolder}/${name}`, name, report);
+  for (const name of names.filter((n) => !full.includes(n))) {
+    const base = full.find((n) => name.startsWith(n))!;
+    await checkReleased(gpu, `${goldensFolder}/${name}`, `${goldensFolder}/${base}`, name, report);
+  }
+  if (full.length === 0) report("qwen2_5_vl-* folders", Infinity, 0, "none found");
+}
