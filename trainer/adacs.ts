@@ -7,7 +7,7 @@ import { Rng } from "../data/random.ts";
 import { UserError } from "../gpu/errors.ts";
 import { type AdacsSelection, selectAdacs } from "./adacs_selection.ts";
 import type { AdacsConfig } from "./config_types.ts";
-import { gradeAll } from "./grade.ts";
+import { gradeResponses } from "./grade_responses.ts";
 import type { Monitor } from "./monitor.ts";
 import type { Policy } from "./policy.ts";
 import type { Problem } from "./problems.ts";
@@ -85,8 +85,8 @@ async function passRates(
       },
     },
   );
-  const verdicts = await gradeAll(
-    rollouts.map((r) => ({ gold: problems[r.prompt].row.answer, answer: policy.writer.text(r.tokens) })),
+  const verdicts = await gradeResponses(
+    rollouts.map((r) => ({ row: problems[r.prompt].row, text: policy.writer.text(r.tokens) })),
   );
   const correct = new Array<number>(problems.length).fill(0);
   rollouts.forEach((r, i) => correct[r.prompt] += verdicts[i].same ? 1 : 0);

@@ -5,7 +5,8 @@
  */
 import type { Config } from "./config_types.ts";
 import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";
-import { formatReward, gradeAll } from "./grade.ts";
+import { formatReward } from "./grade.ts";
+import { gradeResponses } from "./grade_responses.ts";
 import { KappaController } from "./kl_controller.ts";
 import type { LogRecord } from "./metrics_log.ts";
 import type { Policy } from "./policy.ts";
@@ -178,8 +179,8 @@ export class AepoStage {
     if (signal?.aborted) return undefined;
     clock.lap("gen");
     const texts = rollouts.map((r) => this.#policy.writer.text(r.tokens));
-    const verdicts = await gradeAll(
-      rollouts.map((r, i) => ({ gold: problems[r.prompt].row.answer, answer: texts[i] })),
+    const verdicts = await gradeResponses(
+      rollouts.map((r, i) => ({ row: problems[r.prompt].row, text: texts[i] })),
     );
     const trajectories = rollouts.map((r, i): Trajectory => ({
       problem: problems[r.prompt],

@@ -74,12 +74,17 @@ const BIG = 1_000_000_000;
 export const FIELDS: Fields<Config> = {
   data: {
     train_files: optional(
-      text("", "JSONL file of training problems; null makes micro-world problems instead."),
+      text("", "JSONL or Parquet file of training problems; null makes micro-world problems instead."),
     ),
-    val_files: optional(text("", "JSONL file of held-out problems; null takes the micro-world's own.")),
-    prompt_key: text("problem", "Name of the column with the problem's text."),
-    answer_key: text("answer", "Name of the column with the verifiable answer."),
-    image_key: text("images", "Name of the column with the problem's images."),
+    val_files: optional(
+      text("", "JSONL or Parquet file of held-out problems; null takes the micro-world's own."),
+    ),
+    prompt_key: optional(
+      text("", "Column with the problem's text; null: `problem`, `question` or `prompt`."),
+    ),
+    answer_key: optional(text("", "Column with the verifiable answer; null: the usual names.")),
+    image_key: optional(text("", "Column with the problem's images; null: `images` or `image`.")),
+    choices_key: optional(text("", "Column with the choices of a multiple-choice problem; null: `choices`.")),
     image_dir: optional(
       text("", "Folder that relative image paths start from; null: the data file's folder."),
     ),

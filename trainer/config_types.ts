@@ -10,9 +10,10 @@ export type LrScheduler = "constant" | "linear" | "cosine";
 export type DataConfig = {
   train_files: string | null;
   val_files: string | null;
-  prompt_key: string;
-  answer_key: string;
-  image_key: string;
+  prompt_key: string | null;
+  answer_key: string | null;
+  image_key: string | null;
+  choices_key: string | null;
   image_dir: string | null;
   max_prompt_length: number;
   max_response_length: number;

@@ -3,7 +3,8 @@
  * @module
  */
 import { batchThreshold, countHighEntropy, windowEntropy, windowMask } from "./entropy.ts";
-import { formatReward, gradeAll } from "./grade.ts";
+import { formatReward } from "./grade.ts";
+import { gradeResponses } from "./grade_responses.ts";
 import type { Monitor } from "./monitor.ts";
 import type { Policy } from "./policy.ts";
 import type { Problem } from "./problems.ts";
@@ -175,8 +176,8 @@ export async function evaluate(
     },
   );
   const texts = rollouts.map((r) => policy.writer.text(r.tokens));
-  const verdicts = await gradeAll(
-    texts.map((answer, i) => ({ gold: problems[rollouts[i].prompt].row.answer, answer })),
+  const verdicts = await gradeResponses(
+    rollouts.map((r, i) => ({ row: problems[r.prompt].row, text: texts[i] })),
   );
   const windows = rollouts.map((r) => windowEntropy(r.entropies, options.window));
   const threshold = rollouts.length > 0 ? batchThreshold(windows, options.quantile) : NaN;

@@ -15,7 +15,15 @@ export async function loadRows(config: Config, monitor: Monitor): Promise<{ trai
   const { data } = config;
   const read = async (path: string) => {
     const { rows, skipped } = await readRows(path, {
-      columns: { problem: data.prompt_key, answer: data.answer_key, images: data.image_key },
+      columns: Object.fromEntries(
+        Object.entries({
+          problem: data.prompt_key,
+          answer: data.answer_key,
+          images: data.image_key,
+          choices: data.choices_key,
+        }).filter(([, name]) => name !== null),
+      ),
+      imageDir: data.image_dir ?? undefined,
     });
     for (const s of skipped) {
       const example = s.examples[0];
