@@ -6,8 +6,9 @@
  */
 import { UserError } from "../gpu/errors.ts";
 import { ropeTables } from "../shaders/rope.ts";
-import { type Grid, imageTokens } from "./vision_layout.ts";
+import type { ImageGrid } from "./image_processor.ts";
 import type { VisionConfig } from "./vision_config.ts";
+import { mergeGroups } from "./vision_layout.ts";
 
 /** What {@link mropePositions} needs to know of a model. */
 export type ImageTokenIds = Pick<VisionConfig, "image_token_id" | "video_token_id" | "spatial_merge_size">;
@@ -30,7 +31,7 @@ export interface MropePositions {
  */
 export function mropePositions(
   ids: ArrayLike<number>,
-  grids: readonly Grid[],
+  grids: readonly ImageGrid[],
   model: ImageTokenIds,
 ): MropePositions {
   const T = ids.length;
@@ -47,21 +48,19 @@ export function mropePositions(
     }
     const grid = grids[images];
     if (!grid) throw new UserError(`token ${t} is an image token, but there are only ${images} pictures`);
-    const tokens = imageTokens(grid, merge);
-    const columns = grid[2] / merge;
+    const tokens = mergeGroups(grid, merge);
+    const columns = grid.w / merge;
     for (let i = 0; i < tokens; i++, t++) {
       if (ids[t] !== model.image_token_id) {
         throw new UserError(
-          `picture ${images} of ${grid[1]} x ${
-            grid[2]
-          } patches has ${tokens} image tokens, the text has ${i}`,
+          `picture ${images} of ${grid.h} x ${grid.w} patches has ${tokens} image tokens, the text has ${i}`,
         );
       }
       positions[t] = next;
       positions[T + t] = next + Math.floor(i / columns);
       positions[2 * T + t] = next + i % columns;
     }
-    next += Math.max(grid[1], grid[2]) / merge;
+    next += Math.max(grid.h, grid.w) / merge;
     images++;
   }
   return { positions, ropeDelta: next - T, images };

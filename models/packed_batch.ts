@@ -3,7 +3,7 @@
  * scored.
  * @module
  */
-import type { ImagePatches } from "./vision_layout.ts";
+import type { ImagePatches } from "./image_processor.ts";
 
 /** One sequence and which of its tokens are scored. */
 export interface Sequence {

@@ -9,19 +9,9 @@
  * @module
  */
 import { UserError } from "../gpu/errors.ts";
+import type { ImageGrid, ImagePatches } from "./image_processor.ts";
 import { ropeTables } from "../shaders/rope.ts";
 import { patchWidth, visionBlock, type VisionConfig } from "./vision_config.ts";
-
-/** Frames, rows of patches and columns of patches (`image_grid_thw`). */
-export type Grid = readonly [frames: number, height: number, width: number];
-
-/** A picture as the tower takes it. */
-export interface ImagePatches {
-  /** Its size in patches; a still picture has one frame. */
-  readonly grid: Grid;
-  /** [height · width, channels · temporal patch · side²] normalised values (`pixel_values`), patches in merge groups. */
-  readonly values: Float32Array;
-}
 
 /** The layout of a batch of pictures: P patches in G merge groups. */
 export interface VisionLayout {
@@ -44,31 +34,31 @@ export type LayoutSizes = Pick<VisionConfig, "patch_size" | "spatial_merge_size"
  * Merge groups of a picture, and so its tokens in the text.
  * @throws UserError for a video and for a grid that does not divide into groups
  */
-export function imageTokens(grid: Grid, merge: number): number {
-  const [frames, height, width] = grid;
+export function mergeGroups(grid: ImageGrid, merge: number): number {
   const whole = (n: number): boolean => Number.isSafeInteger(n) && n > 0 && n % merge === 0;
-  if (frames !== 1) throw new UserError(`image_grid_thw [${grid}]: videos are not supported, only one frame`);
-  if (!whole(height) || !whole(width)) {
-    throw new UserError(`image_grid_thw [${grid}]: height and width must be multiples of ${merge} patches`);
+  const shown = `image_grid_thw [${grid.t}, ${grid.h}, ${grid.w}]`;
+  if (grid.t !== 1) throw new UserError(`${shown}: videos are not supported, only one frame`);
+  if (!whole(grid.h) || !whole(grid.w)) {
+    throw new UserError(`${shown}: height and width must be multiples of ${merge} patches`);
   }
-  return height * width / merge ** 2;
+  return grid.h * grid.w / merge ** 2;
 }
 
 /** Lays pictures out, one after the other. */
-export function visionLayout(grids: readonly Grid[], sizes: LayoutSizes): VisionLayout {
+export function visionLayout(grids: readonly ImageGrid[], sizes: LayoutSizes): VisionLayout {
   const merge = sizes.spatial_merge_size;
   const window = Math.floor(sizes.window_size / merge / sizes.patch_size);
   const perGroup = merge ** 2;
-  const groups = grids.reduce((n, grid) => n + imageTokens(grid, merge), 0);
+  const groups = grids.reduce((n, grid) => n + mergeGroups(grid, merge), 0);
   const windowIndex = new Uint32Array(groups);
   const places = new Uint32Array(groups * perGroup * 2);
   const windowBounds = [0];
   const imageBounds = [0];
   let first = 0;
   let at = 0;
-  for (const [, height, width] of grids) {
-    const rows = height / merge;
-    const columns = width / merge;
+  for (const { h, w } of grids) {
+    const rows = h / merge;
+    const columns = w / merge;
     for (let top = 0; top < rows; top += window) {
       for (let left = 0; left < columns; left += window) {
         for (let row = top; row < Math.min(rows, top + window); row++) {
@@ -132,23 +122,23 @@ export function packImages(images: readonly ImagePatches[], v: VisionConfig): Pa
   const { patches, windowIndex, windowBounds, imageBounds, places } = visionLayout(grids, v);
   const perGroup = v.spatial_merge_size ** 2;
   const groupValues = perGroup * patchWidth(v);
-  const sources = images.flatMap(({ grid, values }, i) => {
-    const groups = imageTokens(grid, v.spatial_merge_size);
-    if (values.length !== groups * groupValues) {
+  const sources = images.flatMap(({ grid, pixelValues }, i) => {
+    const groups = mergeGroups(grid, v.spatial_merge_size);
+    if (pixelValues.length !== groups * groupValues) {
       throw new RangeError(
-        `picture ${i} of ${grid[1]} x ${grid[2]} patches takes ${
+        `picture ${i} of ${grid.h} x ${grid.w} patches takes ${
           groups * groupValues
-        } values, got ${values.length}`,
+        } values, got ${pixelValues.length}`,
       );
     }
     return Array.from(
       { length: groups },
-      (_, g) => values.subarray(g * groupValues, (g + 1) * groupValues),
+      (_, g) => pixelValues.subarray(g * groupValues, (g + 1) * groupValues),
     );
   });
   const half = visionBlock(v).head_dim / 2;
   const part = half / 2;
-  const table = ropeTables(Math.max(0, ...grids.flat()), half, v.rope_theta);
+  const table = ropeTables(Math.max(0, ...grids.flatMap(({ h, w }) => [h, w])), half, v.rope_theta);
   const pixels = new Float32Array(patches * patchWidth(v));
   const cos = new Float32Array(patches * half);
   const sin = new Float32Array(patches * half);

@@ -10,6 +10,7 @@ import { Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { addLinear, addLinearBackwardWeight } from "../shaders/linear.ts";
 import type { CausalLM } from "./causal_lm.ts";
+import type { ImagePatches } from "./image_processor.ts";
 import {
   allocActivations,
   allocScratch,
@@ -21,7 +22,7 @@ import {
   type SequenceContext,
 } from "./layer.ts";
 import { patchWidth, visionBlock, type VisionConfig } from "./vision_config.ts";
-import { type ImagePatches, packImages } from "./vision_layout.ts";
+import { packImages } from "./vision_layout.ts";
 import { VisionMerger } from "./vision_merger.ts";
 
 /** How large a tower's graph is and what it keeps. */

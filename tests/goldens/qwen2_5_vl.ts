@@ -6,12 +6,13 @@
  */
 import type { Gpu } from "../../gpu/device.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
+import type { ImageGrid, ImagePatches } from "../../models/image_processor.ts";
 import { mropePositions } from "../../models/mrope.ts";
 import { packSequences, type Sequence } from "../../models/packed_batch.ts";
 import { type ModelPart, partOf } from "../../models/parameters.ts";
 import { openSafetensors } from "../../models/safetensors.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
-import { type Grid, type ImagePatches, visionLayout } from "../../models/vision_layout.ts";
+import { visionLayout } from "../../models/vision_layout.ts";
 import { VisionTower } from "../../models/vision_tower.ts";
 import { AdamW } from "../../trainer/optimizer.ts";
 import { logitsOf } from "./logits.ts";
@@ -19,19 +20,22 @@ import { checkMistakes } from "./qwen2_5_vl_mistakes.ts";
 import { maxAbs, maxDifference, type Report } from "./report.ts";
 import { Worst } from "./worst.ts";
 
+type Thw = [number, number, number];
+
 interface GoldenCase {
   name: string;
   images: string[];
   input_ids: number[];
   labels: number[];
-  image_grid_thw: Grid[];
+  image_grid_thw: Thw[];
   position_ids_t_h_w: number[][];
   rope_delta: number;
   loss: number;
 }
 
-type Tensors = Map<string, Float32Array>;
+type Tensors = Map<string, Float32Array<ArrayBuffer>>;
 
+const gridOf = ([t, h, w]: Thw): ImageGrid => ({ t, h, w });
 const readJson = (path: string) => JSON.parse(Deno.readTextFileSync(path));
 
 /** The float32 tensors of a safetensors file. */
@@ -44,11 +48,11 @@ async function tensors(path: string): Promise<Tensors> {
 
 /** Pictures by file name, with the pixel values that the reference computed. */
 async function readImages(folder: string): Promise<Map<string, ImagePatches>> {
-  const listed: { file: string; image_grid_thw: Grid }[] = readJson(`${folder}/images.json`).images;
+  const listed: { file: string; image_grid_thw: Thw }[] = readJson(`${folder}/images.json`).images;
   const all = await tensors(`${folder}/images.safetensors`);
-  return new Map(listed.map(({ file, image_grid_thw: grid }) => [
+  return new Map(listed.map(({ file, image_grid_thw }) => [
     file,
-    { grid, values: all.get(`${file}.pixel_values_pil`)! },
+    { grid: gridOf(image_grid_thw), pixelValues: all.get(`${file}.pixel_values_pil`)! },
   ]));
 }
 
@@ -62,7 +66,7 @@ const answerStart = (c: GoldenCase): number => c.labels.findIndex((label) => lab
 function checkLayout(model: CausalLM, folder: string, name: string, report: Report): void {
   const worst = new Worst();
   for (const golden of readJson(`${folder}/vision.json`).images) {
-    const layout = visionLayout([golden.image_grid_thw], model.config.vision!);
+    const layout = visionLayout([gridOf(golden.image_grid_thw)], model.config.vision!);
     const places = Array.from(
       { length: layout.patches },
       (_, p) => [...layout.places.subarray(2 * p, 2 * p + 2)],
@@ -90,7 +94,11 @@ function checkPositions(
     // Padding stands to the left and takes no position.
     const kept = row.input_ids.flatMap((_, t) => row.attention_mask?.[t] === 0 ? [] : [t]);
     const ids = kept.map((t) => row.input_ids[t]);
-    const { positions, ropeDelta, images } = mropePositions(ids, row.image_grid_thw, model.config.vision!);
+    const { positions, ropeDelta, images } = mropePositions(
+      ids,
+      row.image_grid_thw.map(gridOf),
+      model.config.vision!,
+    );
     const axes = row.position_ids_t_h_w.map((axis) => kept.map((t) => axis[t]));
     worst.same([...positions], axes.flat(), `row ${i}`);
     worst.same(images, row.image_grid_thw.length, `row ${i}: pictures`);
@@ -111,7 +119,7 @@ async function checkTower(
   const { gpu } = model;
   const v = model.config.vision!;
   const perGroup = v.spatial_merge_size ** 2;
-  const patches = [...images.values()].reduce((n, { grid }) => n + grid[1] * grid[2], 0);
+  const patches = [...images.values()].reduce((n, { grid }) => n + grid.h * grid.w, 0);
   const tower = new VisionTower(model, { patches, train: true });
   const inOrder = async () => {
     const rows = await gpu.readF32(tower.embeddings);
@@ -294,8 +302,8 @@ async function checkAdamW(
 
 function capacity(cases: GoldenCase[], images: Map<string, ImagePatches>, train: boolean) {
   const patches = cases.flatMap((c) => c.images).reduce((n, file) => {
-    const [, height, width] = images.get(file)!.grid;
-    return n + height * width;
+    const { h, w } = images.get(file)!.grid;
+    return n + h * w;
   }, 0);
   return { tokens: cases.reduce((n, c) => n + c.input_ids.length, 0), patches, train };
 }

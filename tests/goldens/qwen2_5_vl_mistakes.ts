@@ -24,7 +24,7 @@ export interface PictureCase {
 const LIMIT = 1e-3;
 
 async function run(model: CausalLM, sequence: Sequence): Promise<Float32Array> {
-  const patches = sequence.images!.reduce((n, { grid }) => n + grid[1] * grid[2], 0);
+  const patches = sequence.images!.reduce((n, { grid }) => n + grid.h * grid.w, 0);
   const graph = new SequenceGraph(model, { tokens: sequence.ids.length, patches });
   graph.load(packSequences([sequence]));
   await graph.forward();
