@@ -51,7 +51,7 @@ export function decodeWorkloads(s: ModelShape): Workload[] {
   };
   const batch = `${s.name} ${slots} slots`;
   return [
-    workload(beginStep, batch, paged, { slots: state, table }),
+    workload(beginStep, batch, paged, { slots: state, table, offsets: new Uint32Array(slots) }),
     workload(kvWrite, batch, { tokens: slots, ...heads, head_dim: c.head_dim }, {
       rows,
       k_cache: cache(),

@@ -48,6 +48,8 @@ export class DecodeGraph {
   readonly slots: Tensor;
   /** [slots, maxBlocks] cache blocks of each sequence. */
   readonly table: Tensor;
+  /** [slots] added to a token's index for its rotary position: M-RoPE's delta after pictures, modulo 2^32. */
+  readonly rotaryOffsets: Tensor;
   /** [slots, ⌈vocab / 32⌉] bit set of tokens that the repetition penalty sees. */
   readonly seen: Tensor;
   /** [⌈vocab / 32⌉] bit set of tokens that are never sampled. */
@@ -84,13 +86,14 @@ export class DecodeGraph {
     const words = Math.ceil(c.vocab_size / 32);
     this.slots = data("slots", [S, SLOT_WORDS]);
     this.table = data("block table", [S, options.maxBlocks]);
+    this.rotaryOffsets = data("rotary offsets", [S]);
     this.seen = data("seen tokens", [S, words]);
     this.banned = data("banned tokens", [words]);
     this.stops = data("stop tokens", [options.maxStops]);
     this.outTokens = data("sampled tokens", [options.chunk, S]);
     this.outValues = own(gpu.alloc("sampled values", [options.chunk, S, 2], "data"));
     this.tick = data("tick", [1]);
-    gpu.clear(this.slots, this.seen, this.banned);
+    gpu.clear(this.slots, this.rotaryOffsets, this.seen, this.banned);
     const ids = data("decode ids", [S]);
     const positions = data("decode positions", [S]);
     const rows = data("decode cache rows", [S]);
@@ -102,7 +105,14 @@ export class DecodeGraph {
 
     const tokens = () => this.active;
     const step = this.step = new Program(gpu, "decode step");
-    step.add(beginStep, { slots: this.slots, table: this.table, ids, positions, rows }, {
+    step.add(beginStep, {
+      slots: this.slots,
+      table: this.table,
+      offsets: this.rotaryOffsets,
+      ids,
+      positions,
+      rows,
+    }, {
       slots: tokens,
       max_blocks: options.maxBlocks,
       block_size: cache.blockSize,

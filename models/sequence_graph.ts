@@ -8,10 +8,12 @@ import { UserError } from "../gpu/errors.ts";
 import { Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor } from "../gpu/tensor.ts";
 import { embeddingBackward, embeddingForward, embeddingPlan } from "../shaders/embedding.ts";
+import { kvWrite } from "../shaders/kv_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { gatherRows, NO_ROW, scatterRows } from "../shaders/rows.ts";
 import type { CausalLM } from "./causal_lm.ts";
 import { Head, type HeadRows } from "./head.ts";
+import type { KvCache } from "./kv_cache.ts";
 import {
   allocActivations,
   allocScratch,
@@ -38,6 +40,8 @@ export interface GraphOptions {
   readonly recompute?: boolean;
   /** Capacity in patches of pictures; 0 by default, which takes text only. */
   readonly patches?: number;
+  /** Keys and values of every token go to its row of this cache, see {@link SequenceGraph.cacheRows}. */
+  readonly cache?: KvCache;
 }
 
 /** What a graph that takes pictures has besides the tower. */
@@ -69,6 +73,8 @@ export class SequenceGraph {
   readonly normed: Tensor;
   /** Logits are divided by this before the softmax. */
   temperature = 1;
+  /** [tokens] cache row of every token, to be set after `load`; there with a cache. */
+  readonly cacheRows?: Tensor;
   /** The tower, where the graph takes pictures. */
   readonly vision?: VisionTower;
   /** Forward and backward programs without the tower's, for profiling. */
@@ -182,7 +188,20 @@ export class SequenceGraph {
         rows: () => vision.size.tokens,
       });
     }
-    layers.forEach((layer, i) => recordLayerForward(forward, ctx, layer, x(i), activations(i), x(i + 1)));
+    const { cache } = options;
+    if (cache) this.cacheRows = data("cache rows", [T]);
+    layers.forEach((layer, i) => {
+      recordLayerForward(forward, ctx, layer, x(i), activations(i), x(i + 1));
+      if (!cache) return;
+      const { keys, values } = cache.layers[i];
+      const tensors = { qkv: activations(i).qkv, rows: this.cacheRows!, k_cache: keys, v_cache: values };
+      forward.add(kvWrite, tensors, {
+        tokens: ctx.tokens,
+        heads: c.num_attention_heads,
+        kv_heads: c.num_key_value_heads,
+        head_dim: c.head_dim,
+      });
+    });
     const last = x(layers.length);
     const norm = model.parameters.get("model.norm.weight");
     forward.add(rmsnormForward, { x: last, weight: norm.weight, y: normed, rstd }, {

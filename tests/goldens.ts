@@ -11,6 +11,7 @@ import { checkImages } from "./goldens/images.ts";
 import { checkOptimizer } from "./goldens/optimizer.ts";
 import { checkQwen2 } from "./goldens/qwen2.ts";
 import { checkQwen25VL } from "./goldens/qwen2_5_vl.ts";
+import { checkVisionGreedy } from "./goldens/qwen2_5_vl_greedy.ts";
 import { type Check, runChecks } from "./goldens/run_checks.ts";
 import { checkSampling } from "./goldens/sampling.ts";
 import { checkTokenizer } from "./goldens/tokenizer.ts";
@@ -21,6 +22,7 @@ const checks: Check[] = [
   ["tokenizer", (_, report) => checkTokenizer(folder, report)],
   ["qwen2", (gpu, report) => checkQwen2(gpu, folder, report)],
   ["vision-language", (gpu, report) => checkQwen25VL(gpu, folder, report)],
+  ["qwen2_5_vl greedy", (gpu, report) => checkVisionGreedy(gpu, folder, report)],
   ["sampling", (gpu, report) => checkSampling(gpu, folder, report)],
   ["images", (_, report) => checkImages(folder, report)],
   ["optimizer", (gpu, report) => checkOptimizer(gpu, folder, report)],

@@ -6,8 +6,11 @@
 import { UserError } from "../gpu/errors.ts";
 import { Rng } from "../data/random.ts";
 import type { CausalLM } from "../models/causal_lm.ts";
+import type { ModelConfig } from "../models/config.ts";
 import { DecodeGraph, type SamplingOptions } from "../models/decode_graph.ts";
+import type { ImagePatches } from "../models/image_processor.ts";
 import { KvCache } from "../models/kv_cache.ts";
+import { mropePositions } from "../models/mrope.ts";
 import { PrefillGraph, type PrefillSequence } from "../models/prefill_graph.ts";
 
 /** Sizes of the engine. */
@@ -20,14 +23,18 @@ export interface RolloutEngineOptions {
   readonly chunk: number;
   /** Longest sequence, prompt included. */
   readonly maxLength: number;
-  /** Ids that are never sampled (image placeholders). */
+  /** Ids that are never sampled, besides the placeholders of pictures. */
   readonly banned?: readonly number[];
+  /** Most patches of pictures of one prompt; 0, the default, takes text only. */
+  readonly patches?: number;
 }
 
 /** A prompt, and what its random numbers are keyed by. */
 export interface RolloutPrompt {
   /** Token ids. */
   readonly ids: readonly number[];
+  /** Pictures, in the order of their image tokens. */
+  readonly images?: readonly ImagePatches[];
   /** Anything that names this prompt within the seed, e.g. (step, row id); its place in the list by default. */
   readonly key?: readonly (number | string)[];
 }
@@ -124,12 +131,11 @@ export class RolloutEngine {
       options.slots * (this.#maxBlocks + 1),
       options.blockSize,
     );
-    this.#prefill = new PrefillGraph(
-      model,
-      this.#cache,
-      Math.max(maxLength, Math.min(2048, options.slots * maxLength)),
-      options.slots * options.blockSize,
-    );
+    this.#prefill = new PrefillGraph(model, this.#cache, {
+      tokens: Math.max(maxLength, Math.min(2048, options.slots * maxLength)),
+      patches: options.patches ?? 0,
+      copies: options.slots * options.blockSize,
+    });
     this.#decode = new DecodeGraph(model, this.#cache, {
       slots: options.slots,
       chunk: options.chunk,
@@ -137,9 +143,8 @@ export class RolloutEngine {
       maxStops: 16,
     });
     this.#running = Array.from({ length: options.slots });
-    if (options.banned?.length) {
-      model.gpu.write(this.#decode.banned, bitSet(options.banned, model.config.vocab_size));
-    }
+    const banned = [...options.banned ?? [], ...placeholders(model.config)];
+    model.gpu.write(this.#decode.banned, bitSet(banned, model.config.vocab_size));
   }
 
   /** The decode step, for profiling. */
@@ -212,6 +217,14 @@ export class RolloutEngine {
           `(max_prompt_length + max_response_length, at most the model's max_position_embeddings = ${this.#model.config.max_position_embeddings})`,
       );
     }
+    const patches = patchesOf(p.images);
+    if (patches > (this.options.patches ?? 0)) {
+      throw new UserError(
+        `prompt ${index} has pictures of ${patches} patches; this engine takes ${
+          this.options.patches ?? 0
+        } a prompt`,
+      );
+    }
     const bad = p.ids.find((id) => !(id >= 0 && id < this.#model.config.vocab_size));
     if (bad !== undefined) {
       throw new UserError(
@@ -240,20 +253,25 @@ export class RolloutEngine {
     const copies: [number, number][] = [];
     const finished: PromptState[] = [];
     let filling = 0;
+    let patches = 0;
     for (let slot = 0; slot < this.options.slots && next < prompts.length * n; slot++) {
       if (this.#running[slot]) continue;
       const prompt = Math.floor(next / n);
       const sample = next % n;
-      const { ids, key } = prompts[prompt];
+      const { ids, key, images } = prompts[prompt];
       const state = states[prompt];
       // The last prompt token is the first decode step's input; the cache holds those before it.
       const cached = ids.length - 1;
       if (sample === 0) {
-        if (filling + cached > this.#prefill.capacity && fill.length > 0) break;
+        const seen = patchesOf(images);
+        const { options: most } = this.#prefill;
+        if (fill.length > 0 && (filling + cached > most.tokens || patches + seen > most.patches)) break;
         filling += cached;
+        patches += seen;
         state.blocks = this.#cache.take(Math.ceil(cached / blockSize));
         fill.push({
           ids: ids.slice(0, cached),
+          images,
           rows: Array.from(
             { length: cached },
             (_, i) => state.blocks[Math.floor(i / blockSize)] * blockSize + i % blockSize,
@@ -277,6 +295,14 @@ export class RolloutEngine {
         Uint32Array.of(ids[cached], cached, 1, cached + room - 1, random.next(), random.next(), 0, 0),
         slot * 8,
       );
+      if (config.vision) {
+        const { ropeDelta } = mropePositions(
+          Uint32Array.from(ids),
+          (images ?? []).map((i) => i.grid),
+          config.vision,
+        );
+        gpu.write(decode.rotaryOffsets, Uint32Array.of(ropeDelta), slot);
+      }
       if (options.repetition_penalty !== 1) {
         gpu.write(decode.seen, bitSet(ids, config.vocab_size), slot * Math.ceil(config.vocab_size / 32));
       }
@@ -352,6 +378,19 @@ export class RolloutEngine {
     for (const state of states) this.#cache.release(state.blocks);
     if (dirty) this.#model.gpu.clear(this.#decode.slots);
   }
+}
+
+/** Ids that stand for pictures: sampling one would say nothing and break the count of pictures. */
+function placeholders({ vision }: ModelConfig): number[] {
+  if (!vision) return [];
+  return vision.video_token_id === undefined
+    ? [vision.image_token_id]
+    : [vision.image_token_id, vision.video_token_id];
+}
+
+/** Patches of all pictures of a prompt. */
+function patchesOf(images: readonly ImagePatches[] | undefined): number {
+  return (images ?? []).reduce((n, { grid }) => n + grid.t * grid.h * grid.w, 0);
 }
 
 /** A bit set of ids, 32 to a word. */

@@ -6,6 +6,10 @@ import type { KernelCase, Mistake } from "./case.ts";
 export function cases(): KernelCase[] {
   return [[1, 1, 16], [5, 3, 4], [70, 9, 16]].map(([slots, max_blocks, block_size]) => {
     const state = new Uint32Array(slots * 8);
+    // Every third sequence has seen pictures: its positions run behind.
+    const offsets = new Uint32Array(slots).map((_, s) =>
+      s % 3 === 0 ? -Math.min(s, (s * 5) % (max_blocks * block_size)) : 0
+    );
     const table = new Uint32Array(slots * max_blocks).map((_, i) => (i * 7 + 3) % 101);
     const expected = {
       ids: new Uint32Array(slots),
@@ -18,7 +22,7 @@ export function cases(): KernelCase[] {
       state.set([s + 10, position, alive, 99, 1, 2, 3, 0], s * 8);
       if (!alive) continue;
       expected.ids[s] = s + 10;
-      expected.positions[s] = position;
+      expected.positions[s] = position + offsets[s];
       expected.rows[s] = table[s * max_blocks + Math.floor(position / block_size)] * block_size +
         position % block_size;
     }
@@ -26,7 +30,7 @@ export function cases(): KernelCase[] {
     return {
       name: `slots=${slots} blocks=${max_blocks}x${block_size}`,
       kernel: beginStep,
-      inputs: { slots: state, table, ids: blank(), positions: blank(), rows: blank() },
+      inputs: { slots: state, table, offsets, ids: blank(), positions: blank(), rows: blank() },
       dims: { slots, max_blocks, block_size },
       expected: () => expected,
       tolerance: 0,
@@ -36,6 +40,10 @@ export function cases(): KernelCase[] {
 
 /** Mistakes that the cases must reject. */
 export const mistakes: { kernel: string; mistake: Mistake }[] = [
+  {
+    kernel: "slots.begin_step",
+    mistake: { why: "the rotary offset is lost", from: "position + offsets[s]", to: "position" },
+  },
   {
     kernel: "slots.begin_step",
     mistake: { why: "dead slots write", from: "if (slots[s * 8u + 2u] == 1u)", to: "if (true)" },
