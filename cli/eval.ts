@@ -27,12 +27,17 @@ async function evalCommand(args: EvalArgs): Promise<number> {
       trainable: false,
       prompts: { ...config.data, max_prompt_length: 1 << 20, max_response_length },
       micro_batch_tokens: 1,
+      micro_batch_patches: config.worker.actor.micro_batch_patches,
       recompute: false,
       ...config.worker.rollout,
     });
     // A prompt has to leave room for the response within the model's context.
     const room = policy.model.config.max_position_embeddings - max_response_length;
-    const { problems, leftOut } = policy.writer.problems(rows.slice(0, args.limit), room);
+    const { problems, leftOut } = await policy.writer.problems(
+      rows.slice(0, args.limit),
+      room,
+      config.worker.actor.micro_batch_patches,
+    );
     for (const l of leftOut) progress.say(`${l.count} left out: ${l.reason}`);
     const n = args.greedy ? 1 : args.samples;
     const result = await evaluate(

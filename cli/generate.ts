@@ -2,6 +2,7 @@
  * `generate`: one answer from any checkpoint folder, streamed.
  * @module
  */
+import { IMAGE_MARK } from "../data/picture.ts";
 import { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
 import { loadConfig } from "../trainer/config.ts";
@@ -10,7 +11,6 @@ import type { GenerateArgs } from "./arguments.ts";
 
 /** Runs the command. */
 export async function generate(args: GenerateArgs): Promise<number> {
-  if (args.image.length > 0) throw new UserError("--image: this model takes text only");
   const { config } = loadConfig();
   const text = args.prompt ?? (await new Response(Deno.stdin.readable).text()).trim();
   if (text === "") throw new UserError("no prompt: give --prompt, or write it to standard input");
@@ -28,19 +28,31 @@ export async function generate(args: GenerateArgs): Promise<number> {
         max_response_length: args.maxTokens,
       },
       micro_batch_tokens: 1,
+      micro_batch_patches: config.worker.actor.micro_batch_patches,
       recompute: false,
       max_num_seqs: 1,
       block_size: config.worker.rollout.block_size,
       chunk: 16,
     });
     const { writer, generation } = policy;
-    const ids = args.raw
-      ? writer.tokenizer.encode(text, { addSpecialTokens: true })
-      : writer.prompt(text, args.system ?? null);
+    if (args.raw && args.image.length > 0) {
+      throw new UserError("--raw takes no --image: pictures need the chat template");
+    }
+    // Pictures without marks in the prompt stand in front of it.
+    const marks = text.split(IMAGE_MARK).length - 1;
+    const marked = IMAGE_MARK.repeat(Math.max(0, args.image.length - marks)) + text;
+    const { ids, patches } = args.image.length > 0
+      ? await writer.promptWithPictures(marked, args.image, args.system ?? null)
+      : {
+        ids: args.raw
+          ? writer.tokenizer.encode(text, { addSpecialTokens: true })
+          : writer.prompt(text, args.system ?? null),
+        patches: undefined,
+      };
     const greedy = args.greedy || (args.temperature === undefined && !generation.do_sample);
     const stream = writer.tokenizer.stream({ skipSpecialTokens: true });
     const out = (piece: string) => Deno.stdout.writeSync(new TextEncoder().encode(piece));
-    await policy.engine.generate([ids], {
+    await policy.engine.generate([{ ids, images: patches && (() => Promise.resolve(patches)) }], {
       temperature: greedy ? 0 : args.temperature ?? generation.temperature,
       top_p: greedy ? 1 : args.topP ?? generation.top_p,
       top_k: greedy ? 0 : Math.max(0, args.topK ?? generation.top_k),

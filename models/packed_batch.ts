@@ -72,25 +72,37 @@ export function packSequences(sequences: readonly Sequence[]): PackedBatch {
 }
 
 /**
- * Cuts sequences into consecutive groups of at most `tokens` tokens.
+ * Cuts sequences into consecutive groups of at most `tokens` tokens and `patches` patches of pictures.
  * @throws RangeError when one sequence alone is longer
  */
-export function groupByTokens<S extends { readonly ids: ArrayLike<number> }>(
+export function groupByTokens<S extends Pick<Sequence, "ids" | "images">>(
   sequences: readonly S[],
   tokens: number,
+  patches = Infinity,
 ): S[][] {
   const groups: S[][] = [];
-  let held = Infinity;
+  let heldTokens = Infinity;
+  let heldPatches = 0;
   for (const s of sequences) {
+    const own = patchCount(s.images);
     if (s.ids.length > tokens) {
       throw new RangeError(`a sequence of ${s.ids.length} tokens exceeds the micro-batch of ${tokens}`);
     }
-    if (held + s.ids.length > tokens) {
+    if (own > patches) {
+      throw new RangeError(`pictures of ${own} patches exceed the micro-batch of ${patches}`);
+    }
+    if (heldTokens + s.ids.length > tokens || heldPatches + own > patches) {
       groups.push([]);
-      held = 0;
+      heldTokens = heldPatches = 0;
     }
     groups[groups.length - 1].push(s);
-    held += s.ids.length;
+    heldTokens += s.ids.length;
+    heldPatches += own;
   }
   return groups;
+}
+
+/** Patches of some pictures. */
+export function patchCount(images: readonly ImagePatches[] | undefined): number {
+  return (images ?? []).reduce((n, { grid }) => n + grid.t * grid.h * grid.w, 0);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { Rng } from "../data/random.ts";
-import { UserError } from "../gpu/errors.ts";
+import type { Sequence } from "../models/packed_batch.ts";
 import { type AdacsSelection, selectAdacs } from "./adacs_selection.ts";
 import type { AdacsConfig } from "./config_types.ts";
 import { gradeResponses } from "./grade_responses.ts";
@@ -66,7 +66,7 @@ async function passRates(
   let finished = 0;
   let tokens = 0;
   const rollouts = await policy.engine.generate(
-    problems.map((p) => ({ ids: p.prompt, key: ["adacs", p.row.id] })),
+    problems.map((p) => ({ ids: p.prompt, images: p.images, key: ["adacs", p.row.id] })),
     {
       n: samples,
       temperature: o.temperature,
@@ -95,10 +95,7 @@ async function passRates(
   return correct;
 }
 
-/**
- * Samples, chooses and orders the fine-tuning set.
- * @throws UserError when no problem has a teacher response
- */
+/** Samples, chooses and orders the fine-tuning set; it is empty, and a note says why, when no problem has a teacher response. */
 export async function curate(
   policy: Policy,
   problems: readonly Problem[],
@@ -120,11 +117,6 @@ export async function curate(
     { count: passes, maxTokens: config.max_tokens ?? undefined, minBracket: config.min_bracket },
     rand(o.seed),
   );
-  if (selection.chosen.length === 0) {
-    throw new UserError(
-      "AdaCS has no teacher responses to learn from: give rows a `solution` or `candidates`, or set adacs.enabled=false",
-    );
-  }
   return {
     examples: selection.chosen.map(({ problem, candidate }) => ({ problem, candidate })),
     correct,
@@ -141,17 +133,25 @@ function rand(seed: number): () => number {
   return () => rng.float();
 }
 
+/** A sequence to fine-tune on, its pictures not yet made. */
+export type LazySequence = Omit<Sequence, "images"> & Pick<Problem, "images">;
+
 /** The batches of the fine-tuning, in order; the last one may be smaller. */
 export function curriculumBatches(
   curriculum: Curriculum,
   problems: readonly Problem[],
   batchSize: number,
-): { ids: number[]; scoreFrom: number }[][] {
+): LazySequence[][] {
   const sequences = curriculum.examples.map(({ problem, candidate }) => {
     const p = problems[problem];
-    return { ids: [...p.prompt, ...p.candidates[candidate]], scoreFrom: p.prompt.length };
+    return { ids: [...p.prompt, ...p.candidates[candidate]], scoreFrom: p.prompt.length, images: p.images };
   });
   const batches = [];
   for (let i = 0; i < sequences.length; i += batchSize) batches.push(sequences.slice(i, i + batchSize));
   return batches;
+}
+
+/** Makes the pictures of a batch. */
+export function withPictures(batch: readonly LazySequence[]): Promise<Sequence[]> {
+  return Promise.all(batch.map(async (s) => ({ ...s, images: await s.images?.() })));
 }

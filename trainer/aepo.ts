@@ -161,7 +161,11 @@ export class AepoStage {
     const { data, trainer, worker: { rollout } } = this.#config;
     const problems = this.#cursor.take(data.rollout_batch_size);
     const rollouts = await this.#policy.engine.generate(
-      problems.map((p, i) => ({ ids: p.prompt, key: ["aepo", iteration, attempt, i, p.row.id] })),
+      problems.map((p, i) => ({
+        ids: p.prompt,
+        images: p.images,
+        key: ["aepo", iteration, attempt, i, p.row.id],
+      })),
       {
         n: rollout.n,
         temperature: rollout.temperature,

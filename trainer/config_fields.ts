@@ -83,6 +83,7 @@ export const FIELDS: Fields<Config> = {
       text("", "Column with the problem's text; null: `problem`, `question` or `prompt`."),
     ),
     answer_key: optional(text("", "Column with the verifiable answer; null: the usual names.")),
+    solution_key: optional(text("", "Column with a teacher's response for AdaCS; null: `solution`.")),
     image_key: optional(text("", "Column with the problem's images; null: `images` or `image`.")),
     choices_key: optional(text("", "Column with the choices of a multiple-choice problem; null: `choices`.")),
     image_dir: optional(
@@ -143,6 +144,10 @@ export const FIELDS: Fields<Config> = {
           false,
           "Keep only each block's input for backward and compute the rest again: less memory, a third more work.",
         ),
+        freeze_vision_tower: flag(
+          false,
+          "Leave the vision tower and its merger as they are (the paper's cold start does): no memory and time for their gradients.",
+        ),
       },
       optim: {
         lr: num(1.2e-4, 0, 1, "Peak learning rate of the AEPO stage."),
@@ -201,6 +206,12 @@ export const FIELDS: Fields<Config> = {
         ),
       ),
       micro_batch_tokens: int(4096, 16, 1 << 24, "Most packed tokens of one forward and backward pass."),
+      micro_batch_patches: int(
+        4096,
+        16,
+        1 << 24,
+        "Most patches of pictures of one pass, and so of one problem; one with more is left out and counted.",
+      ),
       ppo_epochs: int(1, 1, 100, "Passes over the rollouts of an iteration."),
     },
     rollout: {

@@ -12,6 +12,7 @@ export type DataConfig = {
   val_files: string | null;
   prompt_key: string | null;
   answer_key: string | null;
+  solution_key: string | null;
   image_key: string | null;
   choices_key: string | null;
   image_dir: string | null;
@@ -44,7 +45,7 @@ export type AlgorithmConfig = {
 
 /** The policy: its weights, its optimizer and its clipped loss. */
 export type ActorConfig = {
-  model: { model_path: string; enable_gradient_checkpointing: boolean };
+  model: { model_path: string; enable_gradient_checkpointing: boolean; freeze_vision_tower: boolean };
   optim: {
     lr: number;
     betas: [number, number];
@@ -62,6 +63,7 @@ export type ActorConfig = {
   mini_batches: number;
   micro_batch_size_per_device_for_update: number | null;
   micro_batch_tokens: number;
+  micro_batch_patches: number;
   ppo_epochs: number;
 };
 

@@ -156,7 +156,7 @@ export async function evaluate(
   let finished = 0;
   let tokens = 0;
   const rollouts = await policy.engine.generate(
-    problems.map((p) => ({ ids: p.prompt, key: ["evaluate", p.row.id] })),
+    problems.map((p) => ({ ids: p.prompt, images: p.images, key: ["evaluate", p.row.id] })),
     {
       n: options.n,
       temperature: options.temperature,

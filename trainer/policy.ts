@@ -4,9 +4,11 @@
  */
 import type { Gpu } from "../gpu/device.ts";
 import { CausalLM } from "../models/causal_lm.ts";
+import type { ModelPart } from "../models/parameters.ts";
 import { type GenerationConfig, loadGenerationConfig } from "../models/generation_config.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
 import { checkVocabulary, Tokenizer } from "../models/tokenizer.ts";
+import { PictureReader } from "./pictures.ts";
 import { type PromptStyle, PromptWriter } from "./problems.ts";
 import { RolloutEngine } from "./rollout.ts";
 
@@ -18,6 +20,10 @@ export interface PolicyOptions {
   readonly prompts: PromptStyle;
   /** Most packed tokens of one forward and backward pass. */
   readonly micro_batch_tokens: number;
+  /** Most patches of pictures of one pass, 4096 by default; read for models with a vision tower. */
+  readonly micro_batch_patches?: number;
+  /** Parts that are not trained. */
+  readonly freeze?: readonly ModelPart[];
   /** Recompute each block in the backward pass. */
   readonly recompute: boolean;
   /** Sequences decoded at once. */
@@ -27,6 +33,8 @@ export interface PolicyOptions {
   /** Tokens decoded between two reads from the GPU. */
   readonly chunk: number;
 }
+
+const PATCHES = 4096;
 
 /** A model ready to sample from and to train. */
 export class Policy {
@@ -65,17 +73,20 @@ export class Policy {
    * @throws UserError when the folder, its tokenizer or its weights do not fit together
    */
   static async load(gpu: Gpu, folder: string, options: PolicyOptions): Promise<Policy> {
-    const model = await CausalLM.load(gpu, folder, { trainable: options.trainable });
+    const model = await CausalLM.load(gpu, folder, { trainable: options.trainable, freeze: options.freeze });
     const tokenizer = await Tokenizer.load(folder);
     checkVocabulary(tokenizer, model.config);
     const generation = await loadGenerationConfig(folder, model.config);
     const { max_position_embeddings } = model.config;
     const prompts = { ...options.prompts, max_position_embeddings };
-    const writer = await PromptWriter.load(folder, tokenizer, prompts, generation.eos_token_id);
+    const { vision } = model.config;
+    const pictures = vision && await PictureReader.load(folder, vision);
+    const writer = await PromptWriter.load(folder, tokenizer, prompts, generation.eos_token_id, pictures);
     const engine = new RolloutEngine(model, {
       slots: options.max_num_seqs,
       blockSize: options.block_size,
       chunk: options.chunk,
+      patches: vision ? options.micro_batch_patches ?? PATCHES : 0,
       maxLength: options.prompts.max_prompt_length + options.prompts.max_response_length,
     });
     return new Policy(folder, model, writer, generation, engine, options);
@@ -85,6 +96,7 @@ export class Policy {
   get graph(): SequenceGraph {
     return this.#graph ??= new SequenceGraph(this.model, {
       tokens: this.tokensPerPass,
+      patches: this.patchesPerPass,
       train: this.options.trainable,
       recompute: this.options.recompute,
     });
@@ -93,6 +105,11 @@ export class Policy {
   /** Capacity of a pass: `micro_batch_tokens`, but at least one longest sequence. */
   get tokensPerPass(): number {
     return Math.max(this.options.micro_batch_tokens, this.engine.options.maxLength);
+  }
+
+  /** Capacity of a pass in patches; 0 for a model without a vision tower. */
+  get patchesPerPass(): number {
+    return this.model.config.vision ? this.options.micro_batch_patches ?? PATCHES : 0;
   }
 
   /** Gives the memory back. */

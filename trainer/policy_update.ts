@@ -6,6 +6,7 @@
 import type { CausalLM } from "../models/causal_lm.ts";
 import { packSequences } from "../models/packed_batch.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
+import { withPictures } from "./adacs.ts";
 import { miniBatchCount } from "./config.ts";
 import type { Config } from "./config_types.ts";
 import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";
@@ -45,6 +46,7 @@ interface Item {
   readonly scoreFrom: number;
   /** [L] log π_ref; filled before the steps. */
   reference: Float32Array;
+  readonly images: ShapedTrajectory["problem"]["images"];
 }
 
 /** Updates a policy from shaped trajectories. */
@@ -64,7 +66,10 @@ export class PolicyUpdate {
     this.#policy = policy;
     this.#optimizer = optimizer;
     this.#config = config;
-    this.#reference = reference && new SequenceGraph(reference, { tokens: policy.tokensPerPass });
+    this.#reference = reference && new SequenceGraph(reference, {
+      tokens: policy.tokensPerPass,
+      patches: policy.patchesPerPass,
+    });
     graph.temperature = rollout.temperature;
     if (this.#reference) this.#reference.temperature = rollout.temperature;
     this.#results = new PassResults(policy.model.gpu);
@@ -93,6 +98,7 @@ export class PolicyUpdate {
         ids: Uint32Array.from([...trajectory.problem.prompt, ...trajectory.tokens]),
         scoreFrom: trajectory.problem.prompt.length,
         reference: trajectory.logps,
+        images: trajectory.problem.images,
       }))
     );
     await this.#referenceLogps(items.flat());
@@ -139,7 +145,7 @@ export class PolicyUpdate {
     if (!graph) return;
     this.#results.reserve(items.reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const pass of this.#passes(items)) {
-      graph.load(packSequences(pass));
+      graph.load(packSequences(await withPictures(pass)));
       await graph.forward();
       this.#results.add(graph);
     }
@@ -160,7 +166,7 @@ export class PolicyUpdate {
     this.#loss.clear();
     const passes = this.#passes(batch);
     for (const [p, pass] of passes.entries()) {
-      graph.load(packSequences(pass));
+      graph.load(packSequences(await withPictures(pass)));
       this.#loss.load(pass.map((item) => this.#lossOf(item, settings, batch.length, tokens)));
       await graph.forward();
       if (first && p === 0) {
@@ -198,19 +204,24 @@ export class PolicyUpdate {
     };
   }
 
-  /** Cuts items into passes by tokens and, where configured, by sequences. */
+  /** Cuts items into passes by tokens, by patches of pictures and, where configured, by sequences. */
   #passes(items: readonly Item[]): Item[][] {
     const most = this.#config.worker.actor.micro_batch_size_per_device_for_update ?? Infinity;
     const capacity = this.#policy.tokensPerPass;
+    const patches = this.#policy.patchesPerPass;
     const passes: Item[][] = [];
     let held = Infinity;
+    let seen = 0;
     for (const item of items) {
-      if (held + item.ids.length > capacity || passes[passes.length - 1].length >= most) {
+      const own = item.trajectory.problem.patches ?? 0;
+      const last = passes[passes.length - 1];
+      if (held + item.ids.length > capacity || seen + own > patches || last.length >= most) {
         passes.push([]);
-        held = 0;
+        held = seen = 0;
       }
       passes[passes.length - 1].push(item);
       held += item.ids.length;
+      seen += own;
     }
     return passes;
   }

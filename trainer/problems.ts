@@ -3,11 +3,14 @@
  * @module
  */
 import { Template } from "@huggingface/jinja";
+import { IMAGE_MARK, type RowImage } from "../data/picture.ts";
 import { Rng } from "../data/random.ts";
 import { candidatesOf, type Row } from "../data/rows.ts";
 import { UserError } from "../gpu/errors.ts";
-import { ChatTemplate, type Message, plainPrompt } from "../models/chat.ts";
+import { ChatTemplate, type ContentPart, type Message, plainPrompt } from "../models/chat.ts";
+import type { ImagePatches } from "../models/image_processor.ts";
 import type { Tokenizer } from "../models/tokenizer.ts";
+import type { PictureReader } from "./pictures.ts";
 
 /** A row with its prompt. */
 export interface Problem {
@@ -17,6 +20,10 @@ export interface Problem {
   readonly prompt: readonly number[];
   /** Teacher responses as token ids, the end token included. */
   readonly candidates: readonly (readonly number[])[];
+  /** Makes the patches of its pictures; undefined for text alone. */
+  readonly images?: () => Promise<ImagePatches[]>;
+  /** Patches of all its pictures; none for text alone. */
+  readonly patches?: number;
 }
 
 /** How rows become prompts. */
@@ -51,17 +58,20 @@ export class PromptWriter {
   readonly endToken: number;
   #chat: ChatTemplate | undefined;
   #format: Template | undefined;
+  #pictures: PictureReader | undefined;
 
   private constructor(
     tokenizer: Tokenizer,
     chat: ChatTemplate | undefined,
     style: PromptStyle,
     endToken: number,
+    pictures: PictureReader | undefined,
   ) {
     this.tokenizer = tokenizer;
     this.style = style;
     this.endToken = endToken;
     this.#chat = chat;
+    this.#pictures = pictures;
     this.#format = style.format_prompt === null ? undefined : new Template(style.format_prompt);
   }
 
@@ -71,6 +81,7 @@ export class PromptWriter {
     tokenizer: Tokenizer,
     style: PromptStyle,
     stops: readonly number[],
+    pictures?: PictureReader,
   ): Promise<PromptWriter> {
     if (stops.length === 0) {
       throw new UserError(
@@ -87,17 +98,39 @@ export class PromptWriter {
       await ChatTemplate.load(folder),
       { ...style, format_prompt: format },
       stops[0],
+      pictures,
     );
   }
 
-  /** Token ids of a user turn, the assistant's turn opened. */
-  prompt(content: string, system: string | null = this.style.system_prompt): number[] {
+  /**
+   * Token ids of a user turn, the assistant's turn opened.
+   * @param images whether `<image>` marks in the text stand for pictures
+   */
+  prompt(content: string, system: string | null = this.style.system_prompt, images = false): number[] {
     const text = this.#format ? this.#format.render({ content }) : content;
     const messages: Message[] = system === null ? [] : [{ role: "system", content: system }];
-    messages.push({ role: "user", content: text });
+    messages.push({ role: "user", content: images ? contentParts(text) : text });
     return this.#chat
       ? this.tokenizer.encode(this.#chat.render(messages, { addGenerationPrompt: true }))
       : this.tokenizer.encode(plainPrompt(messages), { addSpecialTokens: true });
+  }
+
+  /**
+   * Token ids of a user turn with its pictures: image tokens repeated as often as each picture needs.
+   * @throws UserError when a picture cannot be used, or when prompt and pictures do not fit together
+   */
+  async promptWithPictures(
+    content: string,
+    images: readonly RowImage[],
+    system: string | null = this.style.system_prompt,
+  ): Promise<{ ids: number[]; patches: ImagePatches[] }> {
+    if (!this.#pictures) throw new UserError("this model takes text only");
+    const patches = await this.#pictures.read(images);
+    const ids = this.#pictures.expand(this.prompt(content, system, true), patches);
+    if (!ids) {
+      throw new UserError(`${images.length} pictures, but the prompt has another number of image marks`);
+    }
+    return { ids, patches };
   }
 
   /** Token ids of a response and its end. */
@@ -111,24 +144,28 @@ export class PromptWriter {
   }
 
   /**
-   * Prompts and candidates of rows; prompts that are too long are left out and counted.
+   * Prompts and candidates of rows; what cannot be used is left out and counted.
    * @param longest tokens of the longest prompt
+   * @param most patches of pictures of the largest prompt
    */
-  problems(
+  async problems(
     rows: readonly Row[],
     longest: number = this.style.max_prompt_length,
-  ): { problems: Problem[]; leftOut: LeftOut[] } {
+    most = Infinity,
+  ): Promise<{ problems: Problem[]; leftOut: LeftOut[] }> {
     const { max_response_length, max_position_embeddings: context = Infinity } = this.style;
     const problems: Problem[] = [];
-    let pictures = 0;
+    const unusable = new Map<string, number>();
     let long = 0;
     let longCandidates = 0;
     for (const row of rows) {
-      if (row.images && row.images.length > 0) {
-        pictures++;
+      const made = await this.#promptOf(row);
+      if (typeof made === "string" || (made.patches ?? 0) > most) {
+        const reason = typeof made === "string" ? made : `pictures of more than ${most} patches`;
+        unusable.set(reason, (unusable.get(reason) ?? 0) + 1);
         continue;
       }
-      const prompt = this.prompt(row.problem);
+      const { prompt } = made;
       if (prompt.length > longest || prompt.length >= context) {
         long++;
         continue;
@@ -137,10 +174,10 @@ export class PromptWriter {
       const room = Math.min(max_response_length, context - prompt.length);
       const candidates = all.filter((ids) => ids.length <= room);
       longCandidates += all.length - candidates.length;
-      problems.push({ row, prompt, candidates });
+      problems.push({ row, ...made, candidates });
     }
     const leftOut = [
-      { reason: "the row has images and this model takes text only", count: pictures },
+      ...[...unusable].map(([reason, count]) => ({ reason, count })),
       {
         reason: `prompt longer than ${
           Math.min(longest, context - 1)
@@ -162,6 +199,33 @@ export class PromptWriter {
     }
     return { problems, leftOut };
   }
+
+  /** A row's prompt, or why it has none. */
+  async #promptOf(row: Row): Promise<Pick<Problem, "prompt" | "images" | "patches"> | string> {
+    const { images } = row;
+    if (!images || images.length === 0) return { prompt: this.prompt(row.problem) };
+    const reader = this.#pictures;
+    if (!reader) return "the row has images and this model takes text only";
+    try {
+      const { ids, patches } = await this.promptWithPictures(row.problem, images);
+      const count = patches.reduce((n, { grid }) => n + grid.t * grid.h * grid.w, 0);
+      return { prompt: ids, patches: count, images: () => reader.read(images) };
+    } catch (error) {
+      // The name of the file would make every reason another one.
+      if (error instanceof UserError) {
+        return `a picture cannot be used: ${error.message.replace(/^.*?: /, "")}`;
+      }
+      throw error;
+    }
+  }
+}
+
+/** Text cut at its image marks. */
+function contentParts(text: string): ContentPart[] {
+  return text.split(IMAGE_MARK).flatMap((piece, i): ContentPart[] => [
+    ...(i > 0 ? [{ type: "image" as const }] : []),
+    ...(piece === "" ? [] : [{ type: "text" as const, text: piece }]),
+  ]);
 }
 
 /** Goes over a list again and again, shuffled anew by each epoch; its place is one number. */

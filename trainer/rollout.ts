@@ -11,6 +11,7 @@ import { DecodeGraph, type SamplingOptions } from "../models/decode_graph.ts";
 import type { ImagePatches } from "../models/image_processor.ts";
 import { KvCache } from "../models/kv_cache.ts";
 import { mropePositions } from "../models/mrope.ts";
+import { patchCount } from "../models/packed_batch.ts";
 import { PrefillGraph, type PrefillSequence } from "../models/prefill_graph.ts";
 
 /** Sizes of the engine. */
@@ -33,8 +34,8 @@ export interface RolloutEngineOptions {
 export interface RolloutPrompt {
   /** Token ids. */
   readonly ids: readonly number[];
-  /** Pictures, in the order of their image tokens. */
-  readonly images?: readonly ImagePatches[];
+  /** Makes its pictures, in the order of their image tokens, when the prompt's turn comes. */
+  readonly images?: () => Promise<readonly ImagePatches[]>;
   /** Anything that names this prompt within the seed, e.g. (step, row id); its place in the list by default. */
   readonly key?: readonly (number | string)[];
 }
@@ -92,6 +93,8 @@ interface PromptState {
   waiting: number;
   /** Blocks filled by the prompt's tokens but the last; the last of them may be partial. */
   blocks: number[];
+  /** Added to positions after the prompt's pictures; 0 for text. */
+  ropeDelta: number;
 }
 
 interface Running {
@@ -173,7 +176,7 @@ export class RolloutEngine {
     decode.sampling = options;
     decode.stopCount = options.stop.length;
     gpu.write(decode.stops, Uint32Array.from(options.stop));
-    const states: PromptState[] = list.map(() => ({ waiting: n, blocks: [] }));
+    const states: PromptState[] = list.map(() => ({ waiting: n, blocks: [], ropeDelta: 0 }));
     const total = list.length * n;
     const done: Rollout[] = [];
     let next = 0;
@@ -217,14 +220,6 @@ export class RolloutEngine {
           `(max_prompt_length + max_response_length, at most the model's max_position_embeddings = ${this.#model.config.max_position_embeddings})`,
       );
     }
-    const patches = patchesOf(p.images);
-    if (patches > (this.options.patches ?? 0)) {
-      throw new UserError(
-        `prompt ${index} has pictures of ${patches} patches; this engine takes ${
-          this.options.patches ?? 0
-        } a prompt`,
-      );
-    }
     const bad = p.ids.find((id) => !(id >= 0 && id < this.#model.config.vocab_size));
     if (bad !== undefined) {
       throw new UserError(
@@ -263,15 +258,27 @@ export class RolloutEngine {
       // The last prompt token is the first decode step's input; the cache holds those before it.
       const cached = ids.length - 1;
       if (sample === 0) {
-        const seen = patchesOf(images);
+        const pictures = await images?.();
+        const seen = patchCount(pictures);
+        if (seen > (this.options.patches ?? 0)) {
+          throw new UserError(
+            `prompt ${prompt} has pictures of ${seen} patches; this engine takes ${
+              this.options.patches ?? 0
+            } a prompt`,
+          );
+        }
         const { options: most } = this.#prefill;
         if (fill.length > 0 && (filling + cached > most.tokens || patches + seen > most.patches)) break;
         filling += cached;
         patches += seen;
+        if (config.vision) {
+          const grids = (pictures ?? []).map((p) => p.grid);
+          state.ropeDelta = mropePositions(Uint32Array.from(ids), grids, config.vision).ropeDelta;
+        }
         state.blocks = this.#cache.take(Math.ceil(cached / blockSize));
         fill.push({
           ids: ids.slice(0, cached),
-          images,
+          images: pictures,
           rows: Array.from(
             { length: cached },
             (_, i) => state.blocks[Math.floor(i / blockSize)] * blockSize + i % blockSize,
@@ -295,14 +302,7 @@ export class RolloutEngine {
         Uint32Array.of(ids[cached], cached, 1, cached + room - 1, random.next(), random.next(), 0, 0),
         slot * 8,
       );
-      if (config.vision) {
-        const { ropeDelta } = mropePositions(
-          Uint32Array.from(ids),
-          (images ?? []).map((i) => i.grid),
-          config.vision,
-        );
-        gpu.write(decode.rotaryOffsets, Uint32Array.of(ropeDelta), slot);
-      }
+      if (config.vision) gpu.write(decode.rotaryOffsets, Uint32Array.of(state.ropeDelta), slot);
       if (options.repetition_penalty !== 1) {
         gpu.write(decode.seen, bitSet(ids, config.vocab_size), slot * Math.ceil(config.vocab_size / 32));
       }
@@ -386,11 +386,6 @@ function placeholders({ vision }: ModelConfig): number[] {
   return vision.video_token_id === undefined
     ? [vision.image_token_id]
     : [vision.image_token_id, vision.video_token_id];
-}
-
-/** Patches of all pictures of a prompt. */
-function patchesOf(images: readonly ImagePatches[] | undefined): number {
-  return (images ?? []).reduce((n, { grid }) => n + grid.t * grid.h * grid.w, 0);
 }
 
 /** A bit set of ids, 32 to a word. */

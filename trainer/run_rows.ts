@@ -19,6 +19,7 @@ export async function loadRows(config: Config, monitor: Monitor): Promise<{ trai
         Object.entries({
           problem: data.prompt_key,
           answer: data.answer_key,
+          solution: data.solution_key,
           images: data.image_key,
           choices: data.choices_key,
         }).filter(([, name]) => name !== null),

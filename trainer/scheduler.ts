@@ -9,7 +9,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
 import { CausalLM } from "../models/causal_lm.ts";
 import { copyCompanions } from "../models/checkpoint_folder.ts";
-import { curate, curriculumBatches } from "./adacs.ts";
+import { curate, curriculumBatches, withPictures } from "./adacs.ts";
 import { AepoStage, type IterationReport } from "./aepo.ts";
 import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
 import { evaluate } from "./evaluate.ts";
@@ -147,18 +147,20 @@ class Run {
       trainable: true,
       prompts: data,
       micro_batch_tokens: actor.micro_batch_tokens,
+      micro_batch_patches: actor.micro_batch_patches,
+      freeze: actor.model.freeze_vision_tower ? ["vision_tower", "merger"] : [],
       recompute: actor.model.enable_gradient_checkpointing,
       max_num_seqs: rollout.max_num_seqs,
       block_size: rollout.block_size,
       chunk: rollout.chunk,
     });
-    const problems = (list: Row[], name: string) => {
-      const { problems, leftOut } = policy.writer.problems(list);
+    const problems = async (list: Row[], name: string) => {
+      const { problems, leftOut } = await policy.writer.problems(list, undefined, actor.micro_batch_patches);
       for (const l of leftOut) monitor.say(`${name}: ${l.count} left out: ${l.reason}`);
       return problems;
     };
-    const train = problems(rows.train, "training problems");
-    const val = rows.val.length > 0 ? problems(rows.val, "held-out problems") : [];
+    const train = await problems(rows.train, "training problems");
+    const val = rows.val.length > 0 ? await problems(rows.val, "held-out problems") : [];
     const arithmetic = batchArithmetic(config, train.length);
     if (!folder) {
       const path = trainer.save_checkpoint_path ?? join("runs", trainer.experiment_name);
@@ -271,6 +273,11 @@ class Run {
     });
     if (this.#checkpoint) await loadMoments(this.#checkpoint.path, this.#state.optimizerStep, optimizer);
     const sft = new SftTrainer(this.#policy.graph, optimizer);
+    if (this.#state.curriculum.examples.length === 0) {
+      monitor.say(
+        "AdaCS: nothing is fine-tuned: give rows a `solution` or `candidates` (data.solution_key names the column)",
+      );
+    }
     const batches = curriculumBatches(this.#state.curriculum, problems, adacs.batch_size);
     const size = (from: number) => batches.slice(from).flat().reduce((n, s) => n + s.ids.length, 0);
     const phase = monitor.phase("AdaCS: fine-tuning", size(this.#state.step), "tokens");
@@ -279,7 +286,7 @@ class Run {
         if (this.#aborted) return await this.#interrupted("adacs", optimizer);
         const started = performance.now();
         optimizer.options.lr = learningRate(adacs, this.#state.step, batches.length);
-        const result = await sft.step(batches[this.#state.step]);
+        const result = await sft.step(await withPictures(batches[this.#state.step]));
         const step = ++this.#state.step;
         this.#state.optimizerStep = optimizer.step;
         const seconds = (performance.now() - started) / 1000;

@@ -31,7 +31,9 @@ export class SftTrainer {
   /** One step on `batch`: L = −(1/N) Σ log π(token), N scored tokens of the whole batch. One read-back. */
   async step(batch: readonly Sequence[]): Promise<SftStep> {
     const { gpu } = this.#graph.model;
-    const groups = groupByTokens(batch, this.#graph.capacity).map(packSequences);
+    const groups = groupByTokens(batch, this.#graph.capacity, this.#graph.vision?.capacity).map(
+      packSequences,
+    );
     const scored = groups.reduce((n, g) => n + g.rows.length, 0);
     this.#results.reserve(scored);
     for (const packed of groups) {

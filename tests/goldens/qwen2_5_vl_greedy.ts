@@ -41,10 +41,10 @@ export async function checkVisionGreedy(gpu: Gpu, goldensFolder: string, report:
       maxLength: longest + 32,
       patches: 4096,
     });
-    const prompts = await Promise.all(cases.map(async (c) => ({
+    const prompts = cases.map((c) => ({
       ids: c.prompt_ids,
-      images: await Promise.all((c.images ?? []).map(patches)),
-    })));
+      images: () => Promise.all((c.images ?? []).map(patches)),
+    }));
     const rollouts = await engine.generate(prompts, {
       temperature: 0,
       top_p: 1,
