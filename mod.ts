@@ -120,12 +120,29 @@ export {
   plainPrompt,
   type RenderOptions,
 } from "./models/chat.ts";
+export type { BlockConfig } from "./models/block_config.ts";
 export type { CheckpointDtype } from "./models/checkpoint_folder.ts";
 export { loadModelConfig, type ModelConfig, parameterShapes, parseModelConfig } from "./models/config.ts";
 export type { DecodeGraph, DecodeOptions, SamplingOptions } from "./models/decode_graph.ts";
 export { type GenerationConfig, loadGenerationConfig } from "./models/generation_config.ts";
+export { decodeImage, type DecodeOptions as ImageDecodeOptions, type RgbImage } from "./models/image.ts";
+export {
+  type ImageGrid,
+  type ImagePatches,
+  type ImageProcessor,
+  loadImageProcessor,
+  patchesOf,
+  processImage,
+} from "./models/image_processor.ts";
+export { KvCache } from "./models/kv_cache.ts";
 export { groupByTokens, type PackedBatch, packSequences, type Sequence } from "./models/packed_batch.ts";
-export { type NamedArray, type Parameter, Parameters, type Slice } from "./models/parameters.ts";
+export {
+  type ModelPart,
+  type NamedArray,
+  type Parameter,
+  Parameters,
+  type Slice,
+} from "./models/parameters.ts";
 export {
   type GradientArray,
   type LossAndGradients,
@@ -135,6 +152,8 @@ export {
   type TokenScores,
 } from "./models/scoring.ts";
 export { type GraphOptions, SequenceGraph } from "./models/sequence_graph.ts";
+export type { VisionConfig } from "./models/vision_config.ts";
+export { type VisionOptions, VisionTower } from "./models/vision_tower.ts";
 export { checkVocabulary, type NamedTokens, TextStream, Tokenizer } from "./models/tokenizer.ts";
 
 // Problems.
@@ -143,6 +162,7 @@ export type { DecisionKind, Difficulty, Level } from "./data/micro/problem.ts";
 export type { PretrainPhase, PretrainRecipe } from "./data/micro/recipe.ts";
 export type { Decision, ErrorModel, Style, Trace } from "./data/micro/trace.ts";
 export { type MicroRow, type MicroRowOptions, microRows, type PretrainMixture } from "./data/micro/world.ts";
+export { type EncodedImage, isPicture, type Picture, type RowImage } from "./data/picture.ts";
 export {
   candidatesOf,
   type Columns,
@@ -150,8 +170,12 @@ export {
   type ReadResult,
   readRows,
   type Row,
+  type RowOutcome,
   type Skipped,
+  streamRows,
 } from "./data/rows.ts";
+export type { Column } from "./data/row_record.ts";
+export { BadRow } from "./data/bad_row.ts";
 export type { Split } from "./data/split.ts";
 export { Cursor, type LeftOut, type Problem, type PromptStyle, PromptWriter } from "./trainer/problems.ts";
 
@@ -182,6 +206,8 @@ export {
   type Curriculum,
   curriculumBatches,
   type CurriculumExample,
+  type LazySequence,
+  withPictures,
 } from "./trainer/adacs.ts";
 export {
   type AdacsChoice,

@@ -20,6 +20,7 @@ export class KvCache {
   #free: number[];
   #references: Uint32Array;
 
+  /** Takes the memory of every block. */
   constructor(gpu: Gpu, config: ModelConfig, blocks: number, blockSize: number) {
     const width = config.num_key_value_heads * config.head_dim;
     this.#gpu = gpu;
