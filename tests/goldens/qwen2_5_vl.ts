@@ -6,164 +6,24 @@
  */
 import type { Gpu } from "../../gpu/device.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
-import type { ImageGrid, ImagePatches } from "../../models/image_processor.ts";
-import { mropePositions } from "../../models/mrope.ts";
+import type { ImagePatches } from "../../models/image_processor.ts";
 import { packSequences, type Sequence } from "../../models/packed_batch.ts";
 import { type ModelPart, partOf } from "../../models/parameters.ts";
-import { openSafetensors } from "../../models/safetensors.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
-import { visionLayout } from "../../models/vision_layout.ts";
-import { VisionTower } from "../../models/vision_tower.ts";
 import { AdamW } from "../../trainer/optimizer.ts";
 import { logitsOf } from "./logits.ts";
+import {
+  answerStart,
+  type GoldenCase,
+  readImages,
+  readJson,
+  sequenceOf,
+  tensors,
+} from "./qwen2_5_vl_cases.ts";
 import { checkMistakes } from "./qwen2_5_vl_mistakes.ts";
-import { maxAbs, maxDifference, type Report } from "./report.ts";
+import { checkLayout, checkPositions, checkTower } from "./qwen2_5_vl_tower.ts";
+import { maxDifference, type Report } from "./report.ts";
 import { Worst } from "./worst.ts";
-
-type Thw = [number, number, number];
-
-interface GoldenCase {
-  name: string;
-  images: string[];
-  input_ids: number[];
-  labels: number[];
-  image_grid_thw: Thw[];
-  position_ids_t_h_w: number[][];
-  rope_delta: number;
-  loss: number;
-}
-
-type Tensors = Map<string, Float32Array<ArrayBuffer>>;
-
-const gridOf = ([t, h, w]: Thw): ImageGrid => ({ t, h, w });
-const readJson = (path: string) => JSON.parse(Deno.readTextFileSync(path));
-
-/** The float32 tensors of a safetensors file. */
-async function tensors(path: string): Promise<Tensors> {
-  const file = await openSafetensors(path);
-  const all: Tensors = new Map();
-  for (const [name, { dtype }] of file.tensors) if (dtype === "F32") all.set(name, await file.readF32(name));
-  return all;
-}
-
-/** Pictures by file name, with the pixel values that the reference computed. */
-async function readImages(folder: string): Promise<Map<string, ImagePatches>> {
-  const listed: { file: string; image_grid_thw: Thw }[] = readJson(`${folder}/images.json`).images;
-  const all = await tensors(`${folder}/images.safetensors`);
-  return new Map(listed.map(({ file, image_grid_thw }) => [
-    file,
-    { grid: gridOf(image_grid_thw), pixelValues: all.get(`${file}.pixel_values_pil`)! },
-  ]));
-}
-
-const sequenceOf = (c: GoldenCase, images: Map<string, ImagePatches>, scoreFrom: number): Sequence => ({
-  ids: c.input_ids,
-  scoreFrom,
-  images: c.images.map((file) => images.get(file)!),
-});
-const answerStart = (c: GoldenCase): number => c.labels.findIndex((label) => label !== -100);
-
-function checkLayout(model: CausalLM, folder: string, name: string, report: Report): void {
-  const worst = new Worst();
-  for (const golden of readJson(`${folder}/vision.json`).images) {
-    const layout = visionLayout([gridOf(golden.image_grid_thw)], model.config.vision!);
-    const places = Array.from(
-      { length: layout.patches },
-      (_, p) => [...layout.places.subarray(2 * p, 2 * p + 2)],
-    );
-    worst.same([...layout.windowIndex], golden.window_index, `${golden.file} window_index`);
-    worst.same(layout.windowBounds, golden.cu_window_seqlens, `${golden.file} cu_window_seqlens`);
-    worst.same(places, golden.patch_h_w_positions, `${golden.file} positions`);
-  }
-  worst.report(`${name} window order and patch positions`, 0, report);
-}
-
-function checkPositions(
-  model: CausalLM,
-  cases: GoldenCase[],
-  folder: string,
-  name: string,
-  report: Report,
-): void {
-  const worst = new Worst();
-  const rows: (Omit<GoldenCase, "name"> & { attention_mask?: number[] })[] = [
-    ...readJson(`${folder}/mrope_positions.json`).rows,
-    ...cases,
-  ];
-  rows.forEach((row, i) => {
-    // Padding stands to the left and takes no position.
-    const kept = row.input_ids.flatMap((_, t) => row.attention_mask?.[t] === 0 ? [] : [t]);
-    const ids = kept.map((t) => row.input_ids[t]);
-    const { positions, ropeDelta, images } = mropePositions(
-      ids,
-      row.image_grid_thw.map(gridOf),
-      model.config.vision!,
-    );
-    const axes = row.position_ids_t_h_w.map((axis) => kept.map((t) => axis[t]));
-    worst.same([...positions], axes.flat(), `row ${i}`);
-    worst.same(images, row.image_grid_thw.length, `row ${i}: pictures`);
-    worst.same(ropeDelta, row.rope_delta, `row ${i}: rope_delta`);
-  });
-  worst.report(`${name} M-RoPE positions`, 0, report);
-}
-
-/** Every picture alone, then all of them in one batch. */
-async function checkTower(
-  model: CausalLM,
-  images: Map<string, ImagePatches>,
-  folder: string,
-  name: string,
-  report: Report,
-): Promise<void> {
-  const golden = await tensors(`${folder}/vision.safetensors`);
-  const { gpu } = model;
-  const v = model.config.vision!;
-  const perGroup = v.spatial_merge_size ** 2;
-  const patches = [...images.values()].reduce((n, { grid }) => n + grid.h * grid.w, 0);
-  const tower = new VisionTower(model, { patches, train: true });
-  const inOrder = async () => {
-    const rows = await gpu.readF32(tower.embeddings);
-    const width = v.out_hidden_size;
-    return Float32Array.from(
-      [...tower.order].flatMap((at) => [...rows.subarray(at * width, (at + 1) * width)]),
-    );
-  };
-  let hidden = 0;
-  let merged = 0;
-  let compared = 0;
-  const against = (got: ArrayLike<number>, key: string): number => {
-    const want = golden.get(key);
-    if (!want) return 0;
-    compared++;
-    return maxDifference(got, want) / maxAbs(want);
-  };
-  for (const [file, image] of images) {
-    tower.load([image]);
-    await tower.forward();
-    merged = Math.max(merged, against(await inOrder(), `${file}.merged_embeds`));
-    for (let j = 0; j <= v.depth; j++) {
-      const used = tower.size.patches * v.hidden_size;
-      const state = (await gpu.readF32(tower.blockInput(j))).subarray(0, used);
-      hidden = Math.max(hidden, against(state, `${file}.hidden_${j}`));
-      if (j > 0) continue;
-      const group = perGroup * v.hidden_size;
-      const original = [...tower.order].flatMap((at) => [...state.subarray(at * group, (at + 1) * group)]);
-      hidden = Math.max(hidden, against(original, `${file}.patch_embed`));
-    }
-  }
-  const complete = compared === golden.size;
-  report(`${name} tower: patch embedding and hidden states`, complete ? hidden : Infinity, 1e-4);
-  report(`${name} tower: image tokens`, merged, 1e-4, `${compared} of ${golden.size} tensors`);
-  tower.load([...images.values()]);
-  await tower.forward();
-  const together = [...images.keys()].flatMap((file) => [...golden.get(`${file}.merged_embeds`)!]);
-  report(
-    `${name} tower: all pictures in one batch`,
-    maxDifference(await inOrder(), together) / maxAbs(together),
-    1e-4,
-  );
-  tower.free();
-}
 
 async function checkForward(
   graph: SequenceGraph,
@@ -313,6 +173,7 @@ async function checkModel(gpu: Gpu, folder: string, name: string, report: Report
   const cases: GoldenCase[] = goldens.cases;
   const images = await readImages(folder);
   const model = await CausalLM.load(gpu, `${folder}/checkpoint`, { trainable: true });
+  await checkSaving(model, `${folder}/checkpoint`, name, report);
   checkLayout(model, folder, name, report);
   checkPositions(model, cases, folder, name, report);
   await checkTower(model, images, folder, name, report);
@@ -347,6 +208,22 @@ async function checkModel(gpu: Gpu, folder: string, name: string, report: Report
   graph.free();
   model.parameters.free();
   await checkFreezing(gpu, cases, images, folder, name, report);
+}
+
+/** What was loaded and saved again: every tensor of the file under its own name, and the config. */
+async function checkSaving(model: CausalLM, folder: string, name: string, report: Report): Promise<void> {
+  const out = await Deno.makeTempDir();
+  await model.save(out);
+  const [before, after] = [
+    await tensors(`${folder}/model.safetensors`),
+    await tensors(`${out}/model.safetensors`),
+  ];
+  const worst = new Worst();
+  worst.same([...after.keys()].sort(), [...before.keys()].sort(), "names");
+  worst.same(readJson(`${out}/config.json`), readJson(`${folder}/config.json`), "config.json");
+  for (const [key, values] of before) worst.list(after.get(key)!, values, key);
+  worst.report(`${name} loaded and saved again`, 0, report);
+  await Deno.remove(out, { recursive: true });
 }
 
 /** A folder in the released layout, in bf16: logits and loss of one case of the full model's folder. */

@@ -47,10 +47,11 @@ export function uniform(
 export function randomWeights(config: ModelConfig, seed = 1): Map<string, Float32Array<ArrayBuffer>> {
   const weights = new Map<string, Float32Array<ArrayBuffer>>();
   for (const [name, shape] of parameterShapes(config)) {
-    const inputs = shape[shape.length - 1];
+    const norm = /norm|ln_q/.test(name);
+    const inputs = elements(shape.slice(1));
     const scale = name.endsWith("bias") ? 0.5 : name.includes("embed") ? 1 : 2 / Math.sqrt(inputs);
-    const values = uniform(elements(shape), name.includes("norm") ? 0.4 : scale, seed, name);
-    weights.set(name, name.includes("norm") ? values.map((x) => x + 1) : values);
+    const values = uniform(elements(shape), norm ? 0.4 : scale, seed, name);
+    weights.set(name, norm ? values.map((x) => x + 1) : values);
   }
   return weights;
 }

@@ -18,9 +18,12 @@ export interface BlockSizes {
   readonly rope_theta: number;
 }
 
-/** Where the tokens of a packed batch stand: [T] position in the sequence, [T, 2] first token and end of the sequence. */
+/** Where the tokens of a packed batch stand: position in the sequence, [T, 2] first token and end of the sequence. */
 export interface Places {
+  /** [T], or [axes, T] with `sections`. */
   readonly positions: ArrayLike<number>;
+  /** How many pairs of a head turn by each axis of `positions`, in this order; all by the only one when left out. */
+  readonly sections?: readonly number[];
   readonly segments: ArrayLike<number>;
 }
 
@@ -38,7 +41,7 @@ export function normalize(x: Float64Array, weight: Float64Array, eps: number): F
 }
 
 /** y [T, out] = x [T, in] · weight [out, in]ᵀ + `name.bias` where there is one. */
-function project(x: Float64Array, inputs: number, weights: Weights, name: string): Float64Array {
+export function project(x: Float64Array, inputs: number, weights: Weights, name: string): Float64Array {
   const weight = weights.get(`${name}.weight`)!;
   const bias = weights.get(`${name}.bias`);
   const outputs = weight.length / inputs;
@@ -55,12 +58,14 @@ function project(x: Float64Array, inputs: number, weights: Weights, name: string
 }
 
 /** Rotates the pairs (i, i + head_dim / 2) of every head of x [T, heads · head_dim] by position · theta^(−2i / head_dim). */
-function rotate(x: Float64Array, heads: number, s: BlockSizes, positions: ArrayLike<number>): void {
+function rotate(x: Float64Array, heads: number, s: BlockSizes, { positions, sections }: Places): void {
   const half = s.head_dim / 2;
+  const tokens = x.length / s.head_dim / heads;
+  const axes = (sections ?? [half]).flatMap((pairs, axis) => Array<number>(pairs).fill(axis));
   for (let i = 0; i < half; i++) {
     const frequency = s.rope_theta ** (-i / half);
     for (let head = 0; head < x.length / s.head_dim; head++) {
-      const angle = positions[Math.floor(head / heads)] * frequency;
+      const angle = positions[axes[i] * tokens + Math.floor(head / heads)] * frequency;
       const at = head * s.head_dim + i;
       const [a, b] = [x[at], x[at + half]];
       x[at] = a * Math.cos(angle) - b * Math.sin(angle);
@@ -110,7 +115,7 @@ export function layerForward(
   weights: Weights,
   prefix: string,
   s: BlockSizes,
-  { positions, segments }: Places,
+  places: Places,
 ): Float64Array {
   const linear = (input: Float64Array, inputs: number, name: string) =>
     project(input, inputs, weights, `${prefix}.${name}`);
@@ -118,9 +123,9 @@ export function layerForward(
   const q = linear(normed, s.hidden_size, "self_attn.q_proj");
   const k = linear(normed, s.hidden_size, "self_attn.k_proj");
   const v = linear(normed, s.hidden_size, "self_attn.v_proj");
-  rotate(q, s.num_attention_heads, s, positions);
-  rotate(k, s.num_key_value_heads, s, positions);
-  const attended = attend(q, k, v, s, segments);
+  rotate(q, s.num_attention_heads, s, places);
+  rotate(k, s.num_key_value_heads, s, places);
+  const attended = attend(q, k, v, s, places.segments);
   const middle = linear(attended, s.num_attention_heads * s.head_dim, "self_attn.o_proj");
   for (let i = 0; i < x.length; i++) middle[i] += x[i];
   const normed2 = normalize(

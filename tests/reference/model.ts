@@ -15,6 +15,8 @@ export interface ScoredBatch extends Places {
   /** [T] */ readonly ids: ArrayLike<number>;
   /** [R] */ readonly rows: ArrayLike<number>;
   /** [R] */ readonly targets: ArrayLike<number>;
+  /** Tokens whose embedding is a row of `rows` [tokens, hidden] instead of their id's. */
+  readonly pictured?: { readonly tokens: readonly number[]; readonly rows: Float64Array };
 }
 
 /** [R] log-probability of every target and exact entropy (nats) of its distribution, softmax(logits / temperature). */
@@ -36,6 +38,9 @@ export function modelForward(
   for (let t = 0; t < batch.ids.length; t++) {
     for (let j = 0; j < width; j++) x[t * width + j] = embedding[batch.ids[t] * width + j];
   }
+  batch.pictured?.tokens.forEach((t, i) =>
+    x.set(batch.pictured!.rows.subarray(i * width, (i + 1) * width), t * width)
+  );
   for (let i = 0; i < s.num_hidden_layers; i++) x = layerForward(x, weights, `model.layers.${i}`, s, batch);
   const hidden = normalize(x, weights.get("model.norm.weight")!, s.rms_norm_eps);
   const head = s.tie_word_embeddings ? embedding : weights.get("lm_head.weight")!;
