@@ -19,7 +19,7 @@
  * const policy = await Policy.load(gpu, folder, { trainable: true, prompts: data, ...sizes });
  * const settings = { betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.01, max_grad_norm: 1 } as const;
  * const sft = new SftTrainer(policy.graph, new AdamW(gpu, policy.model.parameters, { lr: 1e-3, ...settings }));
- * const { problems } = policy.writer.problems([...microRows({ seed: 1, count: 16, split: "train" })]);
+ * const { problems } = await policy.writer.problems([...microRows({ seed: 1, count: 16, split: "train" })]);
  * const batch = problems.map((p) => ({ ids: [...p.prompt, ...p.candidates[0]], scoreFrom: p.prompt.length }));
  * for (let step = 1; step <= 2; step++) console.log(step, (await sft.step(batch)).loss);
  * const sampling = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, seed: 1 };
