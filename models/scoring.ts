@@ -5,7 +5,7 @@
  */
 import { UserError } from "../gpu/errors.ts";
 import type { CausalLM } from "./causal_lm.ts";
-import { groupByTokens, packSequences, type Sequence } from "./packed_batch.ts";
+import { groupByTokens, packSequences, patchCount, type Sequence } from "./packed_batch.ts";
 import { SequenceGraph } from "./sequence_graph.ts";
 
 /** How tokens are scored. */
@@ -133,10 +133,12 @@ async function passes(
   if (scored === 0) return new Float32Array(0);
   const { gpu } = model;
   const longest = Math.max(...sequences.map((s) => s.ids.length));
-  const groups = groupByTokens(sequences, Math.max(longest, options.tokensPerPass ?? 4096)).map(
-    packSequences,
-  );
+  const tokens = Math.max(longest, options.tokensPerPass ?? 4096);
+  const largest = Math.max(...sequences.map((s) => patchCount(s.images)));
+  // Four patches make a token: pictures take passes of about the size that text takes.
+  const groups = groupByTokens(sequences, tokens, Math.max(largest, 4 * tokens)).map(packSequences);
   const graph = new SequenceGraph(model, {
+    patches: Math.max(...groups.map((g) => patchCount(g.images))),
     tokens: Math.max(...groups.map((g) => g.ids.length)),
     rows: Math.max(...groups.map((g) => g.rows.length)),
     train,
