@@ -4,7 +4,6 @@
  * patches, pictures run through the vision tower and take the places of their image tokens.
  * @module
  */
-import { UserError } from "../gpu/errors.ts";
 import { Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor } from "../gpu/tensor.ts";
 import { embeddingBackward, embeddingForward, embeddingPlan } from "../shaders/embedding.ts";
@@ -13,6 +12,7 @@ import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { gatherRows, NO_ROW, scatterRows } from "../shaders/rows.ts";
 import type { CausalLM } from "./causal_lm.ts";
 import { Head, type HeadRows } from "./head.ts";
+import { ImageStream, textIds } from "./image_stream.ts";
 import type { KvCache } from "./kv_cache.ts";
 import {
   allocActivations,
@@ -24,9 +24,8 @@ import {
   recordNormBackward,
   type SequenceContext,
 } from "./layer.ts";
-import { mropePositions, MropeTables } from "./mrope.ts";
 import type { PackedBatch } from "./packed_batch.ts";
-import { VisionTower } from "./vision_tower.ts";
+import type { VisionTower } from "./vision_tower.ts";
 
 /** How large a graph is and what it keeps. */
 export interface GraphOptions {
@@ -42,19 +41,6 @@ export interface GraphOptions {
   readonly patches?: number;
   /** Keys and values of every token go to its row of this cache, see {@link SequenceGraph.cacheRows}. */
   readonly cache?: KvCache;
-}
-
-/** What a graph that takes pictures has besides the tower. */
-interface ImageInputs {
-  /** [T] row of the tower's embeddings, or none. */
-  readonly rows: Tensor;
-  /** [G] token of every row of the tower's embeddings. */
-  readonly tokens: Tensor;
-  /** [T, head_dim / 2] by token. */
-  readonly cos: Tensor;
-  /** [T, head_dim / 2] by token. */
-  readonly sin: Tensor;
-  readonly tables: MropeTables;
 }
 
 /** Forward and backward of a model for batches up to a capacity. */
@@ -90,7 +76,7 @@ export class SequenceGraph {
   #hidden: Tensor[];
   #dx: Tensor | undefined;
   #head: Head;
-  #images: ImageInputs | undefined;
+  #images: ImageStream | undefined;
 
   /** Takes the memory and records both passes. */
   constructor(model: CausalLM, options: GraphOptions) {
@@ -112,19 +98,11 @@ export class SequenceGraph {
       starts: data("embedding starts", [T + 1]),
       unique: data("embedding ids", [T]),
     };
-    if (options.patches) {
-      this.vision = new VisionTower(model, { ...options, patches: options.patches });
-      const half = c.head_dim / 2;
-      this.#images = {
-        rows: data("image rows", [T]),
-        tokens: data("image tokens", [this.vision.embeddings.shape[0]]),
-        cos: this.#own(gpu.alloc("rope cos by token", [T, half], "data")),
-        sin: this.#own(gpu.alloc("rope sin by token", [T, half], "data")),
-        tables: new MropeTables(c.head_dim, c.rope_theta, c.mrope_section!),
-      };
-    }
-    const { vision } = this;
-    const images = this.#images;
+    const images = options.patches
+      ? new ImageStream(model, T, { ...options, patches: options.patches })
+      : undefined;
+    this.#images = images;
+    this.vision = images?.tower;
     this.result = activation("head result", [R, 4]);
     this.dlogp = activation("dlogp", [R]);
     this.dentropy = activation("dentropy", [R]);
@@ -179,15 +157,7 @@ export class SequenceGraph {
         rows: w.rows,
       });
     }
-    if (vision && images) {
-      // The image tokens' rows of the stream, which no id has filled.
-      forward.add(embeddingForward, { ids: images.rows, weight: vision.embeddings, y: x(0) }, {
-        tokens: ctx.tokens,
-        width,
-        first_row: 0,
-        rows: () => vision.size.tokens,
-      });
-    }
+    images?.recordForward(forward, x(0), ctx.tokens);
     const { cache } = options;
     if (cache) this.cacheRows = data("cache rows", [T]);
     layers.forEach((layer, i) => {
@@ -230,12 +200,7 @@ export class SequenceGraph {
         if (!perLayer) recordLayerForward(backward, ctx, layers[i], x(i), activations(i), undefined);
         recordLayerBackward(backward, ctx, layers[i], x(i), activations(i), scratch, dx);
       }
-      if (vision?.gradient && images) {
-        backward.add(gatherRows, { x: dx, index: images.tokens, y: vision.gradient }, {
-          rows: () => vision.size.tokens,
-          width,
-        });
-      }
+      images?.recordBackward(backward, dx);
       if (embedding.gradient) {
         for (const w of rowWindows(embedding.gradient, limit)) {
           backward.add(embeddingBackward, {
@@ -277,7 +242,7 @@ export class SequenceGraph {
         `position ${far} is beyond max_position_embeddings = ${config.max_position_embeddings}: shorten the sequence`,
       );
     }
-    const embedded = this.#loadImages(batch);
+    const embedded = this.#images?.load(batch) ?? textIds(this.model, batch);
     this.#tokens = T;
     this.#rows = batch.rows.length;
     const inverse = new Uint32Array(T).fill(NO_ROW);
@@ -297,58 +262,6 @@ export class SequenceGraph {
     gpu.write(this.#inputs.order, plan.order);
     gpu.write(this.#inputs.starts, plan.starts);
     gpu.write(this.#inputs.unique, plan.unique);
-  }
-
-  /** Sends the pictures and what depends on them; the ids that are left to embed, {@link NO_ROW} in place of image tokens. */
-  #loadImages(batch: PackedBatch): Uint32Array<ArrayBuffer> {
-    const v = this.model.config.vision;
-    const pictures = batch.images ?? [];
-    if (!this.#images || !this.vision || !v) {
-      const token = v ? batch.ids.indexOf(v.image_token_id) : -1;
-      if (pictures.length > 0 || token >= 0) {
-        throw new UserError(
-          `the batch has ${pictures.length} pictures${
-            token >= 0 ? ` and token ${token} is an image token` : ""
-          }, ` +
-            "this graph takes text only",
-        );
-      }
-      return batch.ids;
-    }
-    const { gpu, config } = this.model;
-    const T = batch.ids.length;
-    const grids = pictures.map(({ grid }) => grid);
-    const cos = new Float32Array(T * config.head_dim / 2);
-    const sin = new Float32Array(cos.length);
-    let used = 0;
-    for (let first = 0, end = 0; first < T; first = end) {
-      end = batch.segments[2 * first + 1];
-      const sequence = mropePositions(batch.ids.subarray(first, end), grids.slice(used), v);
-      used += sequence.images;
-      this.#images.tables.fill(sequence.positions, cos, sin, first);
-    }
-    if (used !== pictures.length) {
-      throw new UserError(
-        `the batch has ${pictures.length} pictures, its texts have image tokens for ${used}`,
-      );
-    }
-    this.vision.load(pictures);
-    const { order } = this.vision;
-    const rows = new Uint32Array(T).fill(NO_ROW);
-    const tokens = new Uint32Array(order.length);
-    const embedded = batch.ids.slice();
-    let image = 0;
-    batch.ids.forEach((id, t) => {
-      if (id !== v.image_token_id) return;
-      embedded[t] = NO_ROW;
-      rows[t] = order[image];
-      tokens[order[image++]] = t;
-    });
-    gpu.write(this.#images.rows, rows);
-    gpu.write(this.#images.tokens, tokens);
-    gpu.write(this.#images.cos, cos);
-    gpu.write(this.#images.sin, sin);
-    return embedded;
   }
 
   /** Tokens and scored rows of the loaded batch. */
@@ -388,7 +301,7 @@ export class SequenceGraph {
   free(): void {
     this.programs.forward.destroy();
     this.programs.backward?.destroy();
-    this.vision?.free();
+    this.#images?.free();
     this.#head.free();
     for (const tensor of this.#owned) this.model.gpu.pool.free(tensor);
     this.#owned = [];
