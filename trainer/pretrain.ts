@@ -38,7 +38,7 @@ const INITIALIZER_RANGE = 0.02;
 export function initialWeights(seed: number): (name: string, shape: readonly number[]) => Float32Array {
   return (name, shape) => {
     const size = shape.reduce((a, b) => a * b, 1);
-    if (name.endsWith("norm.weight")) return new Float32Array(size).fill(1);
+    if (/(norm\d?|ln_q)\.weight$/.test(name)) return new Float32Array(size).fill(1);
     if (name.endsWith(".bias")) return new Float32Array(size);
     const rng = new Rng("initial weights", seed, name);
     const normal = () => Math.sqrt(-2 * Math.log(1 - rng.float())) * Math.cos(2 * Math.PI * rng.float());
