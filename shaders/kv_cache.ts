@@ -6,12 +6,9 @@
 import { defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
 
-/** In `rows`: this token writes nothing. */
-export const NO_ROW = 0xffffffff;
-
 /**
  * Copies the k and v parts of each qkv row into the cache. `qkv` [tokens, (heads + 2 kv_heads) · head_dim], k already
- * rotated; `rows` [tokens] are cache rows, no two alike, or {@link NO_ROW}; `head_dim` is a multiple of 4.
+ * rotated; `rows` [tokens] are cache rows, no two alike, or `NO_ROW` of rows.ts: nothing is written; `head_dim` is a multiple of 4.
  */
 export const kvWrite: KernelSpec<
   "qkv" | "rows" | "k_cache" | "v_cache",

@@ -12,6 +12,7 @@ import type { ImagePatches } from "../models/image_processor.ts";
 import { KvCache } from "../models/kv_cache.ts";
 import { mropePositions } from "../models/mrope.ts";
 import { patchCount } from "../models/packed_batch.ts";
+import { NO_TOKEN } from "../shaders/sample.ts";
 import { PrefillGraph, type PrefillSequence } from "../models/prefill_graph.ts";
 
 /** Sizes of the engine. */
@@ -107,7 +108,6 @@ interface Running {
 }
 
 const FINISH = ["", "stop", "length", "not finite"] as const;
-const DEAD = 0xffffffff;
 
 /** Generates from a model; memory is taken once, at construction. */
 export class RolloutEngine {
@@ -335,7 +335,7 @@ export class RolloutEngine {
       const r = this.#running[s];
       if (!r) continue;
       const before = r.tokens.length;
-      for (let t = 0; t < steps && tokens[t * width + s] !== DEAD; t++) {
+      for (let t = 0; t < steps && tokens[t * width + s] !== NO_TOKEN; t++) {
         r.tokens.push(tokens[t * width + s]);
         r.logps.push(values[(t * width + s) * 2]);
         r.entropies.push(values[(t * width + s) * 2 + 1]);

@@ -4,7 +4,7 @@
  */
 import { groupAdvantages, rlooAdvantages } from "./advantage.ts";
 import type { Config } from "./config_types.ts";
-import { type Bucket, bucketOf, BUCKETS, perBucket } from "./difficulty.ts";
+import { type Bucket, bucketOf, perBucket } from "./difficulty.ts";
 import { type BucketShaping, type EntropyTargets, overlongPenalty, paperReward } from "./shaping.ts";
 import type { ShapedTrajectory, Trajectory } from "./trajectory.ts";
 import type { WindowReport } from "./window_analysis.ts";
@@ -97,9 +97,4 @@ export function keptGroups(shaped: readonly ShapedTrajectory[], config: Config):
     if (!online_filtering || (mean > filter_low && mean < filter_high)) kept.add(group);
   }
   return kept;
-}
-
-/** Buckets that occur in a batch. */
-export function bucketsIn(trajectories: readonly ShapedTrajectory[]): Bucket[] {
-  return BUCKETS.filter((b) => trajectories.some((t) => t.bucket === b));
 }
