@@ -6,8 +6,6 @@
 import { UserError } from "../gpu/errors.ts";
 import type { Recipe } from "./difficulty.ts";
 
-/** Window length of the paper (its Figure 2a: 4 to 8 work best). */
-export const DEFAULT_WINDOW = 4;
 /** Rank of the per-trajectory threshold. */
 export const DEFAULT_QUANTILE = 0.95;
 
