@@ -100,6 +100,14 @@ export interface BenchArgs {
   json: boolean;
   /** Timed repetitions of each case. */
   rounds: number;
+  /** Compare with other libraries instead. */
+  peers: boolean;
+  /** Compare, and hold the ratios against the saved ones. */
+  check: boolean;
+  /** Compare, and keep the ratios. */
+  save: boolean;
+  /** Interpreter with PyTorch, one more peer. */
+  python?: string;
 }
 
 /** Arguments of `pretrain`. */
@@ -226,9 +234,15 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .action((options) => void (invocation = { command: "doctor", args: options as DoctorArgs }));
 
   command("bench", "time every kernel on its real shapes, and one training and one decode step")
-    .addArgument(new Argument("[names...]", "kernels whose name contains one of these"))
+    .addArgument(
+      new Argument("[names...]", "kernels (with --peers: works and peers) whose name contains one of these"),
+    )
     .option("--json", "print JSON", false)
     .option("--rounds <n>", "timed repetitions of each case", integer(1, 10_000), 5)
+    .option("--peers", "compare with other libraries, which it installs, on the same work in turns", false)
+    .option("--check", "compare, and fail where a ratio fell by more than 20 % of the saved one", false)
+    .option("--save", "compare, and keep the ratios in bench/results", false)
+    .option("--python <program>", "compare with PyTorch under this interpreter too")
     .action((names: string[], options) =>
       void (invocation = { command: "bench", args: { names, ...options } as BenchArgs })
     );

@@ -14,6 +14,7 @@ import { allWorkloads } from "../bench/workloads.ts";
 import { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
 import type { BenchArgs } from "./arguments.ts";
+import { benchPeers } from "./bench_peers.ts";
 import { Progress } from "./progress.ts";
 import { renderTable } from "./table.ts";
 
@@ -51,6 +52,7 @@ const STEPS = [
 /** Runs the command. */
 export async function bench(args: BenchArgs): Promise<number> {
   const { names, rounds } = args;
+  if (args.peers || args.check || args.save || args.python !== undefined) return await benchPeers(args);
   const wanted = (name: string) => names.length === 0 || names.some((part) => name.includes(part));
   const gpu = await Gpu.open();
   try {

@@ -70,7 +70,10 @@ Deno.test("arguments: the other commands' defaults", () => {
     args: { image: [], maxTokens: 512, greedy: false, seed: 0, raw: false },
   });
   assertEquals(parseArguments(["doctor"]), { command: "doctor", args: { json: false } });
-  assertEquals(parseArguments(["bench"]), { command: "bench", args: { names: [], json: false, rounds: 5 } });
+  assertEquals(parseArguments(["bench"]), {
+    command: "bench",
+    args: { names: [], json: false, rounds: 5, peers: false, check: false, save: false },
+  });
   assertEquals(parseArguments(["pretrain"]), { command: "pretrain", args: { out: "models/micro", seed: 0 } });
   assertEquals(parseArguments(["train", "--help-config"]), { command: "help-config" });
 });
@@ -121,7 +124,18 @@ Deno.test("arguments: the other commands with everything", () => {
   );
   assertEquals(parseArguments(words("bench matmul rmsnorm --json --rounds 2")), {
     command: "bench",
-    args: { names: ["matmul", "rmsnorm"], json: true, rounds: 2 },
+    args: {
+      names: ["matmul", "rmsnorm"],
+      json: true,
+      rounds: 2,
+      peers: false,
+      check: false,
+      save: false,
+    },
+  });
+  assertEquals(parseArguments(words("bench W1 --peers --check --save --python p/python")), {
+    command: "bench",
+    args: { names: ["W1"], json: false, rounds: 5, peers: true, check: true, save: true, python: "p/python" },
   });
   assertEquals(parseArguments(words("pretrain --out o --tokens 1000 --seed 4")), {
     command: "pretrain",

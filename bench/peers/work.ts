@@ -1,0 +1,257 @@
+/**
+ * The work that this project and its peers do side by side: the same shapes, numbers and weights everywhere. Plain data
+ * and arithmetic without imports, for it is read by processes that know nothing of the rest of the project.
+ * @module
+ */
+
+/** A Qwen2 model in float32, under Hugging Face's names. */
+export interface PeerModel {
+  readonly vocab_size: number;
+  readonly hidden_size: number;
+  readonly num_hidden_layers: number;
+  readonly num_attention_heads: number;
+  readonly num_key_value_heads: number;
+  readonly head_dim: number;
+  readonly intermediate_size: number;
+  readonly rms_norm_eps: number;
+  readonly rope_theta: number;
+}
+
+interface Named {
+  /** For example `W1 512x512x512`. */
+  readonly name: string;
+  /** What is done once, in `unit`s: 10⁹ operations, tokens, iterations. */
+  readonly amount: number;
+  /** `GFLOP/s`, `tokens/s`, … */
+  readonly unit: string;
+}
+
+/** C [m, n] = A [m, k] B [k, n], all f32, `A = spread(m k)`, `B = spread(k n)`. */
+export interface MatmulWork extends Named {
+  readonly kind: "matmul";
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+}
+
+/** Mean cross-entropy of every token but a sequence's first, its gradient, and AdamW with {@link ADAMW}. */
+export interface TrainWork extends Named {
+  readonly kind: "train";
+  readonly model: PeerModel;
+  readonly sequences: number;
+  readonly length: number;
+}
+
+/** Sampling at temperature 1 and top-p 0.99, without a stop token. */
+export interface GenerateWork extends Named {
+  readonly kind: "generate";
+  readonly model: PeerModel;
+  readonly sequences: number;
+  readonly prompt: number;
+  readonly fresh: number;
+}
+
+/** Sampling, old and reference log-probabilities, and one clipped update with a KL term. */
+export interface GrpoWork extends Named {
+  readonly kind: "grpo";
+  readonly model: PeerModel;
+  readonly prompts: number;
+  readonly rollouts: number;
+  readonly prompt: number;
+  readonly fresh: number;
+}
+
+/** One kind of work. */
+export type Work = MatmulWork | TrainWork | GenerateWork | GrpoWork;
+
+/** The optimizer's settings, and the norm that gradients are clipped to. */
+export const ADAMW = {
+  lr: 1e-4,
+  beta1: 0.9,
+  beta2: 0.99,
+  eps: 1e-8,
+  weightDecay: 0.01,
+  maxNorm: 1,
+} as const;
+
+/** The nucleus of all sampling. */
+export const TOP_P = 0.99;
+
+const TINY: PeerModel = {
+  vocab_size: 512,
+  hidden_size: 128,
+  num_hidden_layers: 4,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 32,
+  intermediate_size: 384,
+  rms_norm_eps: 1e-6,
+  rope_theta: 10000,
+};
+const SMALL: PeerModel = {
+  ...TINY,
+  vocab_size: 4096,
+  hidden_size: 384,
+  num_hidden_layers: 6,
+  num_attention_heads: 6,
+  head_dim: 64,
+  intermediate_size: 1024,
+};
+
+function matmul(m: number, k: number, n: number): MatmulWork {
+  return {
+    kind: "matmul",
+    name: `W1 ${m}x${k}x${n}`,
+    amount: 2e-9 * m * k * n,
+    unit: "GFLOP/s",
+    m,
+    k,
+    n,
+  };
+}
+
+function train(name: string, model: PeerModel, sequences: number): TrainWork {
+  const length = 128;
+  return {
+    kind: "train",
+    name: `W2 ${name}`,
+    amount: sequences * length,
+    unit: "tokens/s",
+    model,
+    sequences,
+    length,
+  };
+}
+
+/** W1 to W4. */
+export const WORKS: readonly Work[] = [
+  matmul(512, 512, 512),
+  matmul(1024, 1024, 1024),
+  matmul(8, 1024, 4096),
+  train("tiny", TINY, 16),
+  train("small", SMALL, 4),
+  {
+    kind: "generate",
+    name: "W3 tiny",
+    amount: 64 * 64,
+    unit: "new tokens/s",
+    model: TINY,
+    sequences: 64,
+    prompt: 32,
+    fresh: 64,
+  },
+  {
+    kind: "grpo",
+    name: "W4 tiny",
+    amount: 1,
+    unit: "iterations/s",
+    model: TINY,
+    prompts: 8,
+    rollouts: 8,
+    prompt: 32,
+    fresh: 64,
+  },
+];
+
+/** The golden ratio's fraction, whose multiples spread evenly over [0, 1). */
+const STEP = 0.6180339887;
+
+/** `size` numbers in [-0.5, 0.5), evenly spread, the same in every language with float64. */
+export function spread(size: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: size }, (_, i) => (i * STEP) % 1 - 0.5);
+}
+
+/** Token ids below `vocabulary`, in a fixed disorder. */
+export function tokenIds(
+  count: number,
+  vocabulary: number,
+): Int32Array<ArrayBuffer> {
+  return Int32Array.from(
+    { length: count },
+    (_, i) => (i * 7919 + 13) % vocabulary,
+  );
+}
+
+/** The parameters of a model by Hugging Face name, with a shared embedding and head. */
+export function parameterShapes(c: PeerModel): Map<string, number[]> {
+  const shapes = new Map<string, number[]>([["model.embed_tokens.weight", [
+    c.vocab_size,
+    c.hidden_size,
+  ]]]);
+  for (let layer = 0; layer < c.num_hidden_layers; layer++) {
+    const p = `model.layers.${layer}`;
+    shapes.set(`${p}.input_layernorm.weight`, [c.hidden_size]);
+    const heads = {
+      q: c.num_attention_heads,
+      k: c.num_key_value_heads,
+      v: c.num_key_value_heads,
+    };
+    for (const [name, count] of Object.entries(heads)) {
+      shapes.set(`${p}.self_attn.${name}_proj.weight`, [
+        count * c.head_dim,
+        c.hidden_size,
+      ]);
+      shapes.set(`${p}.self_attn.${name}_proj.bias`, [count * c.head_dim]);
+    }
+    shapes.set(`${p}.self_attn.o_proj.weight`, [
+      c.hidden_size,
+      c.num_attention_heads * c.head_dim,
+    ]);
+    shapes.set(`${p}.post_attention_layernorm.weight`, [c.hidden_size]);
+    shapes.set(`${p}.mlp.gate_proj.weight`, [
+      c.intermediate_size,
+      c.hidden_size,
+    ]);
+    shapes.set(`${p}.mlp.up_proj.weight`, [c.intermediate_size, c.hidden_size]);
+    shapes.set(`${p}.mlp.down_proj.weight`, [
+      c.hidden_size,
+      c.intermediate_size,
+    ]);
+  }
+  return shapes.set("model.norm.weight", [c.hidden_size]);
+}
+
+/**
+ * Initial values of a parameter: norms 1, biases 0, the rest of standard deviation 0.02; by 32-bit integer arithmetic
+ * alone (a hash of name and place), so that every language has the same.
+ */
+export function weights(
+  name: string,
+  shape: readonly number[],
+): Float32Array<ArrayBuffer> {
+  const size = shape.reduce((a, b) => a * b, 1);
+  if (name.endsWith("norm.weight")) return new Float32Array(size).fill(1);
+  if (name.endsWith(".bias")) return new Float32Array(size);
+  let seed = 0;
+  for (let i = 0; i < name.length; i++) {
+    seed = (Math.imul(seed, 31) + name.charCodeAt(i)) >>> 0;
+  }
+  // A uniform distribution over ±√3 σ has the standard deviation σ.
+  const scale = 2 * Math.sqrt(3) * 0.02;
+  return Float32Array.from({ length: size }, (_, i) => {
+    let h = (Math.imul(i, 0x9e3779b1) + seed) >>> 0;
+    h = Math.imul(h ^ (h >>> 16), 0x85ebca6b) >>> 0;
+    h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35) >>> 0;
+    h = (h ^ (h >>> 16)) >>> 0;
+    return (h / 2 ** 32 - 0.5) * scale;
+  });
+}
+
+/** Cosines and sines [length, head_dim / 2] of the rotary positions. */
+export function rotary(
+  length: number,
+  c: PeerModel,
+): { cos: Float32Array<ArrayBuffer>; sin: Float32Array<ArrayBuffer> } {
+  const half = c.head_dim / 2;
+  const angle = (i: number) => Math.floor(i / half) * c.rope_theta ** (-(i % half) / half);
+  return {
+    cos: Float32Array.from(
+      { length: length * half },
+      (_, i) => Math.cos(angle(i)),
+    ),
+    sin: Float32Array.from(
+      { length: length * half },
+      (_, i) => Math.sin(angle(i)),
+    ),
+  };
+}

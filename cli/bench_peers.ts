@@ -1,0 +1,133 @@
+/** `bench --peers`, `--check` and `--save`: installs the peers, compares, and keeps or checks the ratios. @module */
+import { fileURLToPath } from "node:url";
+import { UserError } from "../gpu/errors.ts";
+import { compare, type ComparedRow } from "../bench/peers/comparison.ts";
+import {
+  OWN,
+  PACKAGES_FOLDER,
+  type Peer,
+  PEER_FLAGS,
+  PEER_SCRIPTS,
+  PEERS,
+  pytorch,
+  writePytorchScript,
+} from "../bench/peers/peers.ts";
+import { checkText, comparisonText, type PeerReport } from "./peer_tables.ts";
+import { checkRatios, loadResults, type SavedResults, saveResults } from "../bench/peers/results.ts";
+import { WORKS } from "../bench/peers/work.ts";
+
+/** Where results are kept, in git. */
+export const RESULTS_FOLDER: string = fileURLToPath(new URL("../bench/results", import.meta.url));
+
+/** Fewer say nothing about noise. */
+const LEAST_ROUNDS = 3;
+
+/** What to do. */
+export interface PeerBenchArgs {
+  /** Parts of names of works (`W1`, `W2 tiny`) and peers; none: all. */
+  readonly names: readonly string[];
+  readonly json: boolean;
+  readonly rounds: number;
+  /** Compare with the saved ratios. */
+  readonly check: boolean;
+  /** Keep the ratios. */
+  readonly save: boolean;
+  /** A Python interpreter with PyTorch. */
+  readonly python?: string;
+}
+
+/** Runs the comparison; the exit code is 1 when a check failed or this project itself did. */
+export async function benchPeers(args: PeerBenchArgs): Promise<number> {
+  const rounds = Math.max(LEAST_ROUNDS, args.rounds);
+  const saved = args.check ? await loadResults(RESULTS_FOLDER) : [];
+  const script = args.python === undefined ? undefined : await writePytorchScript();
+  try {
+    const all = args.python === undefined ? PEERS : [...PEERS, pytorch(args.python, script!)];
+    const { works, peers } = chosen(args.names, all);
+    if (peers.some(({ group }) => group === "javascript")) await install();
+    const rows: ComparedRow[] = [];
+    for (const work of works) {
+      rows.push(...await compare(work, peers, rounds, (note) => console.error(note)));
+    }
+    const report = reportOf(rows, rounds);
+    console.log(args.json ? JSON.stringify(report) : comparisonText(report));
+    return await keep(report, saved, args);
+  } finally {
+    if (script !== undefined) await Deno.remove(script);
+  }
+}
+
+/**
+ * Names choose among works, among peers, or both; this project always takes part.
+ * @throws UserError for a name that nothing has
+ */
+export function chosen(
+  names: readonly string[],
+  peers: readonly Peer[],
+): { works: typeof WORKS; peers: readonly Peer[] } {
+  const part = (name: string, text: string) => name.toLowerCase().includes(text.toLowerCase());
+  const ofWorks = names.filter((text) => WORKS.some(({ name }) => part(name, text)));
+  const ofPeers = names.filter((text) => peers.some(({ name }) => part(name, text)));
+  const unknown = names.find((text) => !ofWorks.includes(text) && !ofPeers.includes(text));
+  if (unknown !== undefined) {
+    throw new UserError(
+      `no work and no peer is called ${unknown}; there are ${
+        [...WORKS, ...peers].map(({ name }) => name).join(", ")
+      }`,
+    );
+  }
+  const take = (name: string, texts: readonly string[]) =>
+    texts.length === 0 || texts.some((text) => part(name, text));
+  return {
+    works: WORKS.filter(({ name }) => take(name, ofWorks)),
+    peers: peers.filter(({ name }) => name === OWN || take(name, ofPeers)),
+  };
+}
+
+/** Fetches the peers' packages; a failure shows again, with its reason, in every row that needs them. */
+async function install(): Promise<void> {
+  console.error(`installing the JavaScript peers into ${PACKAGES_FOLDER}`);
+  const config = PEER_FLAGS.filter((flag) => flag !== "-A" && flag !== "--no-check");
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["cache", ...config, ...PEER_SCRIPTS],
+    env: { DENO_DIR: PACKAGES_FOLDER, NO_COLOR: "1" },
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  if (!success) console.error(`not all could be installed: ${new TextDecoder().decode(stderr).trim()}`);
+}
+
+function reportOf(rows: readonly ComparedRow[], rounds: number): PeerReport {
+  const own = rows.find((row) => row.peer === OWN && row.speed !== null);
+  const { adapter, driver } = own === undefined ? { adapter: null, driver: null } : JSON.parse(own.note);
+  return { adapter, driver, date: new Date().toISOString(), rounds, rows };
+}
+
+/** This project's ratios by work and peer. */
+export function ratiosOf(rows: readonly ComparedRow[]): SavedResults["ratios"] {
+  const ratios: Record<string, Record<string, number>> = {};
+  for (const { work, peer, ratio } of rows) if (ratio !== null) (ratios[work] ??= {})[peer] = ratio;
+  return ratios;
+}
+
+async function keep(
+  report: PeerReport,
+  saved: readonly SavedResults[],
+  args: PeerBenchArgs,
+): Promise<number> {
+  const own = report.rows.filter((row) => row.peer === OWN && row.failed).map((row) => row.work);
+  let code = own.length > 0 ? 1 : 0;
+  const { adapter, driver, date } = report;
+  if (adapter === null || driver === null) return 1;
+  const results: SavedResults = { adapter, driver, date, ratios: ratiosOf(report.rows) };
+  const say = (text: string) => args.json ? console.error(text) : console.log(text);
+  if (args.check) {
+    const check = checkRatios(results, saved, own);
+    say(checkText(check));
+    if (check.failures.length > 0) code = 1;
+  }
+  if (args.save && Object.keys(results.ratios).length > 0) {
+    say(`saved as ${await saveResults(RESULTS_FOLDER, results)}`);
+  }
+  return code;
+}

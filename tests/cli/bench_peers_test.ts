@@ -1,0 +1,273 @@
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { compare, type ComparedRow, ratioOf, type Runner } from "../../bench/peers/comparison.ts";
+import { OWN, type Peer, PEERS } from "../../bench/peers/peers.ts";
+import { PeerFailure, PeerProcess } from "../../bench/peers/process.ts";
+import {
+  checkRatios,
+  loadResults,
+  resultsName,
+  type SavedResults,
+  saveResults,
+} from "../../bench/peers/results.ts";
+import { MARK } from "../../bench/peers/serve.ts";
+import { verdict } from "../../bench/peers/targets.ts";
+import { parameterShapes, rotary, spread, tokenIds, weights, WORKS } from "../../bench/peers/work.ts";
+import * as workload from "../../bench/workload.ts";
+import { SHAPES } from "../../bench/shapes.ts";
+import { chosen, ratiosOf } from "../../cli/bench_peers.ts";
+import { checkText, comparisonText } from "../../cli/peer_tables.ts";
+import { UserError } from "../../gpu/errors.ts";
+import * as config from "../../models/config.ts";
+import { ropeTables } from "../../shaders/rope.ts";
+
+const [MATMUL] = WORKS;
+
+function results(date: string, ratios: SavedResults["ratios"], adapter = "card"): SavedResults {
+  return { adapter, driver: "1", date, ratios };
+}
+
+const peer = (name: string, more: Partial<Peer> = {}): Peer => ({
+  name,
+  group: name === OWN ? "own" : "javascript",
+  cannot: {},
+  command: () => [],
+  env: {},
+  ...more,
+});
+
+/** Answers with the given seconds in turn; a string is a failure with that reason. */
+function runner(value: number, answers: readonly (number | string)[], log: string[] = [], name = ""): Runner {
+  let next = 0;
+  return {
+    ready: () => Promise.resolve({ kind: "ready", what: `${name} 1.0`, value }),
+    run: () => {
+      log.push(name);
+      const answer = answers[next++];
+      return typeof answer === "string" ? Promise.reject(new PeerFailure(answer)) : Promise.resolve(answer);
+    },
+    close: () => {
+      log.push(`${name} closed`);
+      return Promise.resolve();
+    },
+  };
+}
+
+Deno.test("peers: a ratio that fell by more than 20 % fails the check, one that fell by 20 % does not", () => {
+  const saved = [results("2026-01-01", { W1: { a: 1, b: 10 }, W2: { a: 2 } })];
+  const check = (ratios: SavedResults["ratios"]) => checkRatios(results("2026-02-01", ratios), saved);
+  assertEquals(check({ W1: { a: 0.8, b: 8 }, W2: { a: 1.6 } }).failures, []);
+  assertEquals(check({ W1: { a: 5, b: 50 }, W2: { a: 9 } }).failures, []);
+  const { failures, changes } = check({ W1: { a: 1, b: 7.99 }, W2: { a: 1 } });
+  assertEquals(failures, [
+    "W1: 7.99 times b's speed, 10.0 before (20 % less)",
+    "W2: 1.00 times a's speed, 2.00 before (50 % less)",
+  ]);
+  assertEquals(changes.map(({ fell }) => fell), [false, true, true]);
+  // Not a number is no ratio that held.
+  assertEquals(check({ W1: { a: NaN } }).failures.length, 1);
+});
+
+Deno.test("peers: a check takes the newest ratio of the same adapter, whichever file holds it", () => {
+  const saved = [
+    results("2026-03-01", { W1: { a: 2 } }),
+    results("2026-01-01", { W1: { a: 9, b: 4 } }),
+    results("2026-04-01", { W1: { a: 100, b: 100 } }, "another card"),
+  ];
+  const { changes, failures } = checkRatios(results("2026-05-01", { W1: { a: 1.9, b: 3 } }), saved);
+  assertEquals(changes.map(({ peer, before }) => [peer, before]), [["a", 2], ["b", 4]]);
+  assertEquals(failures, ["W1: 3.00 times b's speed, 4.00 before (25 % less)"]);
+});
+
+Deno.test("peers: a check that compared nothing fails; what was not measured is named", () => {
+  const now = results("2026-05-01", { W1: { a: 1 } });
+  assertMatch(checkRatios(now, []).failures[0], /no saved results of card/);
+  assertMatch(
+    checkRatios(now, [results("2026-01-01", { W1: { a: 1 } }, "other")]).failures[0],
+    /no saved results of card/,
+  );
+  const elsewhere = checkRatios(now, [results("2026-01-01", { W2: { a: 1 } })]);
+  assertMatch(elsewhere.failures[0], /none of the saved ratios was measured/);
+  const part = checkRatios(now, [results("2026-01-01", { W1: { a: 1, b: 1 } })]);
+  assertEquals(part.failures, []);
+  assertMatch(checkText(part), /b .*not measured[^]*check passed/);
+  assertEquals(checkRatios(now, [now], ["W2"]).failures, ["W2: this project itself failed"]);
+});
+
+Deno.test("peers: results are saved under adapter and date, joined to the same day's, and read back", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    assertEquals(await loadResults(`${folder}/none`), []);
+    const name = resultsName({ adapter: "llvmpipe (LLVM 15.0.6, 512 bits)", date: "2026-01-02T03:04:05Z" });
+    assertEquals(name, "llvmpipe-llvm-15-0-6-512-bits-2026-01-02.json");
+    await saveResults(folder, results("2026-01-02T03:00:00Z", { W1: { a: 1, b: 2 }, W2: { a: 3 } }));
+    await saveResults(folder, results("2026-01-02T09:00:00Z", { W1: { b: 5 } }));
+    await saveResults(folder, results("2026-01-02T09:00:00Z", { W1: { b: 7 } }, "other"));
+    const read = (await loadResults(folder)).sort((a, b) => a.adapter < b.adapter ? -1 : 1);
+    assertEquals(read, [
+      results("2026-01-02T09:00:00Z", { W1: { a: 1, b: 5 }, W2: { a: 3 } }),
+      results("2026-01-02T09:00:00Z", { W1: { b: 7 } }, "other"),
+    ]);
+    for (const text of ["{", "{}", '{"adapter":"x","date":"2026-01-01","ratios":{"W1":{"a":-1}}}']) {
+      await Deno.writeTextFile(`${folder}/bad.json`, text);
+      await assertRejects(() => loadResults(folder), UserError, "bad.json");
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("peers: everyone has a turn a round; a ratio is the median of the rounds' ratios", async () => {
+  const log: string[] = [];
+  const seconds: Record<string, number[]> = { [OWN]: [1, 2, 4], slow: [2, 8, 8], fast: [0.5, 1, 1] };
+  const rows = await compare(
+    MATMUL,
+    Object.keys(seconds).map((name) => peer(name)),
+    3,
+    () => {},
+    ({ name }) => {
+      return runner(5, seconds[name], log, name);
+    },
+  );
+  const turn = [OWN, "slow", "fast"];
+  assertEquals(log, [...turn, ...turn, ...turn, ...turn.map((name) => `${name} closed`)]);
+  assertEquals(rows.map(({ ratio }) => ratio), [null, 2, 0.5]);
+  assertEquals(rows[1].speed, MATMUL.amount / 8);
+  assertEquals(ratiosOf(rows), { [MATMUL.name]: { slow: 2, fast: 0.5 } });
+  assertEquals([ratioOf([], []), ratioOf([1, 2], [1])], [null, null]);
+});
+
+Deno.test("peers: who fails, computes something else or cannot stays in the table with the reason", async () => {
+  const start = ({ name }: Peer): Runner =>
+    name === OWN ? runner(5, [1, 1, 1]) : name === "broken" ? runner(5, [2, "took fire"]) : runner(5.1, []);
+  const peers = [
+    peer(OWN),
+    peer("broken"),
+    peer("wrong"),
+    peer("unable", { cannot: { matmul: "has no products" } }),
+  ];
+  const rows = await compare(MATMUL, peers, 3, () => {}, start);
+  assertEquals(rows.map(({ speed, ratio, failed }) => [speed !== null, ratio, failed]), [
+    [true, null, false],
+    [false, null, true],
+    [false, null, true],
+    [false, null, false],
+  ]);
+  const text = comparisonText({ adapter: "card", driver: "1", date: "", rounds: 3, rows });
+  assertStringIncludes(text, `${MATMUL.name}, broken: failed: took fire`);
+  assertStringIncludes(text, `${MATMUL.name}, wrong: failed: computes something else: 5.1`);
+  assertStringIncludes(text, `${MATMUL.name}, unable: has no products`);
+  assertEquals(ratiosOf(rows), {});
+});
+
+Deno.test("peers: when this project fails nobody has a ratio; a fault of the bench is not hidden", async () => {
+  const start = ({ name }: Peer) => name === OWN ? runner(5, [1, "lost"]) : runner(5, [1, 1, 1]);
+  const rows = await compare(MATMUL, [peer(OWN), peer("other")], 3, () => {}, start);
+  assertEquals(rows.map(({ ratio, failed }: ComparedRow) => [ratio, failed]), [[null, true], [null, false]]);
+  await assertRejects(
+    () =>
+      compare(MATMUL, [peer(OWN)], 3, () => {}, () => {
+        throw new TypeError("a bug");
+      }),
+    TypeError,
+    "a bug",
+  );
+});
+
+/** A peer whose process runs this text. */
+function script(text: string): Peer {
+  return peer("script", { command: () => [Deno.execPath(), "eval", "--no-lock", text] });
+}
+
+Deno.test("peers: a process is asked for one run at a time, whatever else it prints", async () => {
+  const process = new PeerProcess(
+    script(`
+      const say = (answer) => console.log(${JSON.stringify(MARK)} + JSON.stringify(answer));
+      console.log("loading");
+      say({ kind: "ready", what: "script", value: 7 });
+      for await (const _ of Deno.stdin.readable) { console.log("working"); say({ kind: "time", seconds: 0.5 }); }
+    `),
+    MATMUL,
+  );
+  try {
+    assertEquals(await process.ready(60), { kind: "ready", what: "script", value: 7 });
+    assertEquals([await process.run(60), await process.run(60)], [0.5, 0.5]);
+  } finally {
+    await process.close();
+  }
+});
+
+Deno.test("peers: a process that ends, complains or is too slow fails with the reason", async () => {
+  const cases: [string, number, RegExp][] = [
+    ["console.error('no such device'); Deno.exit(3);", 60, /ended \(exit code 3\): no such device/],
+    [
+      `console.log(${JSON.stringify(MARK)} + '{"kind":"error","reason":"out of memory"}')`,
+      60,
+      /^out of memory$/,
+    ],
+    ["setTimeout(() => {}, 60_000)", 0.2, /took more than 0.2 s to get ready/],
+  ];
+  for (const [text, limit, reason] of cases) {
+    const process = new PeerProcess(script(text), MATMUL);
+    try {
+      const error = await assertRejects(() => process.ready(limit), PeerFailure);
+      assertMatch(error.message, reason);
+    } finally {
+      await process.close();
+    }
+  }
+});
+
+Deno.test("peers: names choose works, peers or both; this project always takes part", () => {
+  const names = (...wanted: string[]) => {
+    const { works, peers } = chosen(wanted, PEERS);
+    return [works.length, peers.map(({ name }) => name)];
+  };
+  assertEquals(names(), [WORKS.length, PEERS.map(({ name }) => name)]);
+  assertEquals(names("w1", "jax-js"), [3, [OWN, "jax-js webgpu", "jax-js wasm"]]);
+  assertEquals(names("gpu.js"), [WORKS.length, [OWN, "gpu.js webgpu"]]);
+  assertThrows(() => chosen(["W1", "nothing"], PEERS), UserError, "no work and no peer is called nothing");
+});
+
+Deno.test("peers: every peer says why it leaves out work; every kind of work has somebody but W4", () => {
+  for (const { kind } of WORKS) {
+    const able = PEERS.filter((p) => p.name !== OWN && p.cannot[kind] === undefined);
+    assertEquals(able.length > 0, kind !== "grpo", kind);
+    for (const p of PEERS) assert(p.cannot[kind] === undefined || p.cannot[kind].length > 10, p.name);
+  }
+});
+
+Deno.test("peers: the same models, numbers and rotary angles as this project's own", () => {
+  for (const work of WORKS) {
+    if (work.kind === "matmul") continue;
+    const { config: own } = work.model.hidden_size === 128 ? SHAPES.tiny : SHAPES.small;
+    for (const [name, value] of Object.entries(work.model)) {
+      assertEquals(value, (own as unknown as Record<string, unknown>)[name], `${work.name}: ${name}`);
+    }
+    assertEquals(parameterShapes(work.model), config.parameterShapes(own));
+    const { cos, sin } = ropeTables(96, own.head_dim, own.rope_theta);
+    const peers = rotary(96, work.model);
+    for (let i = 0; i < cos.length; i++) {
+      assert(Math.abs(cos[i] - peers.cos[i]) < 1e-6 && Math.abs(sin[i] - peers.sin[i]) < 1e-6, `angle ${i}`);
+    }
+  }
+  assertEquals(spread(5), workload.spread(5));
+  assertEquals([...tokenIds(5, 512)], [...workload.tokenIds(5, 512)]);
+  const drawn = weights("model.layers.0.mlp.up_proj.weight", [100, 100]);
+  const deviation = Math.sqrt(drawn.reduce((sum, w) => sum + w * w, 0) / drawn.length);
+  assert(Math.abs(deviation - 0.02) < 5e-4, `${deviation}`);
+});
+
+Deno.test("peers: what a ratio is beside floor and goal", () => {
+  assertEquals(verdict(0.9, { floor: 1, goal: null }), "below the floor");
+  assertEquals(verdict(1, { floor: 1, goal: null }), "above the floor");
+  assertEquals(verdict(1.5, { floor: 1, goal: 2 }), "below the goal");
+  assertEquals(verdict(2, { floor: null, goal: 2 }), "goal reached");
+  assertEquals(verdict(null, { floor: 1, goal: 2 }), "");
+});
