@@ -5,6 +5,9 @@ import { OWN } from "../bench/peers/peers.ts";
 import type { CheckResult } from "../bench/peers/results.ts";
 import { targetOf, verdict } from "../bench/peers/targets.ts";
 
+/** Most characters of a reason. */
+const REASON = 400;
+
 /** A whole comparison; what `--json` prints. */
 export interface PeerReport {
   /** This project's adapter and driver; null when it did not run. */
@@ -44,8 +47,14 @@ export function comparisonText(r: PeerReport): string {
     }; medians of ${r.rounds} rounds in turns; ${OWN} / peer: how many times as fast as the peer this project is`,
     renderTable(head, r.rows.map(cells), { left: [0, 1, 3, 7] }),
     ...[...versions].sort(),
-    ...missing.map((row) => `${row.work}, ${row.peer}: ${row.failed ? "failed: " : ""}${row.note}`),
+    ...missing.map((row) => `${row.work}, ${row.peer}: ${row.failed ? "failed: " : ""}${brief(row.note)}`),
   ].join("\n");
+}
+
+/** A reason on one line: a refused shader comes with its whole text, which is for `--json`. */
+function brief(reason: string): string {
+  const line = reason.replace(/\s+/g, " ");
+  return line.length <= REASON ? line : `${line.slice(0, REASON)}…`;
 }
 
 /** Whole numbers from a hundred on: no rounding to 1.23e+4. */

@@ -9,6 +9,7 @@ import { AdamW } from "../../trainer/optimizer.ts";
 import { RolloutEngine } from "../../trainer/rollout.ts";
 import { SftTrainer } from "../../trainer/sft.ts";
 import { grpoIteration } from "./ares_grpo.ts";
+import { processorName } from "./processor.ts";
 import { serve, type Session } from "./serve.ts";
 import {
   ADAMW,

@@ -32,7 +32,10 @@ async function open(work: Work): Promise<Session> {
       },
     };
   }
-  if (work.kind === "train") return { what, run: trainingSteps(work) };
+  if (work.kind === "train") {
+    const oneHot = device === "webgpu";
+    return { what: oneHot ? `${what}, one-hot embedding` : what, run: trainingSteps(work, oneHot) };
+  }
   if (work.kind === "generate") return { what, run: generation(work) };
   throw new Error(`jax-js does no ${work.kind}`);
 }

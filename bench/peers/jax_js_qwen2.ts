@@ -149,7 +149,7 @@ export function trainingSteps(
     const h = blocks(
       c,
       p,
-      np.take(embedding.ref, x, 0),
+      oneHot ? np.matmul(nn.oneHot(x, c.vocab_size), embedding.ref) : np.take(embedding.ref, x, 0),
       [cos, sin],
       (_, q, k, v) => nn.dotProductAttention(q, k, v, { isCausal: true }),
     ).reshape([sequences * length, c.hidden_size]);

@@ -41,7 +41,7 @@ function javascript(name: string, file: string, device: string, cannot: Peer["ca
   };
 }
 
-const NO_MODEL = "only its product is compared: its training step was 3 to 30 times slower than jax-js's";
+const NO_MODEL = "only its product is compared: nobody has written the model in it here";
 
 /** Everyone but PyTorch, this project first. */
 export const PEERS: readonly Peer[] = [

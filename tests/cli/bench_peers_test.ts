@@ -9,6 +9,7 @@ import {
 import { compare, type ComparedRow, ratioOf, type Runner } from "../../bench/peers/comparison.ts";
 import { OWN, type Peer, PEERS } from "../../bench/peers/peers.ts";
 import { PeerFailure, PeerProcess } from "../../bench/peers/process.ts";
+import { generationOf, processorName } from "../../bench/peers/processor.ts";
 import {
   checkRatios,
   loadResults,
@@ -270,4 +271,13 @@ Deno.test("peers: what a ratio is beside floor and goal", () => {
   assertEquals(verdict(1.5, { floor: 1, goal: 2 }), "below the goal");
   assertEquals(verdict(2, { floor: null, goal: 2 }), "goal reached");
   assertEquals(verdict(null, { floor: 1, goal: 2 }), "");
+});
+
+Deno.test("peers: a processor is told from others of the same name", () => {
+  const text = (model: number, flags: string) =>
+    `processor\t: 0\ncpu family\t: 25\nmodel\t\t: ${model}\nmodel name\t: AMD EPYC\nflags\t\t: fpu ${flags}\n`;
+  assertEquals(generationOf(text(1, "avx avx2")), " family 25 model 1, avx2");
+  assertEquals(generationOf(text(17, "avx avx2 avx512f avx512bw")), " family 25 model 17, avx512f");
+  assertEquals(generationOf("processor : 0\n"), "");
+  assertMatch(processorName(), /, \d+ cores$/);
 });
