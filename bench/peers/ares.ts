@@ -131,10 +131,9 @@ async function generate(gpu: Gpu, w: GenerateWork): Promise<Session["run"]> {
 
 async function open(work: Work): Promise<Session> {
   const gpu = await Gpu.open();
-  const what = JSON.stringify({
-    adapter: gpu.facts.name,
-    driver: gpu.facts.driver,
-  });
+  const { name, driver, software } = gpu.facts;
+  // A software adapter is as fast as its processor, whose name it does not tell.
+  const what = JSON.stringify({ adapter: software ? `${name} on ${processorName()}` : name, driver });
   switch (work.kind) {
     case "matmul":
       return { what, run: matmul(gpu, work) };

@@ -117,9 +117,14 @@ function tables(c: PeerModel, length: number): [np.Array, np.Array] {
   ];
 }
 
-/** The training step; returns the loss of `repeats` steps' last. */
+/**
+ * The training step; returns the loss of `repeats` steps' last.
+ * @param oneHot looks embeddings up by a product: the gradient of a gather is a shader that WebGPU in Deno refuses (it
+ * hands a storage pointer to a function)
+ */
 export function trainingSteps(
   w: TrainWork,
+  oneHot: boolean,
 ): (repeats: number) => Promise<number> {
   const { model: c, sequences, length } = w;
   const ids = tokenIds(sequences * length, c.vocab_size);
