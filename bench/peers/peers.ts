@@ -81,7 +81,7 @@ export function pytorch(python: string, script: string): Peer {
   return {
     name: "PyTorch",
     group: "pytorch",
-    cannot: { grpo: NO_GRPO },
+    cannot: {},
     command: (work) => [python, script, work],
     env: {},
   };

@@ -217,32 +217,76 @@ def generate():
     what += ", lean Qwen2"
     model = fill(Model(c, prompt + fresh), "model.").eval()
 
-    @torch.no_grad()
     def run(repeats):
         for _ in range(repeats):
-            shape = (n, c["num_key_value_heads"], prompt + fresh, c["head_dim"])
-            caches = [(torch.zeros(shape, device=device), torch.zeros(shape, device=device)) for _ in model.layers]
-            tokens, made = ids, []
-            for position in range(fresh):
-                h = model(tokens, caches, 0 if position == 0 else prompt + position - 1)
-                tokens = sample(h[:, -1] @ model.embed_tokens.weight.T)
-                made.append(tokens)
-            out = torch.cat(made, 1)
+            out = rollouts(model, ids, fresh)
         wait()
         return out.numel()
     return run
 
 
+@torch.no_grad()
+def rollouts(model, ids, fresh):
+    """New tokens [sequences, fresh]."""
+    c, (n, prompt) = model.c, ids.shape
+    shape = (n, c["num_key_value_heads"], prompt + fresh, c["head_dim"])
+    caches = [(torch.zeros(shape, device=device), torch.zeros(shape, device=device)) for _ in model.layers]
+    tokens, made = ids, []
+    for step in range(fresh):
+        h = model(tokens, caches, 0 if step == 0 else prompt + step - 1)
+        tokens = sample(h[:, -1] @ model.embed_tokens.weight.T)
+        made.append(tokens)
+    return torch.cat(made, 1)
+
+
+def logps(model, ids, prompt):
+    """log-probabilities of everything after the prompt."""
+    logits = model(ids)[:, prompt - 1:-1] @ model.embed_tokens.weight.T
+    return logits.log_softmax(-1).gather(-1, ids[:, prompt:, None])[..., 0]
+
+
+def grpo():
+    global what
+    what += ", lean loop"
+    c, prompt, fresh = work["model"], work["prompt"], work["fresh"]
+    model = fill(Model(c, prompt + fresh), "model.")
+    reference = fill(Model(c, prompt + fresh), "model.")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=BETAS, eps=EPS, weight_decay=DECAY)
+    ids = token_ids(work["prompts"] * prompt, c["vocab_size"]).view(-1, prompt)
+    ids = ids.repeat_interleave(work["rollouts"], 0)
+    # As in every group here: each second rollout is right.
+    advantage = torch.tensor([2.0 * (i % 2) - 1 for i in range(len(ids))], device=device)[:, None]
+
+    def run(repeats):
+        for _ in range(repeats):
+            whole = torch.cat([ids, rollouts(model, ids, fresh)], 1)
+            with torch.no_grad():
+                old, ref = logps(model, whole, prompt), logps(reference, whole, prompt)
+            new = logps(model, whole, prompt)
+            ratio = (new - old).exp()
+            gain = torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+            gap = ref - new
+            loss = (0.05 * (gap.exp() - gap - 1) - gain).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+            optimizer.step()
+            loss.item()
+        return new.numel()
+    return run
+
 try:
-    run = {"matmul": matmul, "train": train, "generate": generate}[work["kind"]]()
+    run = {"matmul": matmul, "train": train, "generate": generate, "grpo": grpo}[work["kind"]]()
 
     def timed(repeats):
         start = time.perf_counter()
         run(repeats)
         return time.perf_counter() - start
 
+    start = time.perf_counter()
     value = run(1)
-    run(1)
+    if time.perf_counter() - start < 10:
+        run(1)
     repeats, seconds = 1, timed(1)
     while seconds < SECONDS / 2 and repeats < 4096:
         repeats *= 2
