@@ -19,10 +19,13 @@ export class PeerProcess {
   #noise = "";
   #drained: Promise<void>;
 
-  /** Starts the process; it sets itself up at once. */
+  /**
+   * Starts the process; it sets itself up at once.
+   * @throws PeerFailure when there is no such program
+   */
   constructor(peer: Peer, work: Work) {
     const [program, ...args] = peer.command(JSON.stringify(work));
-    this.#child = new Deno.Command(program, {
+    const command = new Deno.Command(program, {
       args,
       env: {
         // As this project sets it for itself: Mesa's software driver is twice as fast, for everyone.
@@ -34,7 +37,12 @@ export class PeerProcess {
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
-    }).spawn();
+    });
+    try {
+      this.#child = command.spawn();
+    } catch (error) {
+      throw new PeerFailure(`${program} cannot be started: ${(error as Error).message}`);
+    }
     this.#input = this.#child.stdin.getWriter();
     this.#answers = this.#read();
     this.#drained = this.#drain();

@@ -225,6 +225,14 @@ Deno.test("peers: a process that ends, complains or is too slow fails with the r
   }
 });
 
+Deno.test("peers: a program that is not there fails with its name", async () => {
+  const missing = peer("missing", { command: () => ["/nowhere/python", "script"] });
+  const start = (p: Peer) => p === missing ? new PeerProcess(p, MATMUL) : runner(5, [1, 1, 1]);
+  const rows = await compare(MATMUL, [peer(OWN), missing], 3, () => {}, start);
+  assert(rows[1].failed);
+  assertStringIncludes(rows[1].note, "/nowhere/python cannot be started");
+});
+
 Deno.test("peers: names choose works, peers or both; this project always takes part", () => {
   const names = (...wanted: string[]) => {
     const { works, peers } = chosen(wanted, PEERS);
