@@ -5,10 +5,12 @@
 import { microRows } from "../data/micro/world.ts";
 import { readRows } from "../data/rows.ts";
 import { Gpu } from "../gpu/device.ts";
+import { loadModelConfig } from "../models/config.ts";
 import { writeAtomically } from "../trainer/atomic_write.ts";
 import { loadConfig } from "../trainer/config.ts";
 import { evaluate, type GroupFigures } from "../trainer/evaluate.ts";
 import { Policy } from "../trainer/policy.ts";
+import { microFamilies } from "../trainer/run_rows.ts";
 import type { EvalArgs } from "./arguments.ts";
 import { Progress } from "./progress.ts";
 import { renderTable } from "./table.ts";
@@ -17,8 +19,16 @@ async function evalCommand(args: EvalArgs): Promise<number> {
   const { config } = loadConfig();
   const progress = new Progress();
   const folder = args.model ?? config.worker.actor.model.model_path;
+  const families = microFamilies(config.data.micro, (await loadModelConfig(folder)).vision !== undefined);
   const rows = args.data === undefined
-    ? [...microRows({ seed: config.data.seed, count: config.data.micro.val_count, split: "heldout" })]
+    ? [
+      ...microRows({
+        seed: config.data.seed,
+        count: config.data.micro.val_count,
+        split: "heldout",
+        families,
+      }),
+    ]
     : await read(args.data, progress);
   const gpu = await Gpu.open();
   try {

@@ -4,6 +4,7 @@
  * @module
  */
 import { z } from "zod";
+import { FAMILY_NAMES } from "../data/micro/world.ts";
 import type { Config, LrScheduler } from "./config_types.ts";
 
 /** One leaf of the configuration. */
@@ -63,6 +64,15 @@ function choice<const T extends string>(value: T, all: readonly T[], doc: string
   return { default: value, range: `one of ${all.join(", ")}`, doc, schema: z.enum(all) as z.ZodType<T> };
 }
 
+function names(all: readonly string[], doc: string): Field<string[]> {
+  return {
+    default: [...all],
+    range: `a list of names among ${all.join(", ")}`,
+    doc,
+    schema: z.array(z.enum(all)).min(1),
+  };
+}
+
 function optional<T>(field: Field<T>, value: T | null = null): Field<T | null> {
   return { ...field, default: value, range: `null or ${field.range}`, schema: field.schema.nullable() };
 }
@@ -99,6 +109,12 @@ export const FIELDS: Fields<Config> = {
     seed: int(1, 0, 2 ** 31 - 1, "Seed of the order of problems and of the micro-world."),
     shuffle: flag(true, "Shuffle the training problems, anew for every epoch."),
     micro: {
+      families: optional(
+        names(
+          FAMILY_NAMES,
+          "Families of micro-world problems, evenly; null: all for a model that sees pictures, else those of text alone.",
+        ),
+      ),
       train_count: int(960, 1, 1_000_000, "Micro-world training problems; AEPO takes each once by default."),
       val_count: int(288, 1, 1_000_000, "Micro-world held-out problems; none occurs in training."),
     },
@@ -271,7 +287,7 @@ export const FIELDS: Fields<Config> = {
   adacs: {
     enabled: flag(true, "Run the adaptive cold start."),
     samples: int(8, 1, 1024, "Responses sampled of each problem to find its pass rate (K)."),
-    problems: optional(int(1, 1, BIG, "Training problems looked at; null: all."), 216),
+    problems: optional(int(1, 1, BIG, "Training problems looked at; null: all."), 288),
     min_bracket: int(
       8,
       1,
@@ -281,7 +297,7 @@ export const FIELDS: Fields<Config> = {
     epochs: int(2, 1, 10_000, "Most passes over the chosen responses."),
     max_tokens: optional(
       int(1, 1, BIG, "Fine-tuning stops after this many tokens; null: `epochs` decides."),
-      40_000,
+      48_000,
     ),
     batch_size: int(32, 1, 1 << 20, "Responses of one optimizer step."),
     lr: num(3e-4, 0, 1, "Peak learning rate of the fine-tuning."),

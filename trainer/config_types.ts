@@ -23,8 +23,11 @@ export type DataConfig = {
   system_prompt: string | null;
   seed: number;
   shuffle: boolean;
-  micro: { train_count: number; val_count: number };
+  micro: MicroConfig;
 };
+
+/** The built-in problems. */
+export type MicroConfig = { families: string[] | null; train_count: number; val_count: number };
 
 /** Advantages, KL and filtering: what ARES, GRPO and DAPO share. */
 export type AlgorithmConfig = {

@@ -2,16 +2,26 @@
  * The rows of a run: training and held-out problems, from files or from the micro-world.
  * @module
  */
-import { microRows } from "../data/micro/world.ts";
+import { FAMILY_NAMES, microRows, TEXT_FAMILIES } from "../data/micro/world.ts";
 import { readRows, type Row } from "../data/rows.ts";
-import type { Config } from "./config_types.ts";
+import type { Config, MicroConfig } from "./config_types.ts";
 import type { Monitor } from "./monitor.ts";
+
+/** Names of the micro-world's families to make problems of: the configured ones, else all that the model can see. */
+export function microFamilies({ families }: MicroConfig, seesPictures: boolean): readonly string[] {
+  return families ?? (seesPictures ? FAMILY_NAMES : TEXT_FAMILIES.map((family) => family.name));
+}
 
 /**
  * Reads or makes the rows; skipped ones are told with their reason. A run on files without `data.val_files` has no held-out rows.
+ * @param seesPictures whether the model has a vision tower
  * @throws UserError when a file cannot be read or has no usable row
  */
-export async function loadRows(config: Config, monitor: Monitor): Promise<{ train: Row[]; val: Row[] }> {
+export async function loadRows(
+  config: Config,
+  seesPictures: boolean,
+  monitor: Monitor,
+): Promise<{ train: Row[]; val: Row[] }> {
   const { data } = config;
   const read = async (path: string) => {
     const { rows, skipped } = await readRows(path, {
@@ -34,10 +44,11 @@ export async function loadRows(config: Config, monitor: Monitor): Promise<{ trai
     }
     return rows;
   };
+  const families = microFamilies(data.micro, seesPictures);
   const micro = (
     split: "train" | "heldout",
     count: number,
-  ) => [...microRows({ seed: data.seed, count, split })];
+  ) => [...microRows({ seed: data.seed, count, split, families })];
   const train = data.train_files === null
     ? micro("train", data.micro.train_count)
     : await read(data.train_files);

@@ -8,6 +8,7 @@ import type { Row } from "../data/rows.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
 import { CausalLM } from "../models/causal_lm.ts";
+import { loadModelConfig } from "../models/config.ts";
 import { copyCompanions } from "../models/checkpoint_folder.ts";
 import { curate, curriculumBatches, withPictures } from "./adacs.ts";
 import { AepoStage, type IterationReport } from "./aepo.ts";
@@ -131,7 +132,6 @@ class Run {
     const { config, monitor } = options;
     const { data, worker: { actor, rollout }, trainer } = config;
     // Everything that can be wrong with the input is found before the folder is touched.
-    const rows = await loadRows(config, monitor);
     let checkpoint: Checkpoint | undefined;
     let folder: RunFolder | undefined;
     let state = freshState();
@@ -143,7 +143,9 @@ class Run {
       ));
       state = await loadState(checkpoint.path);
     }
-    const policy = await Policy.load(gpu, checkpoint?.path ?? actor.model.model_path, {
+    const model = checkpoint?.path ?? actor.model.model_path;
+    const rows = await loadRows(config, (await loadModelConfig(model)).vision !== undefined, monitor);
+    const policy = await Policy.load(gpu, model, {
       trainable: true,
       prompts: data,
       micro_batch_tokens: actor.micro_batch_tokens,

@@ -65,6 +65,18 @@ Deno.test("config: a file over a preset, overrides over the file, later override
   });
 });
 
+Deno.test("config: families are chosen by name, and an unknown name is answered with the known ones", () => {
+  assertEquals(loadConfig().config.data.micro.families, null);
+  const { config } = loadConfig({ overrides: ["data.micro.families=[tally, sum]"] });
+  assertEquals(config.data.micro.families, ["tally", "sum"]);
+  for (const wrong of ["[tally, sums]", "[]", "tally"]) {
+    assertStringIncludes(
+      refusal(`data.micro.families=${wrong}`),
+      "give null or a list of names among sum, word, count, gap, tally, grid, chart, odd.",
+    );
+  }
+});
+
 Deno.test("config: override values are YAML", () => {
   const { config } = loadConfig({
     overrides: [
