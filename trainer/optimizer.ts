@@ -78,8 +78,12 @@ export class AdamW {
   /**
    * The gradient norm and the update; gradients are cleared afterwards. One read-back.
    * @param also tensors to read in the same wait
+   * @throws RangeError for a learning rate that is not finite: the gradient's check would not see it, and it would reach
+   * every weight
    */
   async update(...also: Tensor[]): Promise<StepResult> {
+    const { lr } = this.options;
+    if (!Number.isFinite(lr)) throw new RangeError(`step ${this.step + 1}: the learning rate is ${lr}`);
     this.step++;
     await this.#program.run();
     const [norm, ...read] = await this.#gpu.read(this.#norm, ...also);

@@ -5,15 +5,17 @@
  */
 import { modelFiles } from "../data/micro/model_files.ts";
 import { type PretrainRecipe, RECIPE } from "../data/micro/recipe.ts";
-import { pretrainExamples } from "../data/micro/world.ts";
+import { type PretrainExample, pretrainExamples } from "../data/micro/world.ts";
 import { Rng } from "../data/random.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { CausalLM } from "../models/causal_lm.ts";
 import { parseModelConfig } from "../models/config.ts";
+import type { Sequence } from "../models/packed_batch.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
 import { Tokenizer } from "../models/tokenizer.ts";
 import type { Monitor } from "./monitor.ts";
 import { AdamW } from "./optimizer.ts";
+import { PictureReader } from "./pictures.ts";
 import { PromptWriter } from "./problems.ts";
 import { SftTrainer } from "./sft.ts";
 
@@ -33,6 +35,9 @@ export interface PretrainOptions {
 
 /** Standard deviation of initial weights (Hugging Face's `initializer_range`). */
 const INITIALIZER_RANGE = 0.02;
+
+/** The largest picture of the micro-world: 3 × 3 cells of 2 × 2 patches. */
+const MAX_PATCHES = 36;
 
 /** Normal(0, 0.02) matrices, zero biases, unit norms; each tensor from its own stream. */
 export function initialWeights(seed: number): (name: string, shape: readonly number[]) => Float32Array {
@@ -59,7 +64,9 @@ export async function pretrain(
   const seed = options.seed ?? recipe.seed;
   await Deno.mkdir(out, { recursive: true });
   const writeFiles = () => {
-    for (const [name, text] of Object.entries(modelFiles())) Deno.writeTextFileSync(`${out}/${name}`, text);
+    for (const [name, text] of Object.entries(modelFiles(recipe.kind))) {
+      Deno.writeTextFileSync(`${out}/${name}`, text);
+    }
   };
   writeFiles();
   const config = parseModelConfig(
@@ -72,10 +79,12 @@ export async function pretrain(
     tokenizer,
     { format_prompt: null, system_prompt: null, max_prompt_length: 1 << 20, max_response_length: 1 << 20 },
     config.eos_token_id,
+    config.vision && await PictureReader.load(out, config.vision),
   );
   const model = await CausalLM.create(gpu, config, initialWeights(seed), { trainable: true });
   const graph = new SequenceGraph(model, {
     tokens: recipe.batchSize * config.max_position_embeddings,
+    patches: config.vision ? recipe.batchSize * MAX_PATCHES : 0,
     train: true,
   });
   const optimizer = new AdamW(gpu, model.parameters, {
@@ -96,12 +105,9 @@ export async function pretrain(
     const shown = monitor.phase(`pretraining: ${phase.name}`, total, "tokens");
     const examples = pretrainExamples(seed, phase.name, phase);
     for (let done = 0; done < total && !options.signal?.aborted;) {
-      const batch = Array.from({ length: recipe.batchSize }, () => {
-        const { prompt, response } = examples.next().value;
-        const ids = writer.prompt(prompt);
-        return { ids: [...ids, ...writer.response(response)], scoreFrom: ids.length };
-      });
-      const warmup = Math.min(1, seen / (recipe.warmupTokens * scale));
+      const batch: Sequence[] = [];
+      while (batch.length < recipe.batchSize) batch.push(await sequence(writer, examples.next().value));
+      const warmup = Math.min(1, seen / Math.max(1, recipe.warmupTokens * scale));
       const [from, to] = phase.learningRate;
       optimizer.options.lr = warmup * (from + (to - from) * Math.min(1, done / total));
       const step = await sft.step(batch);
@@ -120,6 +126,15 @@ export async function pretrain(
   graph.free();
   model.parameters.free();
   return recent(losses);
+}
+
+/** An example as ids; its pictures are drawn and cut into patches. */
+async function sequence(writer: PromptWriter, example: PretrainExample): Promise<Sequence> {
+  const { prompt, response, images } = example;
+  const { ids, patches } = images
+    ? await writer.promptWithPictures(prompt, images)
+    : { ids: writer.prompt(prompt), patches: undefined };
+  return { ids: [...ids, ...writer.response(response)], scoreFrom: ids.length, images: patches };
 }
 
 function recent(losses: readonly number[]): number {

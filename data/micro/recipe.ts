@@ -6,6 +6,7 @@
  * learning has something left to gain.
  * @module
  */
+import { BASE_FAMILIES, type BaseKind } from "./model_files.ts";
 import type { PretrainMixture } from "./world.ts";
 
 /** A stretch of pretraining with its own mixture and learning rates. */
@@ -20,6 +21,8 @@ export interface PretrainPhase extends PretrainMixture {
 
 /** A pretraining recipe. */
 export interface PretrainRecipe {
+  /** Names the model's files. */
+  kind: BaseKind;
   /** Of the first weights and of the examples. */
   seed: number;
   /** Sequences in one update; each is one prompt with its response and `<|im_end|>`, positions from 0. */
@@ -43,6 +46,7 @@ const MIXTURE = {
 
 /** The recipe of `models/micro`. */
 export const RECIPE: PretrainRecipe = {
+  kind: "text",
   seed: 1,
   batchSize: 32,
   warmupTokens: 60_000,
@@ -65,4 +69,18 @@ export const RECIPE: PretrainRecipe = {
       learningRate: [3e-3, 3e-4],
     },
   ],
+};
+
+/**
+ * The same model with a vision tower, on text and pictures evenly: twice the families, twice the tokens. How far it gets
+ * has not been measured yet; `models/micro` is not made with it.
+ */
+export const VISION_RECIPE: PretrainRecipe = {
+  ...RECIPE,
+  kind: "vision",
+  phases: RECIPE.phases.map((phase) => ({
+    ...phase,
+    families: BASE_FAMILIES.vision,
+    tokens: 2 * phase.tokens,
+  })),
 };

@@ -4,7 +4,7 @@ import { Template } from "@huggingface/jinja";
 import fc from "fast-check";
 import { BYTE_LETTERS, spell, trainBpe } from "../../data/micro/bpe.ts";
 import { modelFiles } from "../../data/micro/model_files.ts";
-import { RECIPE } from "../../data/micro/recipe.ts";
+import { RECIPE, VISION_RECIPE } from "../../data/micro/recipe.ts";
 import { microRows, pretrainExamples } from "../../data/micro/world.ts";
 
 const files = modelFiles();
@@ -107,4 +107,47 @@ Deno.test("the chat template costs six tokens a question, and traces keep to the
       assert(length >= limits[style][0] && length <= limits[style][1], `${length}: ${text}`);
     }
   }
+});
+
+Deno.test("with pictures: every word of all families is one token, a picture is one token between marks", () => {
+  const files = modelFiles("vision");
+  const config = JSON.parse(files["config.json"]);
+  const tokenizer = new Tokenizer(
+    JSON.parse(files["tokenizer.json"]),
+    JSON.parse(files["tokenizer_config.json"]),
+  );
+  const examples = pretrainExamples(78, "unseen", VISION_RECIPE.phases.at(-1)!);
+  for (let i = 0; i < 2000; i++) {
+    const { prompt, response } = examples.next().value;
+    for (const text of [prompt.replace("<image>", ""), response]) {
+      const { tokens } = tokenizer.encode(text);
+      // A word goes with the space or mark before it: " blue" and ";blue" are two tokens.
+      for (const word of text.replace(/<\/?think>|\\boxed\{/g, "\n").match(/[^a-z\d\n]?[a-z]+/g) ?? []) {
+        assert(tokens.includes(word.replace(" ", "Ġ")), `${word} in ${tokens.join(" | ")}`);
+      }
+    }
+  }
+  assert(config.vocab_size <= 512);
+  const content = [{ type: "image" }, { type: "text", text: "odd one out?" }];
+  const prompt = new Template(files["chat_template.jinja"]).render({
+    messages: [{ role: "user", content }],
+    add_generation_prompt: true,
+  });
+  assertEquals(
+    prompt,
+    "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>odd one out?<|im_end|>\n" +
+      "<|im_start|>assistant\n",
+  );
+  const marks = ["vision_start_token_id", "image_token_id", "vision_end_token_id"];
+  const { ids } = tokenizer.encode("<|vision_start|><|image_pad|><|vision_end|>");
+  assertEquals(ids, marks.map((mark) => config[mark]));
+  assertEquals(tokenizer.encode("<|video_pad|>").ids, [config.video_token_id]);
+  // Text costs what it costs the text model.
+  const text = [{ role: "user", content: "what is 1+2?" }];
+  const rendered = (template: string) =>
+    new Template(template).render({ messages: text, add_generation_prompt: true });
+  assertEquals(
+    rendered(files["chat_template.jinja"]),
+    rendered(modelFiles("text")["chat_template.jinja"]),
+  );
 });

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { CausalLM } from "../../models/causal_lm.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
 import { AdamW, type AdamWOptions } from "../../trainer/optimizer.ts";
@@ -108,6 +108,22 @@ Deno.test({
       assertEquals([result.applied, result.offenders, adamw.step], [false, [k.name], 0]);
       assertEquals(await snapshot(model, adamw), before);
     }
+    free();
+  },
+});
+
+Deno.test({
+  name: "a learning rate that is not finite is refused before anything runs",
+  ...options,
+  fn: async () => {
+    const { model, graph, adamw, free } = await setUp();
+    await pass(graph, sequences, slopes);
+    const before = await snapshot(model, adamw);
+    for (const lr of [NaN, Infinity]) {
+      adamw.options.lr = lr;
+      await assertRejects(() => adamw.update(), RangeError, `step 1: the learning rate is ${lr}`);
+    }
+    assertEquals(await snapshot(model, adamw), before);
     free();
   },
 });

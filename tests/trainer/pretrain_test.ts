@@ -1,0 +1,69 @@
+import { assert, assertEquals } from "@std/assert";
+import { RECIPE, VISION_RECIPE } from "../../data/micro/recipe.ts";
+import { microRows } from "../../data/micro/world.ts";
+import { CausalLM } from "../../models/causal_lm.ts";
+import { silent } from "../../trainer/monitor.ts";
+import { Policy } from "../../trainer/policy.ts";
+import { pretrain } from "../../trainer/pretrain.ts";
+import { oneGpu } from "../shaders/one_gpu.ts";
+
+const options = { sanitizeOps: false, sanitizeResources: false };
+
+Deno.test(
+  "pretraining with pictures teaches the form, and its folder takes both kinds of problems",
+  options,
+  async () => {
+    const gpu = await oneGpu();
+    const out = await Deno.makeTempDir();
+    const recipe = {
+      ...VISION_RECIPE,
+      batchSize: 8,
+      warmupTokens: 0,
+      phases: VISION_RECIPE.phases.slice(0, 1),
+    };
+    const losses: number[] = [];
+    const monitor = {
+      ...silent,
+      phase: () => ({
+        advance: (_: number, note?: string) => void losses.push(Number(note?.replace("loss ", ""))),
+        finish: () => {},
+      }),
+    };
+    await pretrain(gpu, { out, tokens: 7000, monitor }, recipe);
+    const mean = (list: number[]) => list.reduce((a, b) => a + b, 0) / list.length;
+    // ln 448 = 6.1 nats at first; the marks and words that every response has come first.
+    assert(losses[0] > 5.5 && mean(losses.slice(-3)) < 4, `${losses}`);
+
+    const policy = await Policy.load(gpu, out, {
+      trainable: false,
+      prompts: {
+        format_prompt: null,
+        system_prompt: null,
+        max_prompt_length: 96,
+        max_response_length: 128,
+      },
+      micro_batch_tokens: 512,
+      recompute: false,
+      max_num_seqs: 8,
+      block_size: 16,
+      chunk: 16,
+    });
+    const families = VISION_RECIPE.phases[0].families!;
+    const rows = [...microRows({ seed: 1, count: families.length, split: "heldout", families })];
+    const { problems, leftOut } = await policy.writer.problems(rows);
+    assertEquals([problems.length, leftOut], [8, []]);
+    const seen = problems.filter((p) => p.images);
+    assertEquals(seen.map((p) => p.row.source), ["tally", "grid", "chart", "odd"]);
+    for (const { prompt, patches } of seen) {
+      const imageToken = policy.model.config.vision!.image_token_id;
+      assertEquals(4 * prompt.filter((id) => id === imageToken).length, patches);
+    }
+    policy.free();
+
+    // The shipped folder is the text recipe's.
+    const shipped = await CausalLM.load(gpu, new URL("../../models/micro", import.meta.url).pathname, {});
+    assertEquals([shipped.config.vision === undefined, RECIPE.kind], [true, "text"]);
+    shipped.parameters.free();
+    await Deno.remove(out, { recursive: true });
+  },
+);
