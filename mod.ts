@@ -157,7 +157,7 @@ export { type VisionOptions, VisionTower } from "./models/vision_tower.ts";
 export { checkVocabulary, type NamedTokens, TextStream, Tokenizer } from "./models/tokenizer.ts";
 
 // Problems.
-export { modelFiles } from "./data/micro/model_files.ts";
+export { type BaseKind, modelFiles } from "./data/micro/model_files.ts";
 export type { DecisionKind, Difficulty, Level } from "./data/micro/problem.ts";
 export type { PretrainPhase, PretrainRecipe } from "./data/micro/recipe.ts";
 export type { Decision, ErrorModel, Style, Trace } from "./data/micro/trace.ts";
@@ -193,6 +193,7 @@ export {
   loadConfig,
   type LoadedConfig,
   type LrScheduler,
+  type MicroConfig,
   type RewardConfig,
   type RolloutConfig,
   toYaml,
@@ -244,7 +245,7 @@ export {
   type RolloutEngineOptions,
   type RolloutPrompt,
 } from "./trainer/rollout.ts";
-export type { EvaluationRecord } from "./trainer/run_state.ts";
+export type { BlindRecord, EvaluationRecord } from "./trainer/run_state.ts";
 export { learningRate, type ScheduleOptions } from "./trainer/schedule.ts";
 export { train, type TrainOptions, type TrainSummary } from "./trainer/scheduler.ts";
 export { type SftStep, SftTrainer } from "./trainer/sft.ts";

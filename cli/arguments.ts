@@ -54,6 +54,8 @@ export interface EvalArgs {
   limit?: number;
   /** File for the result as JSON. */
   json?: string;
+  /** Gray in place of every picture. */
+  blind: boolean;
   /** What the table's rows are; undefined: by what the data has. */
   by?: "source" | "level";
   /** Seed of all sampling. */
@@ -210,6 +212,7 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .option("--top-p <p>", "sample from the smallest set of tokens with this probability", number(0.01, 1), 1)
     .option("--max-tokens <n>", "longest response", integer(1))
     .option("--limit <n>", "only the first n problems", integer(1))
+    .option("--blind", "put gray in place of every picture: shows what the pictures are good for", false)
     .option("--json <file>", "write the result as JSON as well")
     .addOption(new Option("--by <column>", "rows of the table").choices(["source", "level"]))
     .addOption(seed("seed of all sampling").default(0))

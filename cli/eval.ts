@@ -1,5 +1,5 @@
 /**
- * `eval`: pass@1 and avg@k of a model with 95 % intervals, by difficulty or source, as a table and as JSON.
+ * `eval`: pass@1 and avg@k of a model with 95 % intervals, by difficulty or source, as tables and as JSON.
  * @module
  */
 import { microRows } from "../data/micro/world.ts";
@@ -12,6 +12,7 @@ import { evaluate, type GroupFigures } from "../trainer/evaluate.ts";
 import { Policy } from "../trainer/policy.ts";
 import { microFamilies } from "../trainer/run_rows.ts";
 import type { EvalArgs } from "./arguments.ts";
+import { familyTable } from "./evaluation_tables.ts";
 import { Progress } from "./progress.ts";
 import { renderTable } from "./table.ts";
 
@@ -43,12 +44,16 @@ async function evalCommand(args: EvalArgs): Promise<number> {
     });
     // A prompt has to leave room for the response within the model's context.
     const room = policy.model.config.max_position_embeddings - max_response_length;
-    const { problems, leftOut } = await policy.writer.problems(
+    const { problems: sighted, leftOut } = await policy.writer.problems(
       rows.slice(0, args.limit),
       room,
       config.worker.actor.micro_batch_patches,
     );
     for (const l of leftOut) progress.say(`${l.count} left out: ${l.reason}`);
+    const problems = args.blind ? sighted.map((p) => policy.writer.blind(p)) : sighted;
+    if (args.blind && !sighted.some((p) => p.images)) {
+      progress.say("--blind changes nothing: no problem has a picture");
+    }
     const n = args.greedy ? 1 : args.samples;
     const result = await evaluate(
       policy,
@@ -63,12 +68,15 @@ async function evalCommand(args: EvalArgs): Promise<number> {
         quantile: config.aepo.quantile,
       },
       progress,
-      `evaluating ${folder}`,
+      `evaluating ${folder}${args.blind ? " with gray pictures" : ""}`,
     );
     progress.close();
     const by = args.by ?? (Object.keys(result.byLevel).length > 0 ? "level" : "source");
     const groups = by === "level" ? result.byLevel : result.bySource;
-    console.log(table({ ...groups, all: result.all }, n));
+    const pictured = result.withPictures && { "with pictures": result.withPictures };
+    console.log(table({ ...groups, ...pictured, all: result.all }, n));
+    const byFamily = familyTable({ model: result });
+    if (byFamily !== undefined) console.log(byFamily);
     if (args.json !== undefined) {
       const { responses, ...figures } = result;
       const samples = responses.map((r) => ({
@@ -85,7 +93,14 @@ async function evalCommand(args: EvalArgs): Promise<number> {
       await writeAtomically(
         args.json,
         JSON.stringify(
-          { model: folder, data: args.data ?? "micro-world, held out", k: n, ...figures, samples },
+          {
+            model: folder,
+            data: args.data ?? "micro-world, held out",
+            k: n,
+            blind: args.blind,
+            ...figures,
+            samples,
+          },
           null,
           1,
         ),

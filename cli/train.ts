@@ -1,15 +1,15 @@
 /**
- * `train`: AdaCS, then AEPO, on the built-in micro-world or on files; prints progress and a table of what it came to.
+ * `train`: AdaCS, then AEPO, on the built-in micro-world or on files; prints progress and tables of what it came to.
  * @module
  */
 import { join } from "node:path";
 import { Gpu } from "../gpu/device.ts";
 import { loadConfig } from "../trainer/config.ts";
-import { train as runTraining, type TrainSummary } from "../trainer/scheduler.ts";
-import type { GroupFigures } from "../trainer/evaluate.ts";
+import { blindLine } from "../trainer/run_report.ts";
+import { train as runTraining } from "../trainer/scheduler.ts";
 import type { TrainArgs } from "./arguments.ts";
+import { familyTable, levelTable } from "./evaluation_tables.ts";
 import { Progress } from "./progress.ts";
-import { renderTable } from "./table.ts";
 
 /** Overrides that stand for the command's own options; given ones win over file and preset. */
 function optionOverrides(args: TrainArgs): string[] {
@@ -79,7 +79,13 @@ export async function train(args: TrainArgs): Promise<number> {
       signal: stop.signal,
     });
     progress.close();
-    if (Object.keys(summary.evaluations).length > 0) console.log(summaryTable(summary));
+    const { evaluations, blind } = summary;
+    if (Object.keys(evaluations).length > 0) {
+      console.log(levelTable(evaluations));
+      const byFamily = familyTable(evaluations);
+      if (byFamily !== undefined) console.log(byFamily);
+    }
+    if (blind) console.log(blindLine(blind));
     const memory = gpu.pool.report();
     console.log(
       `peak GPU memory ${(memory.peak / 2 ** 20).toFixed(0)} MiB; ${
@@ -93,30 +99,4 @@ export async function train(args: TrainArgs): Promise<number> {
     Deno.removeSignalListener("SIGINT", interrupt);
     gpu.close();
   }
-}
-
-const LEVELS = ["easy", "medium", "hard"];
-
-/** Accuracy, length and N_HE of each evaluation by difficulty. */
-function summaryTable(summary: TrainSummary): string {
-  const evaluations = Object.entries(summary.evaluations);
-  const levels = LEVELS.filter((l) => evaluations.some(([, e]) => e.byLevel[l]));
-  const measures: [string, (f: GroupFigures) => string][] = [
-    ["accuracy %", (f) => (100 * f.accuracy).toFixed(1)],
-    ["length", (f) => f.length.toFixed(1)],
-    ["N_HE", (f) => f.highEntropy.toFixed(2)],
-  ];
-  const rows = measures.flatMap(([measure, show]) =>
-    evaluations.map(([name, e], i) => [
-      i === 0 ? measure : "",
-      name,
-      ...levels.map((l) => e.byLevel[l] ? show(e.byLevel[l]) : "–"),
-      show(e.all),
-    ])
-  );
-  const { all } = evaluations[0][1];
-  return `${all.problems} held-out problems, ${all.samples / all.problems} samples each; length in tokens, ` +
-    `N_HE: tokens inside high-entropy windows\n${
-      renderTable(["", "model", ...levels, "all"], rows, { left: [0, 1] })
-    }`;
 }

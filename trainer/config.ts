@@ -18,6 +18,7 @@ export type {
   Config,
   DataConfig,
   LrScheduler,
+  MicroConfig,
   RewardConfig,
   RolloutConfig,
   TrainerConfig,

@@ -282,6 +282,10 @@ export const FIELDS: Fields<Config> = {
     find_last_checkpoint: flag(false, "Resume from the run folder's newest sound checkpoint, if it has one."),
     val_freq: countOrOff(-1, BIG, "Iterations between two evaluations; -1: only after each stage."),
     val_before_train: flag(true, "Evaluate the model as it was before training."),
+    val_blind: flag(
+      true,
+      "After the last evaluation, the held-out problems with pictures once more, with gray in place of their pictures.",
+    ),
     seed: int(0, 0, 2 ** 31 - 1, "Seed of all sampling."),
   },
   adacs: {

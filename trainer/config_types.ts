@@ -102,6 +102,7 @@ export type TrainerConfig = {
   find_last_checkpoint: boolean;
   val_freq: number;
   val_before_train: boolean;
+  val_blind: boolean;
   seed: number;
 };
 

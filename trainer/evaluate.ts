@@ -1,5 +1,6 @@
 /**
- * Evaluation: pass@1, avg@k, lengths and high-entropy counts over problems, by difficulty and by source.
+ * Evaluation: pass@1, avg@k, lengths and high-entropy counts over problems, by difficulty, by source and
+ * by both.
  * @module
  */
 import { batchThreshold, countHighEntropy, windowEntropy, windowMask } from "./entropy.ts";
@@ -25,6 +26,8 @@ export interface EvaluationOptions {
   readonly window: number;
   /** Quantile q of a response's window entropies whose mean is the threshold τ. */
   readonly quantile: number;
+  /** τ that high-entropy tokens are counted with, nats; undefined: the one of this evaluation's own responses. */
+  readonly threshold?: number;
   /** Ends the evaluation early; responses that were not finished are not counted. */
   readonly signal?: AbortSignal;
 }
@@ -79,7 +82,11 @@ export interface Evaluation {
   readonly byLevel: Readonly<Record<string, GroupFigures>>;
   /** By the rows' source. */
   readonly bySource: Readonly<Record<string, GroupFigures>>;
-  /** Entropy threshold τ of this evaluation's responses, nats. */
+  /** By source, then by difficulty label. */
+  readonly bySourceAndLevel: Readonly<Record<string, Readonly<Record<string, GroupFigures>>>>;
+  /** Over the problems with pictures; undefined where none has any. */
+  readonly withPictures?: GroupFigures;
+  /** Entropy threshold τ that high-entropy tokens were counted with, nats. */
   readonly threshold: number;
   /** Every response, in the order (problem, sample). */
   readonly responses: readonly JudgedResponse[];
@@ -129,10 +136,27 @@ export function figures(responses: readonly JudgedResponse[]): GroupFigures {
   };
 }
 
-function grouped(
+/** Figures of judged responses, in all and by group. */
+export function summarise(responses: readonly JudgedResponse[], threshold: number): Evaluation {
+  const level = (p: Problem) => p.row.level;
+  const source = (p: Problem) => p.row.source;
+  const pictured = responses.filter((r) => r.problem.images);
+  return {
+    all: figures(responses),
+    byLevel: grouped(responses, level, figures),
+    bySource: grouped(responses, source, figures),
+    bySourceAndLevel: grouped(responses, source, (own) => grouped(own, level, figures)),
+    ...(pictured.length > 0 && { withPictures: figures(pictured) }),
+    threshold,
+    responses,
+  };
+}
+
+function grouped<T>(
   responses: readonly JudgedResponse[],
   key: (p: Problem) => string | undefined,
-): Record<string, GroupFigures> {
+  sum: (group: readonly JudgedResponse[]) => T,
+): Record<string, T> {
   const groups = new Map<string, JudgedResponse[]>();
   for (const r of responses) {
     const name = key(r.problem);
@@ -141,7 +165,7 @@ function grouped(
     if (list) list.push(r);
     else groups.set(name, [r]);
   }
-  return Object.fromEntries([...groups].map(([name, list]) => [name, figures(list)]));
+  return Object.fromEntries([...groups].map(([name, list]) => [name, sum(list)]));
 }
 
 /** Samples, judges and counts. `name` is shown while it works. */
@@ -180,7 +204,8 @@ export async function evaluate(
     rollouts.map((r, i) => ({ row: problems[r.prompt].row, text: texts[i] })),
   );
   const windows = rollouts.map((r) => windowEntropy(r.entropies, options.window));
-  const threshold = rollouts.length > 0 ? batchThreshold(windows, options.quantile) : NaN;
+  const threshold = options.threshold ??
+    (rollouts.length > 0 ? batchThreshold(windows, options.quantile) : NaN);
   const responses = rollouts.map((r, i): JudgedResponse => ({
     problem: problems[r.prompt],
     sample: r.sample,
@@ -191,13 +216,8 @@ export async function evaluate(
     highEntropy: countHighEntropy(windowMask(windows[i], threshold)),
     finish: r.finish,
   }));
-  const all = figures(responses);
+  const evaluation = summarise(responses, threshold);
+  const { all } = evaluation;
   phase.finish(`accuracy ${(100 * all.accuracy).toFixed(1)} %, ${all.length.toFixed(1)} tokens a response`);
-  return {
-    all,
-    byLevel: grouped(responses, (p) => p.row.level),
-    bySource: grouped(responses, (p) => p.row.source),
-    threshold,
-    responses,
-  };
+  return evaluation;
 }

@@ -7,12 +7,16 @@ import { isPicture, type RowImage } from "../data/picture.ts";
 import { decodeImage } from "../models/image.ts";
 import {
   type ImagePatches,
+  imagePatches,
   type ImageProcessor,
   loadImageProcessor,
   patchesOf,
 } from "../models/image_processor.ts";
 import type { VisionConfig } from "../models/vision_config.ts";
 import { mergeGroups } from "../models/vision_layout.ts";
+
+/** The level of a picture that shows nothing: halfway between black and white. */
+const GRAY = 128;
 
 /** Reads pictures for one model. */
 export class PictureReader {
@@ -41,6 +45,14 @@ export class PictureReader {
         : await decodeImage(typeof image === "string" ? image : image.bytes);
       return patchesOf(pixels, this.#processor);
     }));
+  }
+
+  /** A uniformly gray picture on the same grid, so in the same place of the prompt. */
+  gray({ grid }: ImagePatches): ImagePatches {
+    const { patch_size } = this.#processor;
+    const height = grid.h * patch_size;
+    const width = grid.w * patch_size;
+    return imagePatches(new Uint8Array(3 * height * width).fill(GRAY), height, width, this.#processor);
   }
 
   /** Ids with every image token repeated as often as its picture has merge groups; undefined when their numbers differ. */

@@ -133,6 +133,14 @@ export class PromptWriter {
     return { ids, patches };
   }
 
+  /** The problem with a gray picture in place of each: what is still answered right does not come from looking. */
+  blind(problem: Problem): Problem {
+    const { images } = problem;
+    const reader = this.#pictures;
+    if (!images || !reader) return problem;
+    return { ...problem, images: async () => (await images()).map((patches) => reader.gray(patches)) };
+  }
+
   /** Token ids of a response and its end. */
   response(text: string): number[] {
     return [...this.tokenizer.encode(text), this.endToken];

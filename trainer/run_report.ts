@@ -4,9 +4,9 @@
  */
 import type { Curriculum } from "./adacs.ts";
 import type { IterationReport } from "./aepo.ts";
-import type { Evaluation, JudgedResponse } from "./evaluate.ts";
+import type { Evaluation, GroupFigures, JudgedResponse } from "./evaluate.ts";
 import type { LogRecord } from "./metrics_log.ts";
-import type { EvaluationRecord } from "./run_state.ts";
+import type { BlindRecord, EvaluationRecord } from "./run_state.ts";
 import type { ShapedTrajectory } from "./trajectory.ts";
 
 /** A line of generations.jsonl for a rollout of the reinforcement stage. */
@@ -48,23 +48,36 @@ export function responseRecord(step: number, evaluation: string, r: JudgedRespon
 
 /** What the state keeps of an evaluation. */
 export function evaluationRecord(e: Evaluation): EvaluationRecord {
-  return { all: e.all, byLevel: e.byLevel, bySource: e.bySource, threshold: e.threshold };
+  const { responses: _, ...record } = e;
+  return record;
 }
 
-/** Metrics of an evaluation, under `val/`. */
-export function validationMetrics(e: Evaluation): Record<string, number> {
-  const metrics: Record<string, number> = {
-    "val/accuracy": e.all.accuracy,
-    "val/response_length/mean": e.all.length,
-    "val/response_length/clip_ratio": e.all.clipped,
-    "val/n_he": e.all.highEntropy,
+/** Metrics of an evaluation, in all and by group: `val/accuracy`, `val/<level>/…`, `val/<source>/…`, `val/<source>/<level>/…`. */
+export function validationMetrics(e: Evaluation, prefix = "val"): Record<string, number> {
+  const metrics: Record<string, number> = {};
+  const add = (path: string, f: GroupFigures) => {
+    metrics[`${path}/accuracy`] = f.accuracy;
+    metrics[`${path}/response_length/mean`] = f.length;
+    metrics[`${path}/n_he`] = f.highEntropy;
   };
-  for (const [level, f] of Object.entries(e.byLevel)) {
-    metrics[`val/${level}/accuracy`] = f.accuracy;
-    metrics[`val/${level}/response_length/mean`] = f.length;
-    metrics[`val/${level}/n_he`] = f.highEntropy;
+  add(prefix, e.all);
+  metrics[`${prefix}/response_length/clip_ratio`] = e.all.clipped;
+  for (const [source, f] of Object.entries(e.bySource)) add(`${prefix}/${source}`, f);
+  for (const [source, levels] of Object.entries(e.bySourceAndLevel)) {
+    for (const [level, f] of Object.entries(levels)) add(`${prefix}/${source}/${level}`, f);
   }
+  // Last: the levels keep their keys should a source be called "easy".
+  for (const [level, f] of Object.entries(e.byLevel)) add(`${prefix}/${level}`, f);
   return metrics;
+}
+
+/** What the control without pictures came to, in a sentence. */
+export function blindLine({ evaluation, seen, blind }: BlindRecord): string {
+  const percent = (f: GroupFigures) => `${(100 * f.accuracy).toFixed(1)} %`;
+  return `${seen.problems} problems with pictures (${evaluation}): ${
+    percent(seen)
+  } right with their pictures, ` +
+    `${percent(blind.all)} with gray ones`;
 }
 
 /** What AdaCS chose, in sentences. */

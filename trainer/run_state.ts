@@ -8,21 +8,22 @@ import { UserError } from "../gpu/errors.ts";
 import { openSafetensors, writeSafetensors } from "../models/safetensors.ts";
 import type { NamedArray } from "../models/parameters.ts";
 import type { Curriculum } from "./adacs.ts";
-import type { GroupFigures } from "./evaluate.ts";
+import type { Evaluation, GroupFigures } from "./evaluate.ts";
 import type { KappaController } from "./kl_controller.ts";
 import type { AdamW } from "./optimizer.ts";
 import type { EntropyTargetsState } from "./shaping.ts";
 
-/** Figures of one evaluation that the summary table shows. */
-export interface EvaluationRecord {
-  /** Over all problems. */
-  readonly all: GroupFigures;
-  /** By the rows' difficulty label. */
-  readonly byLevel: Readonly<Record<string, GroupFigures>>;
-  /** By the rows' source. */
-  readonly bySource: Readonly<Record<string, GroupFigures>>;
-  /** Entropy threshold τ of the evaluation's responses, nats. */
-  readonly threshold: number;
+/** The figures of an evaluation. */
+export type EvaluationRecord = Omit<Evaluation, "responses">;
+
+/** The problems with pictures, once as they are and once with gray pictures: the difference comes from looking. */
+export interface BlindRecord {
+  /** Name of the evaluation of the same model with the pictures: the run's last. */
+  readonly evaluation: string;
+  /** What that evaluation found on these problems. */
+  readonly seen: GroupFigures;
+  /** With gray in place of every picture. */
+  readonly blind: EvaluationRecord;
 }
 
 /** The stages in their order. */
@@ -39,6 +40,8 @@ export interface RunState {
   optimizerStep: number;
   /** Evaluations done: `base`, `adacs`, `aepo`. */
   evaluations: Record<string, EvaluationRecord>;
+  /** The control without pictures, once done. */
+  blind?: BlindRecord;
   /** The fine-tuning set, once chosen. */
   curriculum?: Curriculum;
   /** Problems that AEPO has taken so far. */

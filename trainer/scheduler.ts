@@ -13,7 +13,6 @@ import { copyCompanions } from "../models/checkpoint_folder.ts";
 import { curate, curriculumBatches, withPictures } from "./adacs.ts";
 import { AepoStage, type IterationReport } from "./aepo.ts";
 import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
-import { evaluate } from "./evaluate.ts";
 import { MetricsLog } from "./metrics_log.ts";
 import type { Monitor } from "./monitor.ts";
 import { AdamW } from "./optimizer.ts";
@@ -21,16 +20,11 @@ import { Policy } from "./policy.ts";
 import { PolicyUpdate } from "./policy_update.ts";
 import { Cursor, type Problem } from "./problems.ts";
 import { type Checkpoint, RunFolder } from "./run_folder.ts";
-import {
-  curriculumLines,
-  evaluationRecord,
-  iterationNote,
-  responseRecord,
-  rolloutRecord,
-  validationMetrics,
-} from "./run_report.ts";
+import { RunEvaluator } from "./run_evaluator.ts";
+import { curriculumLines, iterationNote, rolloutRecord } from "./run_report.ts";
 import { loadRows } from "./run_rows.ts";
 import {
+  type BlindRecord,
   type EvaluationRecord,
   freshState,
   loadMoments,
@@ -66,6 +60,8 @@ export interface TrainSummary {
   readonly interrupted: boolean;
   /** Evaluations by name: `base`, `adacs`, `aepo`. */
   readonly evaluations: Readonly<Record<string, EvaluationRecord>>;
+  /** The last model's control without pictures, where held-out problems have pictures. */
+  readonly blind?: BlindRecord;
   /** Wall-clock time of this call. */
   readonly seconds: number;
 }
@@ -100,7 +96,7 @@ class Run {
   #checkpoint: Checkpoint | undefined;
   #policy: Policy;
   #train: Problem[];
-  #val: Problem[];
+  #evaluator: RunEvaluator;
   #metrics: MetricsLog;
   #generations: MetricsLog;
   #started = performance.now();
@@ -123,9 +119,18 @@ class Run {
     this.#checkpoint = checkpoint;
     this.#policy = policy;
     this.#train = train;
-    this.#val = val;
     this.#metrics = MetricsLog.open(folder.metricsPath, state.lines.metrics);
     this.#generations = MetricsLog.open(folder.generationsPath, state.lines.generations);
+    this.#evaluator = new RunEvaluator({
+      policy,
+      problems: options.evaluate === false ? [] : val,
+      config: options.config,
+      state,
+      metrics: this.#metrics,
+      generations: this.#generations,
+      monitor: options.monitor,
+      signal: options.signal,
+    });
   }
 
   static async open(gpu: Gpu, options: TrainOptions): Promise<Run> {
@@ -185,7 +190,8 @@ class Run {
 
   async go(): Promise<TrainSummary> {
     const { adacs, aepo, trainer } = this.#config;
-    let done = !trainer.val_before_train || await this.#evaluate("base", 0, "adacs");
+    const untouched = this.#state.stage === "adacs" && this.#state.step === 0;
+    let done = !trainer.val_before_train || !untouched || await this.#evaluate("base", 0, "adacs");
     if (done && this.#state.stage === "adacs") {
       done = !adacs.enabled || await this.#adacs();
       if (done) await this.#enter("aepo");
@@ -216,37 +222,15 @@ class Run {
     }
   }
 
-  /** Evaluates unless it was done before; false when it was interrupted. */
-  async #evaluate(name: string, step: number, stage: string): Promise<boolean> {
-    if (this.#options.evaluate === false || this.#val.length === 0 || this.#state.evaluations[name]) {
-      return true;
-    }
-    const { data, trainer, aepo, worker: { rollout } } = this.#config;
-    const started = performance.now();
-    const result = await evaluate(
-      this.#policy,
-      this.#val,
-      {
-        ...rollout.val_override_config,
-        max_tokens: data.max_response_length,
-        seed: trainer.seed,
-        window: aepo.window,
-        quantile: aepo.quantile,
-        signal: this.#options.signal,
-      },
-      this.#options.monitor,
-      `evaluating ${name}`,
-    );
-    if (this.#aborted) return this.#interrupted();
-    this.#state.evaluations[name] = evaluationRecord(result);
-    this.#metrics.append({
-      step,
-      stage,
-      ...validationMetrics(result),
-      "timing_s/val": (performance.now() - started) / 1000,
-    });
-    for (const r of result.responses) this.#generations.append(responseRecord(step, name, r));
-    return true;
+  /** Evaluates unless it was done before; false, with a checkpoint, when it was interrupted. */
+  async #evaluate(name: string, step: number, stage: string, optimizer?: AdamW): Promise<boolean> {
+    return await this.#evaluator.evaluate(name, step, stage) || await this.#interrupted(undefined, optimizer);
+  }
+
+  /** Moments of the checkpoint; one made after the stage's last of `steps` steps has none, and none are needed. */
+  async #restore(optimizer: AdamW, steps: number): Promise<void> {
+    const { step, optimizerStep } = this.#state;
+    if (this.#checkpoint && step < steps) await loadMoments(this.#checkpoint.path, optimizerStep, optimizer);
   }
 
   async #adacs(): Promise<boolean> {
@@ -266,6 +250,7 @@ class Run {
       this.#state.curriculum = curriculum;
       for (const line of curriculumLines(curriculum)) monitor.say(line);
     }
+    const batches = curriculumBatches(this.#state.curriculum, problems, adacs.batch_size);
     const optimizer = new AdamW(this.#gpu, this.#policy.model.parameters, {
       lr: adacs.lr,
       betas: actor.optim.betas,
@@ -273,14 +258,13 @@ class Run {
       weight_decay: adacs.weight_decay,
       max_grad_norm: actor.max_grad_norm,
     });
-    if (this.#checkpoint) await loadMoments(this.#checkpoint.path, this.#state.optimizerStep, optimizer);
+    await this.#restore(optimizer, batches.length);
     const sft = new SftTrainer(this.#policy.graph, optimizer);
     if (this.#state.curriculum.examples.length === 0) {
       monitor.say(
         "AdaCS: nothing is fine-tuned: give rows a `solution` or `candidates` (data.solution_key names the column)",
       );
     }
-    const batches = curriculumBatches(this.#state.curriculum, problems, adacs.batch_size);
     const size = (from: number) => batches.slice(from).flat().reduce((n, s) => n + s.ids.length, 0);
     const phase = monitor.phase("AdaCS: fine-tuning", size(this.#state.step), "tokens");
     try {
@@ -330,7 +314,7 @@ class Run {
       weight_decay: actor.optim.weight_decay,
       max_grad_norm: actor.max_grad_norm,
     });
-    if (this.#checkpoint) await loadMoments(this.#checkpoint.path, this.#state.optimizerStep, optimizer);
+    await this.#restore(optimizer, iterations);
     const cursor = new Cursor(this.#train, data.shuffle ? data.seed : undefined);
     cursor.taken = this.#state.taken;
     const reference = algorithm.disable_kl ? undefined : await this.#reference();
@@ -348,8 +332,13 @@ class Run {
     try {
       while (this.#state.step < iterations) {
         if (this.#aborted) return await this.#interrupted("aepo", optimizer);
-        const iteration = this.#state.step + 1;
-        const lr = learningRate(actor.optim, this.#state.step, iterations);
+        const { step } = this.#state;
+        // Before the next iteration, since a checkpoint saved at this step may still owe it.
+        if (step > 0 && trainer.val_freq > 0 && step % trainer.val_freq === 0) {
+          if (!await this.#evaluate(`aepo_${step}`, step, "aepo", optimizer)) return false;
+        }
+        const iteration = step + 1;
+        const lr = learningRate(actor.optim, step, iterations);
         const report = await stage.iterate(iteration, lr, (note) => phase.advance(0, note), signal);
         if (!report) return await this.#interrupted("aepo", optimizer);
         Object.assign(this.#state, {
@@ -362,12 +351,8 @@ class Run {
         if (report.note) monitor.say(`iteration ${iteration}: ${report.note}`);
         for (const s of report.update?.steps ?? []) this.#guard(s.applied, s.offenders, "aepo", iteration);
         phase.advance(1, iterationNote(report));
-        const last = iteration === iterations;
-        if (!last && trainer.save_freq > 0 && iteration % trainer.save_freq === 0) {
+        if (iteration < iterations && trainer.save_freq > 0 && iteration % trainer.save_freq === 0) {
           await this.#save(`aepo_step_${iteration}`, optimizer);
-        }
-        if (!last && trainer.val_freq > 0 && iteration % trainer.val_freq === 0) {
-          if (!await this.#evaluate(`aepo_${iteration}`, iteration, "aepo")) return false;
         }
       }
     } finally {
@@ -437,6 +422,7 @@ class Run {
       model: interrupted ? undefined : join(this.#folder.path, "model"),
       interrupted,
       evaluations: this.#state.evaluations,
+      blind: this.#state.blind,
       seconds: (performance.now() - this.#started) / 1000,
     };
     if (summary.model) await this.#policy.model.save(summary.model, { copyFrom: companionsOf(this.#folder) });

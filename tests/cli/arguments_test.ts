@@ -63,7 +63,7 @@ Deno.test("arguments: --resume alone, and with an override behind it", () => {
 Deno.test("arguments: the other commands' defaults", () => {
   assertEquals(parseArguments(["eval"]), {
     command: "eval",
-    args: { samples: 4, greedy: false, temperature: 1, topP: 1, seed: 0 },
+    args: { samples: 4, greedy: false, temperature: 1, topP: 1, blind: false, seed: 0 },
   });
   assertEquals(parseArguments(["generate"]), {
     command: "generate",
@@ -82,7 +82,7 @@ Deno.test("arguments: the other commands with everything", () => {
   const words = (line: string): string[] => line.split(" ");
   assertEquals(
     parseArguments(words(
-      "eval --model m --data d --samples 8 --greedy --temperature 0.5 --top-p 0.9 --max-tokens 64 --limit 10 --json o --by level",
+      "eval --model m --data d --samples 8 --greedy --temperature 0.5 --top-p 0.9 --max-tokens 64 --limit 10 --blind --json o --by level",
     )),
     {
       command: "eval",
@@ -95,6 +95,7 @@ Deno.test("arguments: the other commands with everything", () => {
         topP: 0.9,
         maxTokens: 64,
         limit: 10,
+        blind: true,
         json: "o",
         by: "level",
         seed: 0,

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { figures, type JudgedResponse, meanInterval, wilson } from "../../trainer/evaluate.ts";
+import { figures, type JudgedResponse, meanInterval, summarise, wilson } from "../../trainer/evaluate.ts";
 import type { Problem } from "../../trainer/problems.ts";
 
 Deno.test("evaluate: Wilson's interval has its textbook values", () => {
@@ -17,6 +17,41 @@ Deno.test("evaluate: the interval of a mean counts problems, not samples", () =>
   assertAlmostEquals(low, 0.5 - half, 1e-9);
   assertAlmostEquals(high, 0.5 + half, 1e-9);
   assertEquals(meanInterval([1, 1, 1]), wilson(1, 3));
+});
+
+Deno.test("evaluate: the figures of a family at a level are those of its own responses", () => {
+  const response = (source: string, level: string | undefined, correct: boolean): JudgedResponse => ({
+    problem: {
+      row: { id: `${source} ${level} ${correct}`, problem: "", answer: "", source, level },
+      prompt: [],
+      candidates: [],
+      ...(source === "chart" && { images: () => Promise.resolve([]) }),
+    },
+    sample: 0,
+    text: "",
+    correct,
+    format: 0,
+    length: correct ? 3 : 5,
+    highEntropy: 1,
+    finish: "stop",
+  });
+  const responses = [
+    response("sum", "easy", true),
+    response("sum", "hard", true),
+    response("sum", "hard", false),
+    response("chart", "hard", false),
+    response("chart", undefined, true),
+  ];
+  const e = summarise(responses, 0.25);
+  assertEquals([e.threshold, e.responses], [0.25, responses]);
+  assertEquals(e.bySourceAndLevel, {
+    sum: { easy: figures([responses[0]]), hard: figures(responses.slice(1, 3)) },
+    chart: { hard: figures([responses[3]]) },
+  });
+  assertEquals(e.bySource.chart, figures(responses.slice(3)));
+  assertEquals(e.byLevel.hard, figures(responses.slice(1, 4)));
+  assertEquals(e.withPictures, figures(responses.slice(3)));
+  assertEquals(summarise(responses.slice(0, 3), 0).withPictures, undefined);
 });
 
 Deno.test("evaluate: avg@k is over all samples, pass@1 over first samples", () => {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { exportRows } from "../../data/micro/export.ts";
 import { microRows, PICTURE_FAMILIES } from "../../data/micro/world.ts";
 import type { Gpu } from "../../gpu/device.ts";
@@ -7,10 +7,14 @@ import { parseModelConfig } from "../../models/config.ts";
 import { scoreTokens } from "../../models/scoring.ts";
 import { Tokenizer } from "../../models/tokenizer.ts";
 import { loadConfig } from "../../trainer/config.ts";
+import { evaluate } from "../../trainer/evaluate.ts";
+import { silent } from "../../trainer/monitor.ts";
+import { PictureReader } from "../../trainer/pictures.ts";
 import { Policy } from "../../trainer/policy.ts";
 import { train } from "../../trainer/scheduler.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
-import { randomWeights } from "../models/tiny_model.ts";
+import { randomWeights, tinyModel } from "../models/tiny_model.ts";
+import { randomPictures, tinyVisionConfig, tokensOf } from "../models/tiny_vision.ts";
 
 const options = { sanitizeOps: false, sanitizeResources: false };
 const MICRO = new URL("../../models/micro", import.meta.url).pathname;
@@ -20,13 +24,26 @@ const TEMPLATE =
   "{%- else -%}{{ part.text }}{%- endif -%}{%- endfor -%}{%- endif -%}<|im_end|>\n{%- endfor -%}" +
   "{%- if add_generation_prompt -%}<|im_start|>assistant\n{%- endif -%}";
 
+/** A policy that only samples. */
+async function sampler(gpu: Gpu, folder: string): Promise<Policy> {
+  return await Policy.load(gpu, folder, {
+    trainable: false,
+    prompts: loadConfig().config.data,
+    micro_batch_tokens: 256,
+    recompute: false,
+    max_num_seqs: 4,
+    block_size: 16,
+    chunk: 4,
+  });
+}
+
 /** A folder with a random vision-language model over the micro-world's tokenizer. */
 async function visionFolder(gpu: Gpu, folder: string): Promise<string> {
   const tokenizer = await Tokenizer.load(MICRO);
   const config = parseModelConfig({
     architectures: ["Qwen2_5_VLForConditionalGeneration"],
     model_type: "qwen2_5_vl",
-    vocab_size: 392,
+    vocab_size: Math.ceil(tokenizer.size / 8) * 8,
     hidden_size: 32,
     intermediate_size: 48,
     num_hidden_layers: 1,
@@ -38,7 +55,7 @@ async function visionFolder(gpu: Gpu, folder: string): Promise<string> {
     rope_theta: 10000,
     rope_scaling: { type: "mrope", mrope_section: [1, 1, 2] },
     tie_word_embeddings: true,
-    eos_token_id: 258,
+    eos_token_id: tokenizer.idOf("<|im_end|>"),
     image_token_id: tokenizer.idOf("<|image_pad|>"),
     vision_config: {
       depth: 1,
@@ -73,6 +90,8 @@ Deno.test({
     const families = PICTURE_FAMILIES.map((f) => f.name);
     await exportRows(microRows({ seed: 5, count: 16, split: "train", families }), `${root}/data`);
     const file = `${root}/data/problems.jsonl`;
+    const heldOut = { count: 8, split: "heldout", families: ["sum", "tally", "grid"] } as const;
+    await exportRows(microRows({ seed: 5, ...heldOut }), `${root}/heldout`);
     const broken = { problem: "<image>what?", answer: "1", images: ["missing.png"] };
     await Deno.writeTextFile(file, `${await Deno.readTextFile(file)}${JSON.stringify(broken)}\n`);
     const lines: string[] = [];
@@ -81,6 +100,7 @@ Deno.test({
       overrides: [
         `worker.actor.model.model_path=${model}`,
         `data.train_files=${file}`,
+        `data.val_files=${root}/heldout/problems.jsonl`,
         `trainer.save_checkpoint_path=${root}/run`,
         "worker.actor.micro_batch_patches=64",
         "adacs.max_tokens=600",
@@ -94,13 +114,23 @@ Deno.test({
       say: (line: string) => void lines.push(line),
       phase: () => ({ advance: () => {}, finish: () => {} }),
     };
-    const summary = await train(gpu, { config, monitor, evaluate: false });
+    const summary = await train(gpu, { config, monitor });
     assert(!summary.interrupted);
+    const { evaluations: { base, aepo }, blind } = summary;
+    // 3 of sum, 3 of tally, 2 of grid: the control asks the pictures' problems only, and the last model.
+    assertEquals([aepo.all.problems, aepo.withPictures!.problems], [8, 5]);
+    assertEquals([blind!.evaluation, blind!.seen], ["aepo", aepo.withPictures!]);
+    assertEquals(Object.keys(blind!.blind.bySource), ["tally", "grid"]);
+    assertEquals([blind!.blind.all.problems, blind!.blind.threshold], [5, base.threshold]);
+    const { blind: written } = JSON.parse(await Deno.readTextFile(`${root}/run/summary.json`));
+    assertEquals(written, JSON.parse(JSON.stringify(blind)));
     assertStringIncludes(lines.join("\n"), "1 left out: a picture cannot be used");
     const metrics = (await Deno.readTextFile(`${root}/run/metrics.jsonl`)).trim().split("\n").map((l) =>
       JSON.parse(l)
     );
-    const losses = metrics.filter((m) => m.stage === "adacs").map((m) => m["sft/loss"]);
+    const control = metrics.find((m) => "val_blind/accuracy" in m);
+    assertEquals([control.stage, control.step], ["aepo", 1]);
+    const losses = metrics.filter((m) => "sft/loss" in m).map((m) => m["sft/loss"]);
     assert(losses.length > 0 && losses.every(Number.isFinite));
     const step = metrics.find((m) => m.stage === "aepo");
     // Rollouts and training see the same pictures at the same places.
@@ -116,16 +146,7 @@ Deno.test({
     const gpu = await oneGpu();
     const root = await Deno.makeTempDir();
     const folder = await visionFolder(gpu, `${root}/model`);
-    const { config } = loadConfig();
-    const policy = await Policy.load(gpu, folder, {
-      trainable: false,
-      prompts: config.data,
-      micro_batch_tokens: 256,
-      recompute: false,
-      max_num_seqs: 1,
-      block_size: 16,
-      chunk: 4,
-    });
+    const policy = await sampler(gpu, folder);
     const rows = [
       ...microRows({ seed: 1, count: 2, split: "train", families: ["tally"], difficulties: [2] }),
     ];
@@ -144,6 +165,91 @@ Deno.test({
       assert(JSON.stringify(await score(first)) !== JSON.stringify(await score(second)));
     }
     assertEquals(await score(first), await score(first));
+    policy.free();
+    await Deno.remove(root, { recursive: true });
+  },
+});
+
+Deno.test({
+  name:
+    "pictures: gray ones have the grid of theirs, halfway levels, and nothing that a model could tell apart",
+  ...options,
+  fn: async () => {
+    const root = await Deno.makeTempDir();
+    const mean = [0.1, 0.2, 0.3];
+    const std = [0.5, 0.25, 0.2];
+    await Deno.writeTextFile(
+      `${root}/preprocessor_config.json`,
+      JSON.stringify({
+        image_processor_type: "Qwen2VLImageProcessor",
+        patch_size: 2,
+        image_mean: mean,
+        image_std: std,
+      }),
+    );
+    const config = tinyVisionConfig();
+    const reader = await PictureReader.load(root, config.vision!);
+    const pictures = randomPictures(config, [[4, 6], [4, 6]]);
+    const gray = pictures.map((picture) => reader.gray(picture));
+    for (const [i, { grid, pixelValues }] of gray.entries()) {
+      assertEquals(grid, pictures[i].grid);
+      assertEquals(pixelValues.length, pictures[i].pixelValues.length);
+      // [h · w, channel, frames · pixels]
+      const channel = pixelValues.length / (grid.h * grid.w * 3);
+      pixelValues.forEach((x, at) => {
+        const c = Math.floor(at / channel) % 3;
+        assertAlmostEquals(x, (128 / 255 - mean[c]) / std[c], 1e-6);
+      });
+    }
+    const model = await tinyModel(await oneGpu(), config, randomWeights(config, 3));
+    const ids = [1, ...tokensOf(pictures[0]), 2, 3, 4];
+    const score = async (picture: typeof gray[number]) =>
+      (await scoreTokens(model, [{ ids, scoreFrom: ids.length - 3, images: [picture] }]))[0].logp;
+    assert(JSON.stringify(await score(pictures[0])) !== JSON.stringify(await score(pictures[1])));
+    assertEquals(await score(gray[0]), await score(gray[1]));
+    assert(JSON.stringify(await score(pictures[0])) !== JSON.stringify(await score(gray[0])));
+    model.parameters.free();
+    await Deno.remove(root, { recursive: true });
+  },
+});
+
+Deno.test({
+  name:
+    "pictures: a blind problem keeps its prompt and loses what is on its picture; a text problem stays as it is",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const root = await Deno.makeTempDir();
+    const policy = await sampler(gpu, await visionFolder(gpu, `${root}/model`));
+    const families = ["sum", "tally", "grid"];
+    const { problems } = await policy.writer.problems([
+      ...microRows({ seed: 1, count: 6, split: "heldout", families }),
+    ]);
+    const blind = problems.map((p) => policy.writer.blind(p));
+    for (const [i, problem] of problems.entries()) {
+      if (!problem.images) {
+        assertEquals(blind[i], problem);
+        continue;
+      }
+      assertEquals({ ...blind[i], images: problem.images }, problem);
+      const [[seen], [gray]] = await Promise.all([problem.images(), blind[i].images!()]);
+      assertEquals(gray.grid, seen.grid);
+      assert(new Set(seen.pixelValues).size > 3);
+      assertEquals(new Set(gray.pixelValues).size, 3);
+    }
+    // Evaluated with the same seed, the problems with pictures get other answers and the others the same.
+    const how = { n: 1, temperature: 1, top_p: 1, max_tokens: 12, seed: 1, window: 4, quantile: 0.95 };
+    const run = (list: typeof problems, threshold?: number) =>
+      evaluate(policy, list, { ...how, threshold }, silent, "test");
+    const [seen, gray] = [await run(problems), await run(blind)];
+    for (const [i, { problem, text }] of seen.responses.entries()) {
+      assertEquals(gray.responses[i].text === text, !problem.images, `response ${i}`);
+    }
+    // A threshold that is given is the one that is counted with.
+    const [none, every] = [await run(problems, Infinity), await run(problems, 0)];
+    assertEquals([none.threshold, none.all.highEntropy], [Infinity, 0]);
+    assertEquals([every.threshold, every.all.highEntropy], [0, every.all.length]);
+    assert(seen.all.highEntropy > 0 && seen.all.highEntropy < seen.all.length);
     policy.free();
     await Deno.remove(root, { recursive: true });
   },

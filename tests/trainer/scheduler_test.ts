@@ -26,6 +26,7 @@ function config(folder: string, ...overrides: string[]) {
       "adacs.max_tokens=1500",
       "adacs.batch_size=8",
       "trainer.max_steps=3",
+      "trainer.val_freq=2",
       "data.rollout_batch_size=6",
       ...overrides,
     ],
@@ -66,17 +67,25 @@ async function weights(folder: string): Promise<Float32Array[]> {
 }
 
 Deno.test({
-  name: "scheduler: stopped in either stage and resumed, a run gives the bytes of one that was never stopped",
+  name:
+    "scheduler: stopped in either stage or evaluation and resumed, a run gives the bytes of one that was never stopped",
   ...options,
   fn: async () => {
     const gpu = await oneGpu();
     const root = await Deno.makeTempDir();
     const whole = await train(gpu, { config: config(`${root}/whole`), monitor: listener() });
     assert(!whole.interrupted && whole.model !== undefined);
-    assertEquals(Object.keys(whole.evaluations), ["base", "adacs", "aepo"]);
+    assertEquals(Object.keys(whole.evaluations), ["base", "adacs", "aepo_2", "aepo"]);
+
+    const { base, adacs, aepo } = whole.evaluations;
+    // One yardstick for N_HE, although each model has entropies of its own.
+    assertEquals([adacs.threshold, aepo.threshold], [base.threshold, base.threshold]);
+    assertEquals([base.withPictures, whole.blind], [undefined, undefined]);
 
     const folder = `${root}/parts`;
-    for (const [phase, resume] of [["AdaCS: fine-tuning", undefined], ["AEPO", folder]] as const) {
+    const stops = ["AdaCS: fine-tuning", "AEPO", "evaluating aepo_2", "evaluating aepo"];
+    for (const phase of stops) {
+      const resume = phase === stops[0] ? undefined : folder;
       const stop = new AbortController();
       const monitor = listener({ phase, times: 1, stop });
       const part = await train(gpu, { config: config(folder), monitor, resume, signal: stop.signal });
@@ -89,6 +98,7 @@ Deno.test({
     const [a, b] = [await logs(`${root}/whole`), await logs(folder)];
     assertEquals(b.metrics, a.metrics);
     assertEquals(b.generations, a.generations);
+    assertEquals(rest.evaluations, whole.evaluations);
     assertEquals(await weights(rest.model!), await weights(whole.model!));
     assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/summary.json`)).interrupted, false);
     await Deno.remove(root, { recursive: true });
