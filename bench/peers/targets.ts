@@ -9,19 +9,31 @@ export interface Target {
   readonly goal: number | null;
 }
 
-/**
- * No JavaScript library may do the same work faster; PyTorch is the goal. Changed here, and nowhere else, when the
- * project sets itself others.
- */
-const TARGETS: Readonly<Record<ComparedRow["group"], Target>> = {
-  own: { floor: null, goal: null },
-  javascript: { floor: 1, goal: null },
-  pytorch: { floor: null, goal: 1 },
+const NONE: Target = { floor: null, goal: null };
+
+/** Set for software adapters, by work and peer; other pairs are compared without a target. Changed here and nowhere else. */
+const TARGETS: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
+  "W1 512x512x512": { "jax-js webgpu": { floor: 4, goal: 8 }, "tf.js webgpu": { floor: 4, goal: 8 } },
+  "W1 8x1024x4096": { "jax-js webgpu": { floor: 4, goal: 10 }, "tf.js webgpu": { floor: 4, goal: 10 } },
+  "W2 tiny": {
+    "jax-js webgpu": { floor: 4, goal: 8 },
+    "tf.js webgpu": { floor: 6, goal: 12 },
+    "jax-js wasm": { floor: 0.8, goal: 1.5 },
+  },
+  "W2 small": { "jax-js webgpu": { floor: 5, goal: 10 } },
+  "W3 tiny": { "jax-js webgpu": { floor: 6, goal: 12 }, PyTorch: { floor: 0.4, goal: 1 } },
+  // At most 4 times, better 2 times, the time of TRL: the lean loop that stands in for it is faster than TRL is.
+  "W4 tiny": { PyTorch: { floor: 0.25, goal: 0.5 } },
 };
 
+/** Works and peers that have a target, to hold against the ones that there are. */
+export const TARGETED: readonly (readonly [work: string, peer: string])[] = Object.entries(TARGETS).flatMap(
+  ([work, peers]) => Object.keys(peers).map((peer) => [work, peer] as const),
+);
+
 /** The targets of a row. */
-export function targetOf(row: Pick<ComparedRow, "work" | "group">): Target {
-  return TARGETS[row.group];
+export function targetOf({ work, peer }: Pick<ComparedRow, "work" | "peer">): Target {
+  return TARGETS[work]?.[peer] ?? NONE;
 }
 
 /** What a ratio is beside its targets, in words. */

@@ -7,7 +7,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { compare, type ComparedRow, ratioOf, type Runner } from "../../bench/peers/comparison.ts";
-import { OWN, type Peer, PEERS } from "../../bench/peers/peers.ts";
+import { OWN, type Peer, PEERS, pytorch } from "../../bench/peers/peers.ts";
 import { PeerFailure, PeerProcess } from "../../bench/peers/process.ts";
 import { generationOf, processorName } from "../../bench/peers/processor.ts";
 import {
@@ -18,7 +18,7 @@ import {
   saveResults,
 } from "../../bench/peers/results.ts";
 import { MARK } from "../../bench/peers/serve.ts";
-import { verdict } from "../../bench/peers/targets.ts";
+import { TARGETED, targetOf, verdict } from "../../bench/peers/targets.ts";
 import { parameterShapes, rotary, spread, tokenIds, weights, WORKS } from "../../bench/peers/work.ts";
 import * as workload from "../../bench/workload.ts";
 import { SHAPES } from "../../bench/shapes.ts";
@@ -279,6 +279,13 @@ Deno.test("peers: what a ratio is beside floor and goal", () => {
   assertEquals(verdict(1.5, { floor: 1, goal: 2 }), "below the goal");
   assertEquals(verdict(2, { floor: null, goal: 2 }), "goal reached");
   assertEquals(verdict(null, { floor: 1, goal: 2 }), "");
+  assertEquals(targetOf({ work: "W3 tiny", peer: "PyTorch" }), { floor: 0.4, goal: 1 });
+  assertEquals(targetOf({ work: "W3 tiny", peer: "gpu.js" }), { floor: null, goal: null });
+  // A target under a name that nothing has would never be looked at.
+  for (const [work, peer] of TARGETED) {
+    assert(WORKS.some(({ name }) => name === work), work);
+    assert([...PEERS, pytorch("", "")].some(({ name }) => name === peer), peer);
+  }
 });
 
 Deno.test("peers: a processor is told from others of the same name", () => {
