@@ -118,8 +118,10 @@ export interface PretrainArgs {
   out: string;
   /** Training tokens. */
   tokens?: number;
-  /** Seed of weights and data. */
-  seed: number;
+  /** With a vision tower, on text and pictures. */
+  vision: boolean;
+  /** Seed of weights and data; the recipe's when undefined. */
+  seed?: number;
 }
 
 /** Arguments of `data export`. */
@@ -253,9 +255,12 @@ export function parseArguments(argv: readonly string[]): Invocation {
   command("pretrain", "make the built-in base model from nothing")
     .option("--out <folder>", "folder for the model", "models/micro")
     .option("--tokens <n>", "training tokens (default: the recipe's)", integer(1))
-    .addOption(
-      seed("seed of weights and data").default(0),
+    .option(
+      "--vision",
+      "with a vision tower, on text and pictures (default: text alone, as the shipped model)",
+      false,
     )
+    .addOption(seed("seed of weights and data (default: the recipe's, as the shipped model's)"))
     .action((options) => void (invocation = { command: "pretrain", args: options as PretrainArgs }));
 
   command("data", "the built-in problems as files, to see the format to bring")

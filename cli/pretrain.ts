@@ -2,6 +2,7 @@
  * `pretrain`: makes the built-in base model from its recipe and seed.
  * @module
  */
+import { RECIPE, VISION_RECIPE } from "../data/micro/recipe.ts";
 import { Gpu } from "../gpu/device.ts";
 import { pretrain as run } from "../trainer/pretrain.ts";
 import type { PretrainArgs } from "./arguments.ts";
@@ -12,7 +13,9 @@ export async function pretrain(args: PretrainArgs): Promise<number> {
   const progress = new Progress();
   const gpu = await Gpu.open();
   try {
-    const loss = await run(gpu, { out: args.out, tokens: args.tokens, seed: args.seed, monitor: progress });
+    const recipe = args.vision ? VISION_RECIPE : RECIPE;
+    const { out, tokens, seed } = args;
+    const loss = await run(gpu, { out, tokens, seed, monitor: progress }, recipe);
     progress.close();
     console.log(
       `written: ${args.out} (loss ${loss.toFixed(4)} nats a response token over the last 100 steps)`,
