@@ -75,6 +75,9 @@ async function evalCommand(args: EvalArgs): Promise<number> {
     const groups = by === "level" ? result.byLevel : result.bySource;
     const pictured = result.withPictures && { "with pictures": result.withPictures };
     console.log(table({ ...groups, ...pictured, all: result.all }, n));
+    console.log(
+      `N_HE: tokens inside windows of entropy above τ = ${result.threshold.toFixed(3)} nats, this evaluation's own`,
+    );
     const byFamily = familyTable({ model: result });
     if (byFamily !== undefined) console.log(byFamily);
     if (args.json !== undefined) {

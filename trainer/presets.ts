@@ -21,7 +21,7 @@ export const PRESETS: Readonly<Record<string, Preset>> = {
     "data.rollout_batch_size": 6,
     "worker.rollout.n": 4,
     "worker.rollout.val_override_config.n": 1,
-    "adacs.samples": 4,
+    "adacs.samples": 2,
     "adacs.problems": 48,
     "adacs.min_bracket": 2,
     "adacs.max_tokens": 3000,

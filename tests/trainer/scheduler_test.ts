@@ -83,7 +83,7 @@ Deno.test({
     assertEquals([base.withPictures, whole.blind], [undefined, undefined]);
 
     const folder = `${root}/parts`;
-    const stops = ["AdaCS: fine-tuning", "AEPO", "evaluating aepo_2", "evaluating aepo"];
+    const stops = ["AdaCS: fine-tuning", "evaluating aepo_2", "evaluating aepo"];
     for (const phase of stops) {
       const resume = phase === stops[0] ? undefined : folder;
       const stop = new AbortController();
