@@ -76,7 +76,9 @@ async function evalCommand(args: EvalArgs): Promise<number> {
     const pictured = result.withPictures && { "with pictures": result.withPictures };
     console.log(table({ ...groups, ...pictured, all: result.all }, n));
     console.log(
-      `N_HE: tokens inside windows of entropy above τ = ${result.threshold.toFixed(3)} nats, this evaluation's own`,
+      `N_HE: tokens inside windows of entropy above τ = ${
+        result.threshold.toFixed(3)
+      } nats, this evaluation's own`,
     );
     const byFamily = familyTable({ model: result });
     if (byFamily !== undefined) console.log(byFamily);

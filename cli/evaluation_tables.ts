@@ -36,7 +36,9 @@ export function levelTable(evaluations: NamedEvaluations): string {
   );
   const [first, { all, threshold }] = entries[0];
   const yardstick = entries.length > 1 ? `, ${first}'s own for all` : "";
-  return `${all.problems} held-out problems, ${all.samples / all.problems} samples each; length in tokens;\n` +
+  return `${all.problems} held-out problems, ${
+    all.samples / all.problems
+  } samples each; length in tokens;\n` +
     `N_HE: tokens inside windows of entropy above τ = ${threshold.toFixed(3)} nats${yardstick}\n${
       renderTable(["", "model", ...levels, "all"], rows, { left: [0, 1] })
     }`;
