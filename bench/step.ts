@@ -28,6 +28,8 @@ export interface StepTime {
   readonly tokensPerSecond: number;
   /** Sum over the kernels; null without timestamps. The rest of the step is launching, waiting and the host. */
   readonly kernelMilliseconds: number | null;
+  /** 10⁹ arithmetic operations of all kernels a second of the step's time; null without timestamps. */
+  readonly gflops: number | null;
   /** By kernel, the costliest first; empty without timestamps. */
   readonly rows: readonly StepRow[];
 }
@@ -73,12 +75,14 @@ export async function timeStep(step: Step, rounds: number, clock: Clock): Promis
       : { flops, bytes };
     return { kernel, calls, milliseconds, share: milliseconds / wall, ...rates(cost, milliseconds) };
   });
+  const operations = rows.reduce((sum, row) => sum + (row.gflops ?? 0) * row.milliseconds, 0);
   return {
     name: step.name,
     what: step.what,
     milliseconds: wall,
     tokensPerSecond: 1000 * step.tokens / wall,
     kernelMilliseconds: clock === "wall" ? null : rows.reduce((sum, row) => sum + row.milliseconds, 0),
+    gflops: clock === "wall" ? null : operations / wall,
     rows: rows.sort((a, b) => b.milliseconds - a.milliseconds),
   };
 }

@@ -10,6 +10,8 @@ import { type Ceilings, measure, type Row, share, type SharedRow } from "../benc
 import { SHAPES } from "../bench/shapes.ts";
 import type { StepRow, StepTime } from "../bench/step.ts";
 import { trainingStep } from "../bench/training_step.ts";
+import { TINY_VISION, TOWER_7B } from "../bench/vision_shapes.ts";
+import { towerStep, visionTrainingStep } from "../bench/vision_step.ts";
 import { allWorkloads } from "../bench/workloads.ts";
 import { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
@@ -41,12 +43,37 @@ export interface BenchReport {
   readonly steps: readonly (Omit<StepTime, "rows"> & { readonly rows: readonly SharedStepRow[] })[];
 }
 
-/** The steps that are taken apart; the small model's take minutes on a CPU and wait to be asked for by name. */
-const STEPS = [
-  { name: "training_step.tiny", run: trainingStep, shape: SHAPES.tiny },
-  { name: "decode_step.tiny", run: decodeStep, shape: SHAPES.tiny },
-  { name: "training_step.small", run: trainingStep, shape: SHAPES.small },
-  { name: "decode_step.small", run: decodeStep, shape: SHAPES.small },
+/** A step that is taken apart. */
+interface TimedStep {
+  readonly name: string;
+  /** Minutes on a CPU: it waits to be asked for by name. */
+  readonly long?: boolean;
+  run(gpu: Gpu, rounds: number, clock: Clock): Promise<StepTime>;
+}
+
+/** A training and a decode step of both models, a training step with pictures, and a block of the 7B model's tower. */
+const STEPS: readonly TimedStep[] = [
+  { name: "training_step.tiny", run: (gpu, rounds, clock) => trainingStep(gpu, SHAPES.tiny, rounds, clock) },
+  { name: "decode_step.tiny", run: (gpu, rounds, clock) => decodeStep(gpu, SHAPES.tiny, rounds, clock) },
+  {
+    name: "vision_training_step.tiny",
+    run: (gpu, rounds, clock) => visionTrainingStep(gpu, TINY_VISION, rounds, clock),
+  },
+  {
+    name: "training_step.small",
+    long: true,
+    run: (gpu, rounds, clock) => trainingStep(gpu, SHAPES.small, rounds, clock),
+  },
+  {
+    name: "decode_step.small",
+    long: true,
+    run: (gpu, rounds, clock) => decodeStep(gpu, SHAPES.small, rounds, clock),
+  },
+  {
+    name: "vision_tower.7b",
+    long: true,
+    run: (gpu, rounds, clock) => towerStep(gpu, TOWER_7B, rounds, clock),
+  },
 ];
 
 /** Runs the command. */
@@ -59,7 +86,7 @@ export async function bench(args: BenchArgs): Promise<number> {
     const { software, name: adapter, driver } = gpu.facts;
     const clock = clockOf(gpu);
     const workloads = allWorkloads(software).filter((w) => wanted(w.kernel.name));
-    const steps = STEPS.filter(({ name, shape }) => names.length > 0 ? wanted(name) : shape === SHAPES.tiny);
+    const steps = STEPS.filter(({ name, long }) => names.length > 0 ? wanted(name) : !long);
     if (workloads.length + steps.length === 0) {
       throw new UserError(`no kernel's or step's name contains ${names.join(" or ")}`);
     }
@@ -83,8 +110,8 @@ export async function bench(args: BenchArgs): Promise<number> {
       steps: [],
     };
     const done: BenchReport["steps"][number][] = [];
-    for (const { name, run, shape } of steps) {
-      const step = await run(gpu, shape, rounds, clock);
+    for (const { name, run } of steps) {
+      const step = await run(gpu, rounds, clock);
       done.push({ ...step, rows: step.rows.map((row) => share(row, ceilings)) });
       phase.advance(1, name);
     }
@@ -123,9 +150,12 @@ function text(r: BenchReport): string {
     parts.push(renderTable(["kernel", "shape", "ms", ...rateHeads], rows, { left: [0, 1] }));
   }
   for (const s of r.steps) {
-    parts.push(
-      `${s.name}: ${s.what}\n${s.milliseconds.toFixed(2)} ms, ${s.tokensPerSecond.toFixed(0)} tokens/s`,
-    );
+    const speed = `${s.milliseconds.toFixed(2)} ms, ${s.tokensPerSecond.toFixed(0)} tokens/s`;
+    const { matmulShare } = share({ gflops: s.gflops, gbs: null }, r.ceilings);
+    const reached = s.gflops === null
+      ? ""
+      : `, ${rate(s.gflops)} GFLOP/s: ${percent(matmulShare)} % of the best matmul`;
+    parts.push(`${s.name}: ${s.what}\n${speed}${reached}`);
     if (s.kernelMilliseconds === null) continue;
     const outside = s.milliseconds - s.kernelMilliseconds;
     const cells = (row: SharedStepRow) => [

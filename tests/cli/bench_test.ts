@@ -2,6 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "
 import { bestOf } from "../../bench/ceilings.ts";
 import { median, timeLaunch } from "../../bench/clock.ts";
 import { rates, share } from "../../bench/row.ts";
+import { attentionProduct, patchesIn, TINY_VISION, TOWER_7B } from "../../bench/vision_shapes.ts";
 import { workload } from "../../bench/workload.ts";
 import { allWorkloads } from "../../bench/workloads.ts";
 import type { BenchReport } from "../../cli/bench.ts";
@@ -93,4 +94,31 @@ Deno.test("bench: medians, rates and shares", () => {
   assertEquals([best.matmul.kernel, best.copy.kernel], ["fast", "copy 2"]);
   assertEquals(share({ gflops: 2, gbs: 3 }, best), { gflops: 2, gbs: 3, matmulShare: 0.25, copyShare: 0.75 });
   assertEquals(share({ gflops: null, gbs: 3 }, best).matmulShare, null);
+});
+
+Deno.test("bench: a 448 x 448 picture is 1024 patches in 16 windows of 64; a small one lies in one window", () => {
+  const { vision } = TOWER_7B.config;
+  assertEquals([patchesIn(TOWER_7B), vision!.hidden_size, vision!.intermediate_size], [1024, 1280, 3420]);
+  assertEquals(attentionProduct(TOWER_7B, "windows"), 2 * 1280 * 1024 * 64);
+  assertEquals(attentionProduct(TOWER_7B, "images"), 2 * 1280 * 1024 * 1024);
+  for (const kind of ["windows", "images"] as const) {
+    assertEquals(attentionProduct(TINY_VISION, kind), 2 * 64 * 32 * 36 * 36);
+  }
+});
+
+Deno.test("bench vision_training_step: pictures and text by kernel, with the rate of the whole step", async () => {
+  const { code, stdout, stderr } = await bench(["vision_training_step", "--json", "--rounds", "1"]);
+  assertEquals(code, 0, stderr);
+  const { rows, steps: [step] } = JSON.parse(stdout) as BenchReport;
+  assertEquals([rows.length, step.name], [0, "vision_training_step.tiny"]);
+  // 32 sequences of 9 image tokens and 40 text tokens.
+  assertAlmostEquals(step.tokensPerSecond * step.milliseconds / 1000, 32 * 49, 1e-6);
+  // Without timestamps there is nothing by kernel.
+  if (step.kernelMilliseconds === null) return;
+  const kernels = step.rows.map((row) => row.kernel);
+  for (const name of ["gelu.forward", "gelu.backward", "rows.gather", "rows.scatter", "adamw"]) {
+    assert(kernels.includes(name), name);
+  }
+  const operations = step.rows.reduce((sum, row) => sum + (row.gflops ?? 0) * row.milliseconds, 0);
+  assertAlmostEquals(step.gflops!, operations / step.milliseconds, 1e-9);
 });

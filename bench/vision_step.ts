@@ -1,0 +1,112 @@
+/** Steps with pictures: a model's whole training step, and a vision tower alone forward and backward. @module */
+import type { Gpu } from "../gpu/device.ts";
+import { CausalLM } from "../models/causal_lm.ts";
+import { SequenceGraph } from "../models/sequence_graph.ts";
+import { visionBlock } from "../models/vision_config.ts";
+import { VisionTower } from "../models/vision_tower.ts";
+import { attentionBackwardKeyValue, attentionBackwardQuery, attentionForward } from "../shaders/attention.ts";
+import { AdamW } from "../trainer/optimizer.ts";
+import { SftTrainer } from "../trainer/sft.ts";
+import { type Clock, wallTime } from "./clock.ts";
+import { type StepTime, timeStep } from "./step.ts";
+import { attentionProduct, patchesIn, picturesOf, type VisionShape } from "./vision_shapes.ts";
+import { spread, tokenIds } from "./workload.ts";
+
+/** Even numbers in ±0.05: drawing 30 million normal ones would take longer than the step. */
+const evenWeights = (_: string, shape: readonly number[]) =>
+  spread(shape.reduce((a, b) => a * b, 1)).map((x) => x / 10);
+
+/** Forward and backward through patch embedding, blocks and merger; tokens are image tokens. */
+export async function towerStep(gpu: Gpu, s: VisionShape, rounds: number, clock: Clock): Promise<StepTime> {
+  const vision = s.config.vision!;
+  const model = await CausalLM.create(gpu, s.config, evenWeights, {
+    trainable: true,
+    freeze: ["language_model"],
+  });
+  const tower = new VisionTower(model, { patches: patchesIn(s), train: true });
+  tower.load(picturesOf(s));
+  gpu.write(tower.gradient!, spread(tower.gradient!.size));
+  const { head_dim } = visionBlock(vision);
+  const product = attentionProduct(s, "windows");
+  const result = await timeStep(
+    {
+      name: `vision_tower.${s.name}`,
+      what:
+        `${s.pictures} picture of ${vision.patch_size * s.side} x ${vision.patch_size * s.side} pixels, ` +
+        `forward and backward through ${vision.depth} block of width ${vision.hidden_size}; image tokens`,
+      tokens: tower.size.tokens,
+      time: () =>
+        wallTime(gpu, async () => {
+          await tower.forward();
+          await tower.backward();
+          await gpu.read(tower.embeddings);
+        }),
+      prepare: () => model.parameters.clearGradients(),
+      programs: [tower.programs.forward, tower.programs.backward!],
+      costs: {
+        [attentionForward(head_dim).name]: { flops: 2 * product },
+        [attentionBackwardQuery(head_dim).name]: { flops: 3 * product },
+        [attentionBackwardKeyValue(head_dim).name]: { flops: 4 * product },
+      },
+    },
+    rounds,
+    clock,
+  );
+  tower.free();
+  model.parameters.free();
+  return result;
+}
+
+/** A training step on one picture and some text a sequence, every text token scored. */
+export async function visionTrainingStep(
+  gpu: Gpu,
+  s: VisionShape,
+  rounds: number,
+  clock: Clock,
+): Promise<StepTime> {
+  const vision = s.config.vision!;
+  const model = await CausalLM.create(gpu, s.config, evenWeights, { trainable: true });
+  const places = s.side ** 2 / vision.spatial_merge_size ** 2;
+  const tokens = s.pictures * (places + s.text);
+  const graph = new SequenceGraph(model, { tokens, patches: patchesIn(s), train: true });
+  const optimizer = new AdamW(gpu, model.parameters, {
+    lr: 1e-4,
+    betas: [0.9, 0.99],
+    eps: 1e-8,
+    weight_decay: 0.01,
+    max_grad_norm: 1,
+  });
+  const trainer = new SftTrainer(graph, optimizer);
+  // Ids of text stay below the picture's own.
+  const ids = tokenIds(s.pictures * s.text, vision.image_token_id);
+  const batch = picturesOf(s).map((picture, i) => ({
+    ids: [
+      ...new Array<number>(places).fill(vision.image_token_id),
+      ...ids.subarray(i * s.text, (i + 1) * s.text),
+    ],
+    scoreFrom: places,
+    images: [picture],
+  }));
+  const { forward, backward } = graph.programs;
+  const tower = graph.vision!.programs;
+  const result = await timeStep(
+    {
+      name: `vision_training_step.${s.name}`,
+      what:
+        `forward, backward and AdamW on ${s.pictures} sequences of a picture (${places} tokens) and ${s.text} tokens of text`,
+      tokens,
+      time: () => wallTime(gpu, () => trainer.step(batch)),
+      prepare: () => model.parameters.clearGradients(),
+      programs: [tower.forward, forward, backward!, tower.backward!, optimizer.program],
+      // Attention is left out: tower and text share its kernels, and a launch of one is not a launch of the other.
+      costs: {},
+    },
+    rounds,
+    clock,
+  );
+  trainer.free();
+  optimizer.free();
+  graph.free();
+  model.parameters.free();
+  return result;
+}
