@@ -291,7 +291,7 @@ export const FIELDS: Fields<Config> = {
   adacs: {
     enabled: flag(true, "Run the adaptive cold start."),
     samples: int(8, 1, 1024, "Responses sampled of each problem to find its pass rate (K)."),
-    problems: optional(int(1, 1, BIG, "Training problems looked at; null: all."), 288),
+    problems: optional(int(1, 1, BIG, "Training problems looked at; null: all."), 216),
     min_bracket: int(
       8,
       1,
@@ -301,7 +301,7 @@ export const FIELDS: Fields<Config> = {
     epochs: int(2, 1, 10_000, "Most passes over the chosen responses."),
     max_tokens: optional(
       int(1, 1, BIG, "Fine-tuning stops after this many tokens; null: `epochs` decides."),
-      48_000,
+      40_000,
     ),
     batch_size: int(32, 1, 1 << 20, "Responses of one optimizer step."),
     lr: num(3e-4, 0, 1, "Peak learning rate of the fine-tuning."),

@@ -38,7 +38,7 @@ try {
       "data.max_response_length=48",
       "adacs.batch_size=8",
       "adacs.lr=5e-3",
-      "adacs.max_tokens=700",
+      "adacs.max_tokens=1400",
       // A model this new is never right; that shorter responses are paid more gives it something to learn.
       "algorithm.online_filtering=false",
       "worker.reward.overlong_buffer_length=48",
