@@ -1,4 +1,5 @@
 /** Packed causal attention at the training batch. @module */
+import type { BlockConfig } from "../models/block_config.ts";
 import {
   attentionBackwardKeyValue,
   attentionBackwardQuery,
@@ -8,16 +9,25 @@ import {
 import type { ModelShape } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
 
-/** Operations of one launch by kernel name: pairs of tokens that see each other, times products of head size. */
-export function attentionFlops({ config: c, sequences, length }: ModelShape): Record<string, number> {
-  const product = 2 * c.head_dim * c.num_attention_heads * sequences * length * (length + 1) / 2;
+/** Operations of one launch by kernel name, where one product of attention over all heads takes `product`. */
+export function attentionCosts(headDim: number, product: number): Record<string, number> {
   return {
     // q kᵀ and p v
-    [attentionForward(c.head_dim).name]: 2 * product,
+    [attentionForward(headDim).name]: 2 * product,
     // q kᵀ again, dout vᵀ, and one product for dq or two for dk and dv
-    [attentionBackwardQuery(c.head_dim).name]: 3 * product,
-    [attentionBackwardKeyValue(c.head_dim).name]: 4 * product,
+    [attentionBackwardQuery(headDim).name]: 3 * product,
+    [attentionBackwardKeyValue(headDim).name]: 4 * product,
   };
+}
+
+/** Operations of one product of causal attention: pairs of tokens that see each other, over all heads. */
+export function causalProduct(c: BlockConfig, sequences: number, length: number): number {
+  return 2 * c.head_dim * c.num_attention_heads * sequences * length * (length + 1) / 2;
+}
+
+/** Operations of one launch by kernel name at a model's training batch. */
+export function attentionFlops({ config: c, sequences, length }: ModelShape): Record<string, number> {
+  return attentionCosts(c.head_dim, causalProduct(c, sequences, length));
 }
 
 /** Start and end of every token's sequence, [tokens, 2]. */

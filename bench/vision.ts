@@ -1,75 +1,155 @@
 /**
- * The vision tower's kernels: at the shape of a micro model's tower on a batch of pictures, and the merger's activation
- * at the shape of the released 7B model for a 448 x 448 picture. The 7B model's products take seconds on a CPU: they are
- * timed where the whole block is (`vision_tower.7b`).
+ * The vision kernels: at the shape of a micro model's tower on a batch of pictures, and at the shape of the released 7B
+ * model's tower on a picture of 448 x 448 pixels. What of the latter takes seconds a launch on a CPU is timed alone on a
+ * GPU only; a CPU times it once, where the whole block is (`vision_tower.7b`).
  * @module
  */
 import { qkvWidth, ropeDims } from "../models/layer.ts";
 import { patchWidth, visionBlock } from "../models/vision_config.ts";
 import { packImages } from "../models/vision_layout.ts";
-import { attentionBackwardKeyValue, attentionBackwardQuery, attentionForward } from "../shaders/attention.ts";
+import {
+  attentionBackwardKeyValue,
+  attentionBackwardQuery,
+  attentionDelta,
+  attentionForward,
+} from "../shaders/attention.ts";
+import { embeddingForward } from "../shaders/embedding.ts";
 import { geluBackward, geluForward } from "../shaders/gelu.ts";
 import { linearKernels } from "../shaders/linear.ts";
 import { rope } from "../shaders/rope.ts";
+import { gatherRows, NO_ROW } from "../shaders/rows.ts";
 import { fitted } from "../shaders/values.ts";
-import { attentionProduct, patchesIn, picturesOf, TINY_VISION } from "./vision_shapes.ts";
-import { type Workload, workload } from "./workload.ts";
+import { attentionCosts } from "./attention.ts";
+import {
+  attentionProduct,
+  patchesIn,
+  picturesOf,
+  segmentsOf,
+  TINY_VISION,
+  TOWER_7B,
+  type VisionShape,
+} from "./vision_shapes.ts";
+import { spread, type Workload, workload } from "./workload.ts";
 
-/** 32 x 32 patches make 256 merged tokens of four patches, 1280 wide each. */
-const MERGED = { tokens: 256, width: 5120 };
+/** Width of the 7B model's image tokens; {@link TOWER_7B} leads to a narrower model. */
+const TOKEN_WIDTH_7B = 3584;
 
-/** Patch embedding, rotation, attention in windows and over whole pictures, and the merger's activation. */
+/** Kernels of tower, merger and the image tokens' way into the text, in the variants that suit the adapter. */
 export function visionWorkloads(software: boolean): Workload[] {
-  return [...towerWorkloads(software), ...mergerWorkloads(software)];
-}
-
-function towerWorkloads(software: boolean): Workload[] {
-  const s = TINY_VISION;
-  const vision = s.config.vision!;
-  const block = visionBlock(vision);
-  const tokens = patchesIn(s);
-  const { cos, sin, windows, images } = packImages(picturesOf(s), vision);
-  const products = linearKernels[software ? "linear" : "linear_tiled"];
-  const embed = {
-    tokens,
-    inputs: patchWidth(vision),
-    outputs: block.hidden_size,
-    stride: block.hidden_size,
-    accumulate: 0,
-  };
-  const name = (what: string) => `tower ${s.pictures} x ${s.side ** 2} patches, ${what}`;
-  const label = name(`${embed.inputs} x ${embed.outputs}`);
-  const positions = Uint32Array.from({ length: tokens }, (_, i) => i);
-  const rotation = { ...ropeDims(block, tokens, 1), tokens };
-  const rotate = fitted(rope, block.head_dim / 2, software);
-  const attention = (kind: "windows" | "images") => {
-    const dims = {
-      tokens,
-      heads: block.num_attention_heads,
-      kv_heads: block.num_key_value_heads,
-      causal: 0,
-      scale: block.head_dim ** -0.5,
-    };
-    const data = { segments: kind === "windows" ? windows : images };
-    const product = attentionProduct(s, kind);
-    const shape = name(kind === "windows" ? "in windows" : "whole pictures");
-    return [
-      workload(attentionForward(block.head_dim), shape, dims, data, { flops: 2 * product }),
-      workload(attentionBackwardQuery(block.head_dim), shape, dims, data, { flops: 3 * product }),
-      workload(attentionBackwardKeyValue(block.head_dim), shape, dims, data, { flops: 4 * product }),
-    ];
-  };
+  const tiny = TINY_VISION.config.hidden_size;
   return [
-    workload(products.forward, label, embed),
-    workload(products.backwardWeight, label, embed),
-    workload(rotate, name(`${qkvWidth(block)}`), rotation, { positions, cos, sin }),
-    ...attention("windows"),
-    ...attention("images"),
+    ...patchWorkloads(TINY_VISION, software),
+    ...attentionWorkloads(TINY_VISION, "windows"),
+    ...attentionWorkloads(TINY_VISION, "images"),
+    ...mergerWorkloads(TINY_VISION, tiny, software),
+    ...geluWorkloads(TINY_VISION, software),
+    ...imageTokenWorkloads(TINY_VISION, tiny, software),
+    ...patchWorkloads(TOWER_7B, software),
+    ...attentionWorkloads(TOWER_7B, "windows"),
+    ...(software ? [] : attentionWorkloads(TOWER_7B, "images")),
+    ...(software ? [] : mergerWorkloads(TOWER_7B, TOKEN_WIDTH_7B, software)),
+    ...geluWorkloads(TOWER_7B, software),
+    ...imageTokenWorkloads(TOWER_7B, TOKEN_WIDTH_7B, software),
   ];
 }
 
-function mergerWorkloads(software: boolean): Workload[] {
+function label(s: VisionShape, what: string): string {
+  return `${s.name} tower ${s.pictures} x ${s.side ** 2} patches, ${what}`;
+}
+
+/** Merged tokens of all pictures, and the width of the patches that one is made of. */
+function merged(s: VisionShape): { tokens: number; width: number } {
+  const { spatial_merge_size, hidden_size } = s.config.vision!;
+  const patches = spatial_merge_size ** 2;
+  return { tokens: patchesIn(s) / patches, width: patches * hidden_size };
+}
+
+/** The patch embedding, whose input needs no gradient, and the rotation. */
+function patchWorkloads(s: VisionShape, software: boolean): Workload[] {
+  const vision = s.config.vision!;
+  const block = visionBlock(vision);
+  const tokens = patchesIn(s);
+  const { forward, backwardWeight } = linearKernels[software ? "linear" : "linear_tiled"];
+  const outputs = block.hidden_size;
+  const embed = { tokens, inputs: patchWidth(vision), outputs, stride: outputs, accumulate: 0 };
+  const name = label(s, `embedding ${embed.inputs} x ${outputs}`);
+  const { cos, sin } = packImages(picturesOf(s), vision);
+  const positions = Uint32Array.from({ length: tokens }, (_, i) => i);
+  const rotation = { ...ropeDims(block, tokens, 1), tokens };
+  const rotate = fitted(rope, block.head_dim / 2, software);
+  return [
+    workload(forward, name, embed),
+    workload(backwardWeight, name, embed),
+    workload(rotate, label(s, `${qkvWidth(block)}`), rotation, { positions, cos, sin }),
+  ];
+}
+
+/** Attention without a mask, in windows or over whole pictures. */
+function attentionWorkloads(s: VisionShape, kind: "windows" | "images"): Workload[] {
+  const { num_attention_heads: heads, head_dim } = visionBlock(s.config.vision!);
+  const tokens = patchesIn(s);
+  const dims = { tokens, heads, kv_heads: heads, causal: 0, scale: head_dim ** -0.5 };
+  const data = { segments: segmentsOf(s, kind) };
+  const flops = attentionCosts(head_dim, attentionProduct(s, kind));
+  const name = label(s, kind === "windows" ? "in windows" : "whole pictures");
+  const forward = attentionForward(head_dim);
+  const backward = [attentionBackwardQuery(head_dim), attentionBackwardKeyValue(head_dim)];
+  return [
+    workload(forward, name, dims, data, { flops: flops[forward.name] }),
+    workload(attentionDelta(head_dim), name, { tokens, heads }),
+    ...backward.map((kernel) => workload(kernel, name, dims, data, { flops: flops[kernel.name] })),
+  ];
+}
+
+/** The merger's two products with their gradients. */
+function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean): Workload[] {
+  const { forwardBias, backwardInput, backwardWeight } = linearKernels[software ? "linear" : "linear_tiled"];
+  const { tokens, width: inputs } = merged(s);
+  return [inputs, tokenWidth].flatMap((outputs) => {
+    const name = `${s.name} merger ${tokens} x ${inputs} x ${outputs}`;
+    const dims = { tokens, inputs, outputs, stride: outputs, accumulate: 0 };
+    return [
+      workload(forwardBias, name, dims),
+      workload(backwardInput, name, dims),
+      workload(backwardWeight, name, dims),
+    ];
+  });
+}
+
+/** The activation between them. */
+function geluWorkloads(s: VisionShape, software: boolean): Workload[] {
+  const dims = merged(s);
   return [geluForward, geluBackward].map((kernel) =>
-    workload(fitted<string, "tokens" | "width">(kernel, MERGED.width, software), "merger 256 x 5120", MERGED)
+    workload(
+      fitted<string, "tokens" | "width">(kernel, dims.width, software),
+      `${s.name} merger ${dims.tokens} x ${dims.width}`,
+      dims,
+    )
   );
+}
+
+/** Image tokens to their rows between those of text, and the gradient of these rows back. */
+function imageTokenWorkloads(s: VisionShape, width: number, software: boolean): Workload[] {
+  const rows = merged(s).tokens;
+  const places = rows / s.pictures;
+  const length = places + s.text;
+  const tokens = s.pictures * length;
+  const index = Uint32Array.from(
+    { length: rows },
+    (_, i) => Math.floor(i / places) * length + i % places,
+  );
+  const ids = new Uint32Array(tokens).fill(NO_ROW);
+  index.forEach((token, row) => ids[token] = row);
+  const name = `${s.name} ${rows} image tokens of ${tokens} x ${width}`;
+  return [
+    workload(
+      fitted(embeddingForward, width, software),
+      name,
+      { tokens, width, first_row: 0, rows },
+      { ids, weight: spread(rows * width) },
+      // Rows of text are left as they are.
+      { bytes: 4 * (tokens + 2 * rows * width) },
+    ),
+    workload(gatherRows, name, { rows, width }, { index, x: spread(tokens * width) }),
+  ];
 }

@@ -4,9 +4,9 @@ import { CausalLM } from "../models/causal_lm.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
 import { visionBlock } from "../models/vision_config.ts";
 import { VisionTower } from "../models/vision_tower.ts";
-import { attentionBackwardKeyValue, attentionBackwardQuery, attentionForward } from "../shaders/attention.ts";
 import { AdamW } from "../trainer/optimizer.ts";
 import { SftTrainer } from "../trainer/sft.ts";
+import { attentionCosts, causalProduct } from "./attention.ts";
 import { type Clock, wallTime } from "./clock.ts";
 import { type StepTime, timeStep } from "./step.ts";
 import { attentionProduct, patchesIn, picturesOf, type VisionShape } from "./vision_shapes.ts";
@@ -15,6 +15,37 @@ import { spread, tokenIds } from "./workload.ts";
 /** Even numbers in ±0.05: drawing 30 million normal ones would take longer than the step. */
 const evenWeights = (_: string, shape: readonly number[]) =>
   spread(shape.reduce((a, b) => a * b, 1)).map((x) => x / 10);
+
+/** Launches of attention in a pass that are alike. */
+interface AttentionPart {
+  readonly headDim: number;
+  /** Operations of one of its products. */
+  readonly product: number;
+  readonly launches: number;
+}
+
+/** Attention in the tower's blocks: in windows, and over whole pictures. */
+function towerAttention(s: VisionShape): AttentionPart[] {
+  const vision = s.config.vision!;
+  const headDim = visionBlock(vision).head_dim;
+  const whole = vision.fullatt_block_indexes.length;
+  return [
+    { headDim, product: attentionProduct(s, "windows"), launches: vision.depth - whole },
+    { headDim, product: attentionProduct(s, "images"), launches: whole },
+  ];
+}
+
+/** Operations of a launch by kernel name: the mean where parts with heads of one size share a kernel. */
+export function meanAttentionCosts(parts: readonly AttentionPart[]): Record<string, { flops: number }> {
+  const costs: Record<string, { flops: number }> = {};
+  for (const { headDim } of parts) {
+    const alike = parts.filter((part) => part.headDim === headDim);
+    const launches = alike.reduce((sum, part) => sum + part.launches, 0);
+    const product = alike.reduce((sum, part) => sum + part.product * part.launches, 0) / launches;
+    for (const [name, flops] of Object.entries(attentionCosts(headDim, product))) costs[name] = { flops };
+  }
+  return costs;
+}
 
 /** Forward and backward through patch embedding, blocks and merger; tokens are image tokens. */
 export async function towerStep(gpu: Gpu, s: VisionShape, rounds: number, clock: Clock): Promise<StepTime> {
@@ -26,8 +57,6 @@ export async function towerStep(gpu: Gpu, s: VisionShape, rounds: number, clock:
   const tower = new VisionTower(model, { patches: patchesIn(s), train: true });
   tower.load(picturesOf(s));
   gpu.write(tower.gradient!, spread(tower.gradient!.size));
-  const { head_dim } = visionBlock(vision);
-  const product = attentionProduct(s, "windows");
   const result = await timeStep(
     {
       name: `vision_tower.${s.name}`,
@@ -43,11 +72,7 @@ export async function towerStep(gpu: Gpu, s: VisionShape, rounds: number, clock:
         }),
       prepare: () => model.parameters.clearGradients(),
       programs: [tower.programs.forward, tower.programs.backward!],
-      costs: {
-        [attentionForward(head_dim).name]: { flops: 2 * product },
-        [attentionBackwardQuery(head_dim).name]: { flops: 3 * product },
-        [attentionBackwardKeyValue(head_dim).name]: { flops: 4 * product },
-      },
+      costs: meanAttentionCosts(towerAttention(s)),
     },
     rounds,
     clock,
@@ -87,6 +112,11 @@ export async function visionTrainingStep(
     scoreFrom: places,
     images: [picture],
   }));
+  const text: AttentionPart = {
+    headDim: s.config.head_dim,
+    product: causalProduct(s.config, s.pictures, places + s.text),
+    launches: s.config.num_hidden_layers,
+  };
   const { forward, backward } = graph.programs;
   const tower = graph.vision!.programs;
   const result = await timeStep(
@@ -98,8 +128,7 @@ export async function visionTrainingStep(
       time: () => wallTime(gpu, () => trainer.step(batch)),
       prepare: () => model.parameters.clearGradients(),
       programs: [tower.forward, forward, backward!, tower.backward!, optimizer.program],
-      // Attention is left out: tower and text share its kernels, and a launch of one is not a launch of the other.
-      costs: {},
+      costs: meanAttentionCosts([text, ...towerAttention(s)]),
     },
     rounds,
     clock,

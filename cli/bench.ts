@@ -46,7 +46,7 @@ export interface BenchReport {
 /** A step that is taken apart. */
 interface TimedStep {
   readonly name: string;
-  /** Minutes on a CPU: it waits to be asked for by name. */
+  /** Minutes on a CPU: there it waits to be asked for by name. */
   readonly long?: boolean;
   run(gpu: Gpu, rounds: number, clock: Clock): Promise<StepTime>;
 }
@@ -86,11 +86,11 @@ export async function bench(args: BenchArgs): Promise<number> {
     const { software, name: adapter, driver } = gpu.facts;
     const clock = clockOf(gpu);
     const workloads = allWorkloads(software).filter((w) => wanted(w.kernel.name));
-    const steps = STEPS.filter(({ name, long }) => names.length > 0 ? wanted(name) : !long);
+    const steps = STEPS.filter(({ name, long }) => names.length > 0 ? wanted(name) : !(long && software));
     if (workloads.length + steps.length === 0) {
       throw new UserError(`no kernel's or step's name contains ${names.join(" or ")}`);
     }
-    const best = ceilingWorkloads(gpu.facts.software);
+    const best = ceilingWorkloads(software);
     const progress = new Progress();
     const phase = progress.phase("timing", best.length + workloads.length + steps.length, "cases");
     const timed: Row[] = [];

@@ -2,7 +2,9 @@ import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "
 import { bestOf } from "../../bench/ceilings.ts";
 import { median, timeLaunch } from "../../bench/clock.ts";
 import { rates, share } from "../../bench/row.ts";
+import { visionWorkloads } from "../../bench/vision.ts";
 import { attentionProduct, patchesIn, TINY_VISION, TOWER_7B } from "../../bench/vision_shapes.ts";
+import { meanAttentionCosts } from "../../bench/vision_step.ts";
 import { workload } from "../../bench/workload.ts";
 import { allWorkloads } from "../../bench/workloads.ts";
 import type { BenchReport } from "../../cli/bench.ts";
@@ -106,6 +108,49 @@ Deno.test("bench: a 448 x 448 picture is 1024 patches in 16 windows of 64; a sma
   }
 });
 
+Deno.test("bench: the 7B tower's kernels on its shapes; a CPU leaves its longest to the whole block", () => {
+  const timed = (software: boolean) =>
+    visionWorkloads(software).filter((w) => w.shape.startsWith("7b")).map((w) => {
+      // A binding holds 128 MiB at most on an adapter that keeps WebGPU's default limits.
+      const largest = Math.max(...Object.values(w.kernel.sizes(w.dims)));
+      assert(4 * largest <= 2 ** 27, `${w.kernel.name}: ${w.shape}`);
+      return `${w.kernel.name}: ${w.shape}`;
+    });
+  const everywhere = [
+    "attention.forward.d80: 7b tower 1 x 1024 patches, in windows",
+    "attention.backward_query.d80: 7b tower 1 x 1024 patches, in windows",
+    "attention.backward_key_value.d80: 7b tower 1 x 1024 patches, in windows",
+    "rope: 7b tower 1 x 1024 patches, 3840",
+    "gelu.backward: 7b merger 256 x 5120",
+    "rows.gather: 7b 256 image tokens of 256 x 3584",
+  ];
+  const longest = [
+    "linear_tiled.forward_bias: 7b merger 256 x 5120 x 3584",
+    "attention.forward.d80: 7b tower 1 x 1024 patches, whole pictures",
+  ];
+  const [cpu, gpu] = [timed(true), timed(false)];
+  for (const name of everywhere) assert(cpu.includes(name) && gpu.includes(name), name);
+  for (const name of longest) assert(gpu.includes(name), name);
+  assert(cpu.includes("linear.forward: 7b tower 1 x 1024 patches, embedding 1176 x 1280"));
+  assert(!cpu.some((name) => name.includes("whole pictures") || name.includes("5120 x 3584")));
+});
+
+Deno.test("bench: attention of text and tower costs the mean of the launches that share a kernel", () => {
+  const costs = meanAttentionCosts([
+    { headDim: 32, product: 10, launches: 3 },
+    { headDim: 32, product: 2, launches: 1 },
+    { headDim: 80, product: 7, launches: 1 },
+  ]);
+  assertEquals(Object.fromEntries(Object.entries(costs).map(([name, { flops }]) => [name, flops])), {
+    "attention.forward.d32": 16,
+    "attention.backward_query.d32": 24,
+    "attention.backward_key_value.d32": 32,
+    "attention.forward.d80": 14,
+    "attention.backward_query.d80": 21,
+    "attention.backward_key_value.d80": 28,
+  });
+});
+
 Deno.test("bench vision_training_step: pictures and text by kernel, with the rate of the whole step", async () => {
   const { code, stdout, stderr } = await bench(["vision_training_step", "--json", "--rounds", "1"]);
   assertEquals(code, 0, stderr);
@@ -119,6 +164,11 @@ Deno.test("bench vision_training_step: pictures and text by kernel, with the rat
   for (const name of ["gelu.forward", "gelu.backward", "rows.gather", "rows.scatter", "adamw"]) {
     assert(kernels.includes(name), name);
   }
+  // Four launches over 49 tokens that see what is before them, two over pictures of 36 patches that see each other.
+  const forward = step.rows.find((row) => row.kernel === "attention.forward.d32")!;
+  const pairs = 4 * 128 * 49 * 50 / 2 + 2 * 64 * 36 * 36;
+  assertEquals(forward.calls, 6);
+  assertAlmostEquals(forward.gflops! * forward.milliseconds, 2 * 2 * 32 * pairs / 1e6, 1e-6);
   const operations = step.rows.reduce((sum, row) => sum + (row.gflops ?? 0) * row.milliseconds, 0);
   assertAlmostEquals(step.gflops!, operations / step.milliseconds, 1e-9);
 });
