@@ -157,7 +157,7 @@ export { type VisionOptions, VisionTower } from "./models/vision_tower.ts";
 export { checkVocabulary, type NamedTokens, TextStream, Tokenizer } from "./models/tokenizer.ts";
 
 // Problems.
-export { type BaseKind, modelFiles } from "./data/micro/model_files.ts";
+export { modelFiles } from "./data/micro/model_files.ts";
 export type { DecisionKind, Difficulty, Level } from "./data/micro/problem.ts";
 export type { PretrainPhase, PretrainRecipe } from "./data/micro/recipe.ts";
 export type { Decision, ErrorModel, Style, Trace } from "./data/micro/trace.ts";

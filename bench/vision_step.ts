@@ -1,18 +1,16 @@
 /** Steps with pictures: a model's whole training step, and a vision tower alone forward and backward. @module */
 import type { Gpu } from "../gpu/device.ts";
 import { CausalLM } from "../models/causal_lm.ts";
-import { SequenceGraph } from "../models/sequence_graph.ts";
 import { visionBlock } from "../models/vision_config.ts";
 import { VisionTower } from "../models/vision_tower.ts";
-import { AdamW } from "../trainer/optimizer.ts";
-import { SftTrainer } from "../trainer/sft.ts";
 import { attentionCosts, causalProduct } from "./attention.ts";
 import { type Clock, wallTime } from "./clock.ts";
 import { type StepTime, timeStep } from "./step.ts";
+import { timeTraining } from "./training_step.ts";
 import { attentionProduct, patchesIn, picturesOf, type VisionShape } from "./vision_shapes.ts";
 import { spread, tokenIds } from "./workload.ts";
 
-/** Even numbers in ±0.05: drawing 30 million normal ones would take longer than the step. */
+/** Evenly spread numbers in ±0.05: no time here depends on how they are distributed. */
 const evenWeights = (_: string, shape: readonly number[]) =>
   spread(shape.reduce((a, b) => a * b, 1)).map((x) => x / 10);
 
@@ -90,52 +88,35 @@ export async function visionTrainingStep(
   clock: Clock,
 ): Promise<StepTime> {
   const vision = s.config.vision!;
-  const model = await CausalLM.create(gpu, s.config, evenWeights, { trainable: true });
   const places = s.side ** 2 / vision.spatial_merge_size ** 2;
-  const tokens = s.pictures * (places + s.text);
-  const graph = new SequenceGraph(model, { tokens, patches: patchesIn(s), train: true });
-  const optimizer = new AdamW(gpu, model.parameters, {
-    lr: 1e-4,
-    betas: [0.9, 0.99],
-    eps: 1e-8,
-    weight_decay: 0.01,
-    max_grad_norm: 1,
-  });
-  const trainer = new SftTrainer(graph, optimizer);
   // Ids of text stay below the picture's own.
   const ids = tokenIds(s.pictures * s.text, vision.image_token_id);
-  const batch = picturesOf(s).map((picture, i) => ({
-    ids: [
-      ...new Array<number>(places).fill(vision.image_token_id),
-      ...ids.subarray(i * s.text, (i + 1) * s.text),
-    ],
-    scoreFrom: places,
-    images: [picture],
-  }));
   const text: AttentionPart = {
     headDim: s.config.head_dim,
     product: causalProduct(s.config, s.pictures, places + s.text),
     launches: s.config.num_hidden_layers,
   };
-  const { forward, backward } = graph.programs;
-  const tower = graph.vision!.programs;
-  const result = await timeStep(
+  return await timeTraining(
+    gpu,
     {
       name: `vision_training_step.${s.name}`,
       what:
         `forward, backward and AdamW on ${s.pictures} sequences of a picture (${places} tokens) and ${s.text} tokens of text`,
-      tokens,
-      time: () => wallTime(gpu, () => trainer.step(batch)),
-      prepare: () => model.parameters.clearGradients(),
-      programs: [tower.forward, forward, backward!, tower.backward!, optimizer.program],
+      tokens: s.pictures * (places + s.text),
       costs: meanAttentionCosts([text, ...towerAttention(s)]),
+      config: s.config,
+      weights: evenWeights,
+      batch: picturesOf(s).map((picture, i) => ({
+        ids: [
+          ...new Array<number>(places).fill(vision.image_token_id),
+          ...ids.subarray(i * s.text, (i + 1) * s.text),
+        ],
+        scoreFrom: places,
+        images: [picture],
+      })),
+      patches: patchesIn(s),
     },
     rounds,
     clock,
   );
-  trainer.free();
-  optimizer.free();
-  graph.free();
-  model.parameters.free();
-  return result;
 }

@@ -102,7 +102,7 @@ export function groupByTokens<S extends Pick<Sequence, "ids" | "images">>(
   return groups;
 }
 
-/** Patches of some pictures. */
-export function patchCount(images: readonly ImagePatches[] | undefined): number {
+/** Patches of some pictures, of which their grids are enough. */
+export function patchCount(images: readonly Pick<ImagePatches, "grid">[] | undefined): number {
   return (images ?? []).reduce((n, { grid }) => n + grid.t * grid.h * grid.w, 0);
 }

@@ -45,7 +45,7 @@ export function ropeTables(
   maxPositions: number,
   headDim: number,
   theta: number,
-): { cos: Float32Array; sin: Float32Array } {
+): { cos: Float32Array<ArrayBuffer>; sin: Float32Array<ArrayBuffer> } {
   const half = headDim / 2;
   const cos = new Float32Array(maxPositions * half);
   const sin = new Float32Array(maxPositions * half);

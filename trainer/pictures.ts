@@ -6,6 +6,7 @@
 import { isPicture, type RowImage } from "../data/picture.ts";
 import { decodeImage } from "../models/image.ts";
 import {
+  type ImageGrid,
   type ImagePatches,
   imagePatches,
   type ImageProcessor,
@@ -48,7 +49,7 @@ export class PictureReader {
   }
 
   /** A uniformly gray picture on the same grid, so in the same place of the prompt. */
-  gray({ grid }: ImagePatches): ImagePatches {
+  gray(grid: ImageGrid): ImagePatches {
     const { patch_size } = this.#processor;
     const height = grid.h * patch_size;
     const width = grid.w * patch_size;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { CausalLM } from "../models/causal_lm.ts";
-import { packSequences } from "../models/packed_batch.ts";
+import { packSequences, patchCount } from "../models/packed_batch.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
 import { withPictures } from "./adacs.ts";
 import { miniBatchCount } from "./config.ts";
@@ -213,7 +213,7 @@ export class PolicyUpdate {
     let held = Infinity;
     let seen = 0;
     for (const item of items) {
-      const own = item.trajectory.problem.patches ?? 0;
+      const own = patchCount(item.trajectory.problem.pictures);
       const last = passes[passes.length - 1];
       if (held + item.ids.length > capacity || seen + own > patches || last.length >= most) {
         passes.push([]);

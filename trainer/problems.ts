@@ -9,6 +9,7 @@ import { candidatesOf, type Row } from "../data/rows.ts";
 import { UserError } from "../gpu/errors.ts";
 import { ChatTemplate, type ContentPart, type Message, plainPrompt } from "../models/chat.ts";
 import type { ImagePatches } from "../models/image_processor.ts";
+import { patchCount } from "../models/packed_batch.ts";
 import type { Tokenizer } from "../models/tokenizer.ts";
 import type { PictureReader } from "./pictures.ts";
 
@@ -22,8 +23,8 @@ export interface Problem {
   readonly candidates: readonly (readonly number[])[];
   /** Makes the patches of its pictures; undefined for text alone. */
   readonly images?: () => Promise<ImagePatches[]>;
-  /** Patches of all its pictures; none for text alone. */
-  readonly patches?: number;
+  /** Its pictures without their patches, in order; undefined for text alone. */
+  readonly pictures?: readonly Pick<ImagePatches, "grid">[];
 }
 
 /** How rows become prompts. */
@@ -135,10 +136,10 @@ export class PromptWriter {
 
   /** The problem with a gray picture in place of each: what is still answered right does not come from looking. */
   blind(problem: Problem): Problem {
-    const { images } = problem;
+    const { pictures } = problem;
     const reader = this.#pictures;
-    if (!images || !reader) return problem;
-    return { ...problem, images: async () => (await images()).map((patches) => reader.gray(patches)) };
+    if (!pictures || !reader) return problem;
+    return { ...problem, images: () => Promise.resolve(pictures.map(({ grid }) => reader.gray(grid))) };
   }
 
   /** Token ids of a response and its end. */
@@ -168,7 +169,7 @@ export class PromptWriter {
     let longCandidates = 0;
     for (const row of rows) {
       const made = await this.#promptOf(row);
-      if (typeof made === "string" || (made.patches ?? 0) > most) {
+      if (typeof made === "string" || patchCount(made.pictures) > most) {
         const reason = typeof made === "string" ? made : `pictures of more than ${most} patches`;
         unusable.set(reason, (unusable.get(reason) ?? 0) + 1);
         continue;
@@ -209,15 +210,18 @@ export class PromptWriter {
   }
 
   /** A row's prompt, or why it has none. */
-  async #promptOf(row: Row): Promise<Pick<Problem, "prompt" | "images" | "patches"> | string> {
+  async #promptOf(row: Row): Promise<Pick<Problem, "prompt" | "images" | "pictures"> | string> {
     const { images } = row;
     if (!images || images.length === 0) return { prompt: this.prompt(row.problem) };
     const reader = this.#pictures;
     if (!reader) return "the row has images and this model takes text only";
     try {
       const { ids, patches } = await this.promptWithPictures(row.problem, images);
-      const count = patches.reduce((n, { grid }) => n + grid.t * grid.h * grid.w, 0);
-      return { prompt: ids, patches: count, images: () => reader.read(images) };
+      return {
+        prompt: ids,
+        pictures: patches.map(({ grid }) => ({ grid })),
+        images: () => reader.read(images),
+      };
     } catch (error) {
       // The name of the file would make every reason another one.
       if (error instanceof UserError) {

@@ -2,14 +2,14 @@
  * The rows of a run: training and held-out problems, from files or from the micro-world.
  * @module
  */
-import { FAMILY_NAMES, microRows, TEXT_FAMILIES } from "../data/micro/world.ts";
+import { microRows, VISIBLE_FAMILIES } from "../data/micro/world.ts";
 import { readRows, type Row } from "../data/rows.ts";
 import type { Config, MicroConfig } from "./config_types.ts";
 import type { Monitor } from "./monitor.ts";
 
 /** Names of the micro-world's families to make problems of: the configured ones, else all that the model can see. */
 export function microFamilies({ families }: MicroConfig, seesPictures: boolean): readonly string[] {
-  return families ?? (seesPictures ? FAMILY_NAMES : TEXT_FAMILIES.map((family) => family.name));
+  return families ?? VISIBLE_FAMILIES[seesPictures ? "vision" : "text"];
 }
 
 /**

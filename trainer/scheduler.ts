@@ -227,15 +227,23 @@ class Run {
     return await this.#evaluator.evaluate(name, step, stage) || await this.#interrupted(undefined, optimizer);
   }
 
-  /** Moments of the checkpoint; one made after the stage's last of `steps` steps has none, and none are needed. */
-  async #restore(optimizer: AdamW, steps: number): Promise<void> {
+  /**
+   * A stage's optimizer with the moments of the checkpoint; one made after the stage's last of `steps` steps has none,
+   * and none are needed.
+   */
+  async #optimizer(stage: { lr: number; weight_decay: number }, steps: number): Promise<AdamW> {
+    const { optim: { betas }, max_grad_norm } = this.#config.worker.actor;
+    const { lr, weight_decay } = stage;
+    const settings = { lr, weight_decay, betas, eps: 1e-8, max_grad_norm };
+    const optimizer = new AdamW(this.#gpu, this.#policy.model.parameters, settings);
     const { step, optimizerStep } = this.#state;
     if (this.#checkpoint && step < steps) await loadMoments(this.#checkpoint.path, optimizerStep, optimizer);
+    return optimizer;
   }
 
   async #adacs(): Promise<boolean> {
     const { monitor, signal } = this.#options;
-    const { adacs, data, trainer, worker: { actor, rollout } } = this.#config;
+    const { adacs, data, trainer, worker: { rollout } } = this.#config;
     const problems = this.#train.slice(0, adacs.problems ?? undefined);
     if (!this.#state.curriculum) {
       const curriculum = await curate(this.#policy, problems, adacs, {
@@ -251,14 +259,7 @@ class Run {
       for (const line of curriculumLines(curriculum)) monitor.say(line);
     }
     const batches = curriculumBatches(this.#state.curriculum, problems, adacs.batch_size);
-    const optimizer = new AdamW(this.#gpu, this.#policy.model.parameters, {
-      lr: adacs.lr,
-      betas: actor.optim.betas,
-      eps: 1e-8,
-      weight_decay: adacs.weight_decay,
-      max_grad_norm: actor.max_grad_norm,
-    });
-    await this.#restore(optimizer, batches.length);
+    const optimizer = await this.#optimizer(adacs, batches.length);
     const sft = new SftTrainer(this.#policy.graph, optimizer);
     if (this.#state.curriculum.examples.length === 0) {
       monitor.say(
@@ -307,14 +308,7 @@ class Run {
     const config = this.#config;
     const { algorithm, aepo, data, trainer, worker: { actor } } = config;
     const iterations = iterationCount(config, this.#train.length);
-    const optimizer = new AdamW(this.#gpu, this.#policy.model.parameters, {
-      lr: actor.optim.lr,
-      betas: actor.optim.betas,
-      eps: 1e-8,
-      weight_decay: actor.optim.weight_decay,
-      max_grad_norm: actor.max_grad_norm,
-    });
-    await this.#restore(optimizer, iterations);
+    const optimizer = await this.#optimizer(actor.optim, iterations);
     const cursor = new Cursor(this.#train, data.shuffle ? data.seed : undefined);
     cursor.taken = this.#state.taken;
     const reference = algorithm.disable_kl ? undefined : await this.#reference();

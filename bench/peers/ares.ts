@@ -2,52 +2,19 @@
 import { Gpu } from "../../gpu/device.ts";
 import { Program } from "../../gpu/program.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
-import { type ModelConfig, parseModelConfig } from "../../models/config.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
 import { linearKernels } from "../../shaders/linear.ts";
-import { AdamW } from "../../trainer/optimizer.ts";
 import { RolloutEngine } from "../../trainer/rollout.ts";
 import { SftTrainer } from "../../trainer/sft.ts";
 import { grpoIteration } from "./ares_grpo.ts";
+import { adamw, promptsOf, sampling } from "./ares_setup.ts";
 import { processorName } from "./processor.ts";
 import { serve, type Session } from "./serve.ts";
-import {
-  ADAMW,
-  type GenerateWork,
-  type MatmulWork,
-  type PeerModel,
-  spread,
-  tokenIds,
-  TOP_P,
-  type TrainWork,
-  weights,
-  type Work,
-} from "./work.ts";
+import { configOf, type GenerateWork, type MatmulWork, type TrainWork, weights, type Work } from "./work.ts";
+import { spread, tokenIds } from "../workload.ts";
 
 /** Steps between two reads, the default of `worker.rollout.chunk`. */
 const CHUNK = 16;
-
-function configOf(model: PeerModel): ModelConfig {
-  return parseModelConfig(
-    {
-      ...model,
-      model_type: "qwen2",
-      max_position_embeddings: 256,
-      tie_word_embeddings: true,
-    },
-    "bench: peers",
-  );
-}
-
-function adamw(gpu: Gpu, model: CausalLM): AdamW {
-  return new AdamW(gpu, model.parameters, {
-    lr: ADAMW.lr,
-    betas: [ADAMW.beta1, ADAMW.beta2],
-    eps: ADAMW.eps,
-    weight_decay: ADAMW.weightDecay,
-    max_grad_norm: ADAMW.maxNorm,
-  });
-}
 
 /** The forward product of a linear layer; its weight is the transpose of B. */
 function matmul(gpu: Gpu, { m, k, n }: MatmulWork): Session["run"] {
@@ -82,9 +49,7 @@ async function train(gpu: Gpu, w: TrainWork): Promise<Session["run"]> {
     train: true,
   });
   const trainer = new SftTrainer(graph, adamw(gpu, model));
-  const ids = Uint32Array.from(
-    tokenIds(w.sequences * w.length, w.model.vocab_size),
-  );
+  const ids = tokenIds(w.sequences * w.length, w.model.vocab_size);
   const batch = Array.from({ length: w.sequences }, (_, i) => ({
     ids: ids.subarray(i * w.length, (i + 1) * w.length),
     scoreFrom: 1,
@@ -104,25 +69,12 @@ async function generate(gpu: Gpu, w: GenerateWork): Promise<Session["run"]> {
     chunk: CHUNK,
     maxLength: w.prompt + w.fresh,
   });
-  const ids = tokenIds(w.sequences * w.prompt, w.model.vocab_size);
-  const prompts = Array.from(
-    { length: w.sequences },
-    (_, i) => [...ids.subarray(i * w.prompt, (i + 1) * w.prompt)],
-  );
+  const prompts = promptsOf(w.sequences, w.prompt, w.model.vocab_size);
   let seed = 0;
   return async (repeats) => {
     let tokens = 0;
     for (let i = 0; i < repeats; i++) {
-      const rollouts = await engine.generate(prompts, {
-        temperature: 1,
-        top_p: TOP_P,
-        top_k: 0,
-        min_p: 0,
-        repetition_penalty: 1,
-        max_tokens: w.fresh,
-        stop: [],
-        seed: seed++,
-      });
+      const rollouts = await engine.generate(prompts, sampling(w.fresh, seed++));
       tokens = rollouts.reduce((n, r) => n + r.tokens.length, 0);
     }
     return tokens;

@@ -4,13 +4,13 @@ import { CausalLM } from "../../models/causal_lm.ts";
 import type { ModelConfig } from "../../models/config.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
 import { loadConfig } from "../../trainer/config.ts";
-import { AdamW } from "../../trainer/optimizer.ts";
 import type { Policy } from "../../trainer/policy.ts";
 import { PolicyUpdate } from "../../trainer/policy_update.ts";
 import { type Rollout, RolloutEngine } from "../../trainer/rollout.ts";
 import type { ShapedTrajectory } from "../../trainer/trajectory.ts";
 import type { Session } from "./serve.ts";
-import { ADAMW, type GrpoWork, tokenIds, TOP_P, weights } from "./work.ts";
+import { adamw, promptsOf, sampling } from "./ares_setup.ts";
+import { ADAMW, type GrpoWork, weights } from "./work.ts";
 
 /** Advantages of one group whose every second rollout is right. */
 function trajectory(
@@ -75,13 +75,7 @@ export async function grpoIteration(
     tokens: tokensPerPass,
     train: true,
   });
-  const optimizer = new AdamW(gpu, policy.parameters, {
-    lr: ADAMW.lr,
-    betas: [ADAMW.beta1, ADAMW.beta2],
-    eps: ADAMW.eps,
-    weight_decay: ADAMW.weightDecay,
-    max_grad_norm: ADAMW.maxNorm,
-  });
+  const optimizer = adamw(gpu, policy);
   // What an update reads of a policy; the rest is tokenizer and folder, and this model has neither.
   const parts = { model: policy, graph, tokensPerPass, patchesPerPass: 0 };
   const update = new PolicyUpdate(
@@ -90,11 +84,7 @@ export async function grpoIteration(
     optimizer,
     config,
   );
-  const ids = tokenIds(w.prompts * w.prompt, w.model.vocab_size);
-  const prompts = Array.from(
-    { length: w.prompts },
-    (_, i) => [...ids.subarray(i * w.prompt, (i + 1) * w.prompt)],
-  );
+  const prompts = promptsOf(w.prompts, w.prompt, w.model.vocab_size);
   const kl = {
     outside: config.algorithm.kl_coef,
     inside: config.algorithm.kl_coef,
@@ -108,17 +98,7 @@ export async function grpoIteration(
   return async (repeats) => {
     let tokens = 0;
     for (let i = 0; i < repeats; i++) {
-      const rollouts = await engine.generate(prompts, {
-        n: w.rollouts,
-        temperature: 1,
-        top_p: TOP_P,
-        top_k: 0,
-        min_p: 0,
-        repetition_penalty: 1,
-        max_tokens: w.fresh,
-        stop: [],
-        seed: seed++,
-      });
+      const rollouts = await engine.generate(prompts, { ...sampling(w.fresh, seed++), n: w.rollouts });
       const groups = prompts.map((prompt, p) =>
         rollouts.filter((r) => r.prompt === p).map((r) => trajectory(r, prompt))
       );

@@ -1,7 +1,8 @@
 /** gpu.js on WebGPU: products; it has no gradients. @module */
 import { GPU } from "gpu.js";
 import { serve, type Session } from "./serve.ts";
-import { spread, type Work } from "./work.ts";
+import { spread } from "../workload.ts";
+import type { Work } from "./work.ts";
 
 async function open(work: Work): Promise<Session> {
   if (work.kind !== "matmul") throw new Error("gpu.js has no gradients");

@@ -2,7 +2,8 @@
 import { defaultDevice, init, numpy as np } from "@jax-js/jax";
 import { generation, trainingSteps } from "./jax_js_qwen2.ts";
 import { serve, type Session } from "./serve.ts";
-import { spread, type Work } from "./work.ts";
+import { spread } from "../workload.ts";
+import type { Work } from "./work.ts";
 
 const device = Deno.args[1] as "webgpu" | "wasm";
 

@@ -6,22 +6,23 @@
 import { jit, lax, nn, numpy as np, random, tree, valueAndGrad } from "@jax-js/jax";
 import {
   ADAMW,
+  configOf,
   type GenerateWork,
-  parameterShapes,
   type PeerModel,
-  rotary,
-  tokenIds,
   TOP_P,
   type TrainWork,
   weights,
 } from "./work.ts";
+import { parameterShapes } from "../../models/config.ts";
+import { ropeTables } from "../../shaders/rope.ts";
+import { tokenIds } from "../workload.ts";
 
 type Params = Record<string, np.Array>;
 
 /** The model's weights on the default device. */
 export function parameters(c: PeerModel): Params {
   return Object.fromEntries(
-    [...parameterShapes(c)].map((
+    [...parameterShapes(configOf(c))].map((
       [name, shape],
     ) => [name, np.array(weights(name, shape)).reshape(shape)]),
   );
@@ -109,7 +110,7 @@ function blocks(
 }
 
 function tables(c: PeerModel, length: number): [np.Array, np.Array] {
-  const { cos, sin } = rotary(length, c);
+  const { cos, sin } = ropeTables(length, c.head_dim, c.rope_theta);
   const shape = [length, 1, c.head_dim / 2];
   return [
     np.array(cos).reshape(shape),
@@ -127,7 +128,7 @@ export function trainingSteps(
   oneHot: boolean,
 ): (repeats: number) => Promise<number> {
   const { model: c, sequences, length } = w;
-  const ids = tokenIds(sequences * length, c.vocab_size);
+  const ids = Int32Array.from(tokenIds(sequences * length, c.vocab_size));
   const inputs = np.array(ids).reshape([sequences, length]);
   // Row t of a sequence is scored with token t + 1; the last one has none.
   const next = Int32Array.from(
@@ -219,7 +220,7 @@ export function trainingSteps(
   let p = parameters(c);
   const zeros = () =>
     Object.fromEntries(
-      [...parameterShapes(c)].map(([name, shape]) => [name, np.zeros(shape)]),
+      [...parameterShapes(configOf(c))].map(([name, shape]) => [name, np.zeros(shape)]),
     );
   let mean: Params = zeros();
   let square: Params = zeros();
@@ -256,7 +257,7 @@ export function trainingSteps(
 export function generation(w: GenerateWork): (repeats: number) => Promise<number> {
   const { model: c, sequences: n, prompt, fresh } = w;
   const length = prompt + fresh;
-  const ids = np.array(tokenIds(n * prompt, c.vocab_size)).reshape([n, prompt]);
+  const ids = np.array(Int32Array.from(tokenIds(n * prompt, c.vocab_size))).reshape([n, prompt]);
   const [cos, sin] = tables(c, length);
   const p = parameters(c);
 

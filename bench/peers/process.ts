@@ -28,7 +28,7 @@ export class PeerProcess {
     const command = new Deno.Command(program, {
       args,
       env: {
-        // As this project sets it for itself: Mesa's software driver is twice as fast, for everyone.
+        // As this project sets it for itself: the width of Mesa's software vectors, the same for everyone.
         LP_NATIVE_VECTOR_WIDTH: Deno.env.get("LP_NATIVE_VECTOR_WIDTH") ?? "512",
         XDG_RUNTIME_DIR: Deno.env.get("XDG_RUNTIME_DIR") ?? "/tmp",
         NO_COLOR: "1",

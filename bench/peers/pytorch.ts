@@ -173,7 +173,7 @@ def matmul():
 def train():
     global what
     c, length = work["model"], work["length"]
-    # Its own loop is the faster of the two: the stronger peer.
+    # The same model whether transformers is there or not.
     model = fill(Model(c, length), "model.")
     what += ", lean Qwen2"
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=BETAS, eps=EPS, weight_decay=DECAY)

@@ -22,7 +22,7 @@ const TARGETS: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   },
   "W2 small": { "jax-js webgpu": { floor: 5, goal: 10 } },
   "W3 tiny": { "jax-js webgpu": { floor: 6, goal: 12 }, PyTorch: { floor: 0.4, goal: 1 } },
-  // At most 4 times, better 2 times, the time of TRL: the lean loop that stands in for it is faster than TRL is.
+  // Set as at most 4 times, better 2 times, the time of TRL; a lean loop in PyTorch stands in for it.
   "W4 tiny": { PyTorch: { floor: 0.25, goal: 0.5 } },
 };
 

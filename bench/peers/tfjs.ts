@@ -2,7 +2,8 @@
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import { serve, type Session } from "./serve.ts";
-import { spread, type Work } from "./work.ts";
+import { spread } from "../workload.ts";
+import type { Work } from "./work.ts";
 
 const device = Deno.args[1] as "webgpu" | "wasm";
 

@@ -1,8 +1,9 @@
 /**
- * The work that this project and its peers do side by side: the same shapes, numbers and weights everywhere. Plain data
- * and arithmetic without imports, for it is read by processes that know nothing of the rest of the project.
+ * The work that this project and its peers do side by side: the same shapes, numbers and weights everywhere.
  * @module
  */
+import { type ModelConfig, parseModelConfig } from "../../models/config.ts";
+import { SHAPES } from "../shapes.ts";
 
 /** A Qwen2 model in float32, under Hugging Face's names. */
 export interface PeerModel {
@@ -77,26 +78,30 @@ export const ADAMW = {
 /** The nucleus of all sampling. */
 export const TOP_P = 0.99;
 
-const TINY: PeerModel = {
-  vocab_size: 512,
-  hidden_size: 128,
-  num_hidden_layers: 4,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  head_dim: 32,
-  intermediate_size: 384,
-  rms_norm_eps: 1e-6,
-  rope_theta: 10000,
-};
-const SMALL: PeerModel = {
-  ...TINY,
-  vocab_size: 4096,
-  hidden_size: 384,
-  num_hidden_layers: 6,
-  num_attention_heads: 6,
-  head_dim: 64,
-  intermediate_size: 1024,
-};
+function peerModel(c: ModelConfig): PeerModel {
+  const { vocab_size, hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads } = c;
+  const { head_dim, intermediate_size, rms_norm_eps, rope_theta } = c;
+  return {
+    vocab_size,
+    hidden_size,
+    num_hidden_layers,
+    num_attention_heads,
+    num_key_value_heads,
+    head_dim,
+    intermediate_size,
+    rms_norm_eps,
+    rope_theta,
+  };
+}
+
+/** The whole configuration of a work's model. */
+export function configOf(model: PeerModel): ModelConfig {
+  const rest = { model_type: "qwen2", max_position_embeddings: 256, tie_word_embeddings: true };
+  return parseModelConfig({ ...model, ...rest }, "bench: peers");
+}
+
+const TINY = peerModel(SHAPES.tiny.config);
+const SMALL = peerModel(SHAPES.small.config);
 
 function matmul(m: number, k: number, n: number): MatmulWork {
   return {
@@ -153,64 +158,6 @@ export const WORKS: readonly Work[] = [
   },
 ];
 
-/** The golden ratio's fraction, whose multiples spread evenly over [0, 1). */
-const STEP = 0.6180339887;
-
-/** `size` numbers in [-0.5, 0.5), evenly spread, the same in every language with float64. */
-export function spread(size: number): Float32Array<ArrayBuffer> {
-  return Float32Array.from({ length: size }, (_, i) => (i * STEP) % 1 - 0.5);
-}
-
-/** Token ids below `vocabulary`, in a fixed disorder. */
-export function tokenIds(
-  count: number,
-  vocabulary: number,
-): Int32Array<ArrayBuffer> {
-  return Int32Array.from(
-    { length: count },
-    (_, i) => (i * 7919 + 13) % vocabulary,
-  );
-}
-
-/** The parameters of a model by Hugging Face name, with a shared embedding and head. */
-export function parameterShapes(c: PeerModel): Map<string, number[]> {
-  const shapes = new Map<string, number[]>([["model.embed_tokens.weight", [
-    c.vocab_size,
-    c.hidden_size,
-  ]]]);
-  for (let layer = 0; layer < c.num_hidden_layers; layer++) {
-    const p = `model.layers.${layer}`;
-    shapes.set(`${p}.input_layernorm.weight`, [c.hidden_size]);
-    const heads = {
-      q: c.num_attention_heads,
-      k: c.num_key_value_heads,
-      v: c.num_key_value_heads,
-    };
-    for (const [name, count] of Object.entries(heads)) {
-      shapes.set(`${p}.self_attn.${name}_proj.weight`, [
-        count * c.head_dim,
-        c.hidden_size,
-      ]);
-      shapes.set(`${p}.self_attn.${name}_proj.bias`, [count * c.head_dim]);
-    }
-    shapes.set(`${p}.self_attn.o_proj.weight`, [
-      c.hidden_size,
-      c.num_attention_heads * c.head_dim,
-    ]);
-    shapes.set(`${p}.post_attention_layernorm.weight`, [c.hidden_size]);
-    shapes.set(`${p}.mlp.gate_proj.weight`, [
-      c.intermediate_size,
-      c.hidden_size,
-    ]);
-    shapes.set(`${p}.mlp.up_proj.weight`, [c.intermediate_size, c.hidden_size]);
-    shapes.set(`${p}.mlp.down_proj.weight`, [
-      c.hidden_size,
-      c.intermediate_size,
-    ]);
-  }
-  return shapes.set("model.norm.weight", [c.hidden_size]);
-}
-
 /**
  * Initial values of a parameter: norms 1, biases 0, the rest of standard deviation 0.02; by 32-bit integer arithmetic
  * alone (a hash of name and place), so that every language has the same.
@@ -235,23 +182,4 @@ export function weights(
     h = (h ^ (h >>> 16)) >>> 0;
     return (h / 2 ** 32 - 0.5) * scale;
   });
-}
-
-/** Cosines and sines [length, head_dim / 2] of the rotary positions. */
-export function rotary(
-  length: number,
-  c: PeerModel,
-): { cos: Float32Array<ArrayBuffer>; sin: Float32Array<ArrayBuffer> } {
-  const half = c.head_dim / 2;
-  const angle = (i: number) => Math.floor(i / half) * c.rope_theta ** (-(i % half) / half);
-  return {
-    cos: Float32Array.from(
-      { length: length * half },
-      (_, i) => Math.cos(angle(i)),
-    ),
-    sin: Float32Array.from(
-      { length: length * half },
-      (_, i) => Math.sin(angle(i)),
-    ),
-  };
 }

@@ -5,10 +5,7 @@
  */
 import { IMAGE_MARK } from "../picture.ts";
 import { BYTE_LETTERS, PIECE_PATTERN, spell, trainBpe } from "./bpe.ts";
-import { FAMILY_NAMES, microRows, TEXT_FAMILIES } from "./world.ts";
-
-/** What a base model takes: text alone (Qwen2), or pictures too (Qwen2.5-VL). */
-export type BaseKind = "text" | "vision";
+import { type BaseKind, microRows, VISIBLE_FAMILIES } from "./world.ts";
 
 /** Marks that text may not spell by accident; decoding can leave them out. Ids follow the 256 bytes. */
 const SPECIAL_TOKENS = [
@@ -32,35 +29,23 @@ const MARK_SLOTS = 16;
 /** The tokenizer has at most this many entries. */
 const MAX_VOCABULARY = 512;
 
-/** Families of the problems that a base model of each kind can see. */
-export const BASE_FAMILIES: Readonly<Record<BaseKind, readonly string[]>> = {
-  text: TEXT_FAMILIES.map((family) => family.name),
-  vision: FAMILY_NAMES,
-};
-
 /** Rows of each family from which the merges are learned: enough that every word of the world occurs. */
 const TOKENIZER_ROWS = 1200;
 
 /** Pictures are shrunk to at most so many image tokens: a quarter of the context. */
 const MAX_IMAGE_TOKENS = 64;
 
-/** ChatML, without a default system turn; with pictures, each is one image token between its marks, as Qwen2.5-VL's. */
-export const CHAT_TEMPLATES: Readonly<Record<BaseKind, string>> = {
-  text: "{%- for message in messages -%}\n" +
-    "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' -}}\n" +
-    "{%- endfor -%}\n" +
-    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}\n",
-  vision: "{%- for message in messages -%}\n" +
-    "{{- '<|im_start|>' + message['role'] + '\\n' -}}\n" +
-    "{%- if message['content'] is string -%}{{- message['content'] -}}\n" +
-    "{%- else -%}{%- for part in message['content'] -%}\n" +
-    "{%- if part['type'] == 'image' -%}{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}\n" +
-    "{%- else -%}{{- part['text'] -}}{%- endif -%}\n" +
-    "{%- endfor -%}{%- endif -%}\n" +
-    "{{- '<|im_end|>\\n' -}}\n" +
-    "{%- endfor -%}\n" +
-    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}\n",
-};
+/** ChatML, without a default system turn; a picture is one image token between its marks, as in Qwen2.5-VL's. */
+export const CHAT_TEMPLATE: string = "{%- for message in messages -%}\n" +
+  "{{- '<|im_start|>' + message['role'] + '\\n' -}}\n" +
+  "{%- if message['content'] is string -%}{{- message['content'] -}}\n" +
+  "{%- else -%}{%- for part in message['content'] -%}\n" +
+  "{%- if part['type'] == 'image' -%}{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}\n" +
+  "{%- else -%}{{- part['text'] -}}{%- endif -%}\n" +
+  "{%- endfor -%}{%- endif -%}\n" +
+  "{{- '<|im_end|>\\n' -}}\n" +
+  "{%- endfor -%}\n" +
+  "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}\n";
 
 /** The vision tower, under Hugging Face's names; a window is 4 × 4 cells of the micro-world's pictures. */
 const VISION = {
@@ -80,7 +65,7 @@ const VISION = {
 };
 
 function* trainingTexts(kind: BaseKind): Generator<string, void, undefined> {
-  const families = BASE_FAMILIES[kind];
+  const families = VISIBLE_FAMILIES[kind];
   const count = TOKENIZER_ROWS * families.length;
   for (const { problem, candidates } of microRows({ seed: 1, count, split: "train", families })) {
     // Marks are cut out before merging, so the words next to them start or end there.
@@ -236,7 +221,7 @@ export function modelFiles(kind: BaseKind = "text"): Record<string, string> {
   return {
     "tokenizer.json": json(tokenizer),
     "tokenizer_config.json": json(tokenizerConfig),
-    "chat_template.jinja": CHAT_TEMPLATES[kind],
+    "chat_template.jinja": CHAT_TEMPLATE,
     "config.json": json(config),
     ...(kind === "vision" && { "preprocessor_config.json": json(processor) }),
     "generation_config.json": json(generation),

@@ -6,8 +6,7 @@
  * learning has something left to gain.
  * @module
  */
-import { BASE_FAMILIES, type BaseKind } from "./model_files.ts";
-import type { PretrainMixture } from "./world.ts";
+import { type BaseKind, type PretrainMixture, VISIBLE_FAMILIES } from "./world.ts";
 
 /** A stretch of pretraining with its own mixture and learning rates. */
 export interface PretrainPhase extends PretrainMixture {
@@ -80,7 +79,7 @@ export const VISION_RECIPE: PretrainRecipe = {
   kind: "vision",
   phases: RECIPE.phases.map((phase) => ({
     ...phase,
-    families: BASE_FAMILIES.vision,
+    families: VISIBLE_FAMILIES.vision,
     tokens: 2 * phase.tokens,
   })),
 };

@@ -34,6 +34,15 @@ export const FAMILY_NAMES: readonly string[] = [...TEXT_FAMILIES, ...PICTURE_FAM
   family.name
 );
 
+/** What a model takes: text alone, or pictures too. */
+export type BaseKind = "text" | "vision";
+
+/** Names of the families that a model of each kind can see. */
+export const VISIBLE_FAMILIES: Readonly<Record<BaseKind, readonly string[]>> = {
+  text: TEXT_FAMILIES.map((family) => family.name),
+  vision: FAMILY_NAMES,
+};
+
 /** The styles a teacher writes for each level: short ones where they suffice, long ones where they are needed. */
 export const TEACHER_STYLES: Readonly<Record<Level, readonly Style[]>> = {
   easy: ["direct", "steps"],

@@ -1,9 +1,11 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { exportRows } from "../../data/micro/export.ts";
+import { CHAT_TEMPLATE } from "../../data/micro/model_files.ts";
 import { microRows, PICTURE_FAMILIES } from "../../data/micro/world.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
 import { parseModelConfig } from "../../models/config.ts";
+import { patchCount } from "../../models/packed_batch.ts";
 import { scoreTokens } from "../../models/scoring.ts";
 import { Tokenizer } from "../../models/tokenizer.ts";
 import { loadConfig } from "../../trainer/config.ts";
@@ -18,12 +20,6 @@ import { randomPictures, tinyVisionConfig, tokensOf } from "../models/tiny_visio
 
 const options = { sanitizeOps: false, sanitizeResources: false };
 const MICRO = new URL("../../models/micro", import.meta.url).pathname;
-const TEMPLATE =
-  "{%- for m in messages -%}<|im_start|>{{ m.role }}\n{%- if m.content is string -%}{{ m.content }}" +
-  "{%- else -%}{%- for part in m.content -%}{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>" +
-  "{%- else -%}{{ part.text }}{%- endif -%}{%- endfor -%}{%- endif -%}<|im_end|>\n{%- endfor -%}" +
-  "{%- if add_generation_prompt -%}<|im_start|>assistant\n{%- endif -%}";
-
 /** A policy that only samples. */
 async function sampler(gpu: Gpu, folder: string): Promise<Policy> {
   return await Policy.load(gpu, folder, {
@@ -72,7 +68,7 @@ async function visionFolder(gpu: Gpu, folder: string): Promise<string> {
   const model = await CausalLM.create(gpu, config, (name) => weights.get(name)!);
   await model.save(folder, { copyFrom: MICRO });
   model.parameters.free();
-  await Deno.writeTextFile(`${folder}/chat_template.jinja`, TEMPLATE);
+  await Deno.writeTextFile(`${folder}/chat_template.jinja`, CHAT_TEMPLATE);
   await Deno.writeTextFile(
     `${folder}/preprocessor_config.json`,
     JSON.stringify({ image_processor_type: "Qwen2VLImageProcessor", min_pixels: 3136, max_pixels: 12544 }),
@@ -154,14 +150,14 @@ Deno.test({
     assertEquals(leftOut, []);
     const [first, second] = problems;
     const image = policy.model.config.vision!.image_token_id;
-    assertEquals(first.prompt.filter((id) => id === image).length, first.patches! / 4);
+    assertEquals(first.prompt.filter((id) => id === image).length, patchCount(first.pictures) / 4);
     const score = async (pictures: typeof first) => {
       const ids = [...first.prompt, ...first.candidates[0]];
       const images = await pictures.images!();
       const [s] = await scoreTokens(policy.model, [{ ids, scoreFrom: first.prompt.length, images }]);
       return [...s.logp];
     };
-    if (second.patches === first.patches) {
+    if (patchCount(second.pictures) === patchCount(first.pictures)) {
       assert(JSON.stringify(await score(first)) !== JSON.stringify(await score(second)));
     }
     assertEquals(await score(first), await score(first));
@@ -190,7 +186,7 @@ Deno.test({
     const config = tinyVisionConfig();
     const reader = await PictureReader.load(root, config.vision!);
     const pictures = randomPictures(config, [[4, 6], [4, 6]]);
-    const gray = pictures.map((picture) => reader.gray(picture));
+    const gray = pictures.map((picture) => reader.gray(picture.grid));
     for (const [i, { grid, pixelValues }] of gray.entries()) {
       assertEquals(grid, pictures[i].grid);
       assertEquals(pixelValues.length, pictures[i].pixelValues.length);

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { RECIPE, VISION_RECIPE } from "../../data/micro/recipe.ts";
 import { microRows } from "../../data/micro/world.ts";
+import { patchCount } from "../../models/packed_batch.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
 import { silent } from "../../trainer/monitor.ts";
 import { Policy } from "../../trainer/policy.ts";
@@ -54,9 +55,9 @@ Deno.test(
     assertEquals([problems.length, leftOut], [8, []]);
     const seen = problems.filter((p) => p.images);
     assertEquals(seen.map((p) => p.row.source), ["tally", "grid", "chart", "odd"]);
-    for (const { prompt, patches } of seen) {
+    for (const { prompt, pictures } of seen) {
       const imageToken = policy.model.config.vision!.image_token_id;
-      assertEquals(4 * prompt.filter((id) => id === imageToken).length, patches);
+      assertEquals(4 * prompt.filter((id) => id === imageToken).length, patchCount(pictures));
     }
     policy.free();
 

@@ -1,6 +1,6 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { DIFFICULTIES } from "../../data/micro/problem.ts";
-import { FAMILY_NAMES, type MicroRow, TEXT_FAMILIES } from "../../data/micro/world.ts";
+import { FAMILY_NAMES, type MicroRow, VISIBLE_FAMILIES } from "../../data/micro/world.ts";
 import { loadConfig } from "../../trainer/config.ts";
 import { silent } from "../../trainer/monitor.ts";
 import { loadRows } from "../../trainer/run_rows.ts";
@@ -30,7 +30,7 @@ Deno.test("run rows: a model gets the families that it can see, or the ones aske
     const all = (await microRowsOf({ overrides: few }, true))[split];
     assertEquals(sourcesOf(all), new Set(FAMILY_NAMES));
     const text = (await microRowsOf({ overrides: few }, false))[split];
-    assertEquals(sourcesOf(text), new Set(TEXT_FAMILIES.map((family) => family.name)));
+    assertEquals(sourcesOf(text), new Set(VISIBLE_FAMILIES.text));
     const overrides = [...few, "data.micro.families=[odd, gap]"];
     // Asked for by name they come to any model, which then says that it cannot see them.
     for (const seesPictures of [true, false]) {
@@ -42,12 +42,14 @@ Deno.test("run rows: a model gets the families that it can see, or the ones aske
 
 for (const preset of ["default", "smoke"]) {
   Deno.test(`run rows: the counts of preset ${preset} cover every family and difficulty evenly`, async () => {
-    const { train, val } = await microRowsOf({ preset }, true);
     const { problems } = loadConfig({ preset }).config.adacs;
-    for (const rows of [train, val, train.slice(0, problems!)]) {
-      const counts = cells(rows);
-      assertEquals(counts.size, FAMILY_NAMES.length * DIFFICULTIES.length);
-      assertEquals(new Set(counts.values()), new Set([rows.length / counts.size]));
+    for (const kind of ["text", "vision"] as const) {
+      const { train, val } = await microRowsOf({ preset }, kind === "vision");
+      for (const rows of [train, val, train.slice(0, problems!)]) {
+        const counts = [...cells(rows).values()];
+        assertEquals(counts.length, VISIBLE_FAMILIES[kind].length * DIFFICULTIES.length);
+        assert(Math.max(...counts) - Math.min(...counts) <= 1, `${kind}: ${counts}`);
+      }
     }
   });
 }
