@@ -161,7 +161,13 @@ export { modelFiles } from "./data/micro/model_files.ts";
 export type { DecisionKind, Difficulty, Level } from "./data/micro/problem.ts";
 export type { PretrainPhase, PretrainRecipe } from "./data/micro/recipe.ts";
 export type { Decision, ErrorModel, Style, Trace } from "./data/micro/trace.ts";
-export { type MicroRow, type MicroRowOptions, microRows, type PretrainMixture } from "./data/micro/world.ts";
+export {
+  type BaseKind,
+  type MicroRow,
+  type MicroRowOptions,
+  microRows,
+  type PretrainMixture,
+} from "./data/micro/world.ts";
 export { type EncodedImage, isPicture, type Picture, type RowImage } from "./data/picture.ts";
 export {
   candidatesOf,
