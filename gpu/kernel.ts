@@ -4,9 +4,13 @@
  * @module
  */
 import { GpuError } from "./errors.ts";
+import { unroll } from "./unroll.ts";
 
-/** How a kernel uses a binding. */
-export type Access = "read" | "write" | "inout";
+/**
+ * How a kernel uses a binding. `texture` reads a tensor of f32 values, a multiple of four of them, through a
+ * `texture_2d<f32>`: element 4i is texel (i & 1023, i >> 10). The program keeps the texture current.
+ */
+export type Access = "read" | "write" | "inout" | "texture";
 
 /** The values of a kernel's dims at one launch. */
 export type DimValues<D extends string = string> = Readonly<Record<D, number>>;
@@ -53,12 +57,12 @@ export function linearGrid(n: number, perGroup: number): Grid {
   return [x, Math.ceil(groups / x), 1];
 }
 
-/** The text that is compiled: the constants, then the file. */
+/** The text that is compiled: the constants, then the file with its marked loops written out. */
 export function kernelText(spec: KernelSpec): string {
   const consts = Object.entries(spec.consts ?? {}).map(([name, value]) =>
     `const ${name} = ${Number.isInteger(value) ? `${value}u` : `${value}f`};\n`
   );
-  return consts.join("") + spec.source;
+  return consts.join("") + unroll(spec.source, spec.consts);
 }
 
 /** Compiles kernels once for a device. */
@@ -89,7 +93,7 @@ export class KernelCache {
 
   async #compile(spec: KernelSpec, text: string): Promise<GPUComputePipeline> {
     const device = this.#device;
-    const storage = Object.keys(spec.bindings).length;
+    const storage = Object.values(spec.bindings).filter((access) => access !== "texture").length;
     if (storage > device.limits.maxStorageBuffersPerShaderStage) {
       throw new GpuError(
         `kernel ${spec.name} binds ${storage} buffers, this adapter allows ${device.limits.maxStorageBuffersPerShaderStage}`,
@@ -109,7 +113,9 @@ export class KernelCache {
       entries.push({
         binding: i + 1,
         visibility: 4,
-        buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+        ...access === "texture"
+          ? { texture: { sampleType: "unfilterable-float" } }
+          : { buffer: { type: access === "read" ? "read-only-storage" : "storage" } },
       });
     });
     const layout = device.createPipelineLayout({

@@ -44,11 +44,11 @@ interface Variable {
 const withoutComments = (text: string): string => text.replace(/\/\/.*$/gm, "");
 
 function variables(text: string): Variable[] {
-  const pattern = /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]*)>\s*(\w+)\s*:\s*([^;]+);/g;
+  const pattern = /@group\(0\)\s*@binding\((\d+)\)\s*var(?:<([^>]*)>)?\s*(\w+)\s*:\s*([^;]+);/g;
   return [...text.matchAll(pattern)].map(([, binding, space, name, type]) => ({
     name,
     binding: Number(binding),
-    space: space.replace(/\s/g, ""),
+    space: space?.replace(/\s/g, "") ?? "texture",
     type: type.trim(),
   }));
 }
@@ -99,7 +99,7 @@ Deno.test("every kernel's bindings and dims are those of its WGSL", async () => 
       .map((field) => field.split(/\s*:\s*/));
     assertEquals(fields, Object.entries(kernel.dims), `${what}: the dims`);
 
-    const storage = used.filter(({ space }) => space.startsWith("storage"));
+    const storage = used.filter(({ space }) => space !== "uniform");
     const access = Object.values(kernel.bindings);
     assertEquals(
       new Set(storage.map(({ binding }) => binding)).size,
@@ -110,6 +110,7 @@ Deno.test("every kernel's bindings and dims are those of its WGSL", async () => 
       const expected = access[binding - 1];
       assert(expected !== undefined, `${what}: ${name} at binding ${binding} is not in the spec`);
       assertEquals(space === "storage,read", expected === "read", `${what}: access of ${name}`);
+      assertEquals(space === "texture", expected === "texture", `${what}: access of ${name}`);
     }
     assertEquals(storage.length, access.length, `${what}: number of bindings`);
   }

@@ -19,9 +19,10 @@ export function cases(): KernelCase[] {
     3,
   ], [19, 33, 130]];
   for (const [tokens, inputs, outputs] of shapes) {
-    for (const variant of ["linear", "linear_tiled", "linear_any"] as const) {
+    for (const variant of ["linear", "linear_texture", "linear_tiled", "linear_any"] as const) {
       const wide = variant !== "linear_any";
       if (wide && inputs % 4 !== 0) continue;
+      if (variant === "linear_texture" && outputs % 4 !== 0) continue;
       const kernels = linearKernels[variant];
       const stride = wide ? Math.ceil(outputs / 4) * 4 : outputs;
       const s = { tokens, inputs, outputs, stride };
@@ -131,6 +132,26 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   {
     kernel: "linear.backward_weight",
     mistake: { why: "last token lost", from: "t < d.tokens; t++", to: "t + 1u < d.tokens; t++" },
+  },
+  {
+    kernel: "linear_texture.forward",
+    mistake: { why: "row of another tile", from: "min(m + $r, last) * width;", to: "min(m + 0u, last) * width;" },
+  },
+  {
+    kernel: "linear_texture.forward_bias",
+    mistake: { why: "one bias for the whole tile", from: "bias[min(n + $c, columns - 1u)]", to: "bias[n]" },
+  },
+  {
+    kernel: "linear_texture.forward_residual",
+    mistake: { why: "dropped residual", from: "residual[row$r + $c] + acc", to: "acc" },
+  },
+  {
+    kernel: "linear_texture.backward_input",
+    mistake: { why: "weights not transposed", from: "acc[$r][$c] += b$c * v$r;", to: "acc[$r][$c] += v$r * b$c;" },
+  },
+  {
+    kernel: "linear_texture.backward_weight",
+    mistake: { why: "overwrites earlier micro-batches", from: "{ dw[row$r + $c] += acc", to: "{ dw[row$r + $c] = acc" },
   },
   {
     kernel: "linear_any.backward_weight",
