@@ -154,6 +154,14 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     mistake: { why: "overwrites earlier micro-batches", from: "{ dw[row$r + $c] += acc", to: "{ dw[row$r + $c] = acc" },
   },
   {
+    kernel: "linear_texture.backward_weight",
+    mistake: {
+      why: "last token counted again to fill four",
+      from: "select(vec4f(), rows[$j], token <= last_token)",
+      to: "rows[$j]",
+    },
+  },
+  {
     kernel: "linear_any.backward_weight",
     mistake: {
       why: "row stride ignored",
