@@ -103,7 +103,8 @@ function attentionWorkloads(s: VisionShape, kind: "windows" | "images"): Workloa
 
 /** The merger's two products with their gradients. */
 function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean): Workload[] {
-  const { forwardBias, backwardInput, backwardWeight } = linearKernels[software ? "linear_texture" : "linear_tiled"];
+  const { forwardBias, backwardInput, backwardWeight } =
+    linearKernels[software ? "linear_texture" : "linear_tiled"];
   const { tokens, width: inputs } = merged(s);
   return [inputs, tokenWidth].flatMap((outputs) => {
     const name = `${s.name} merger ${tokens} x ${inputs} x ${outputs}`;
