@@ -31,7 +31,7 @@ const SOURCES: Readonly<Record<Variant, string>> = {
   sample_texture: SHADERS.philox + SHADERS.texel + SHADERS.sample_slot + SHADERS.sample_texture,
 };
 /** Widest row of the texture variant: its passes stay below the iterations that a software adapter allows. */
-const TEXTURE_VOCAB = 32768;
+const TEXTURE_VOCAB = 16384;
 
 const DIMS = {
   slots: "u32",
@@ -61,7 +61,7 @@ function cost(d: DimValues<SampleDim>): { flops: number; bytes: number } {
 /** What the kernels of a variant have in common. */
 const common = (variant: Variant) => ({
   source: SOURCES[variant],
-  ...variant === "sample_texture" && { consts: { TEXELS: 8, COLUMNS: 16 } },
+  ...variant === "sample_texture" && { consts: { TEXELS: 4 } },
   dims: DIMS,
   // A slot is a workgroup's or an invocation's.
   grid: (d: DimValues<SampleDim>): Grid => [variant === "sample" ? d.slots : Math.ceil(d.slots / 16), 1, 1],

@@ -197,10 +197,15 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   ),
   mistake("logits that are not finite pass", "if (!row.bad)", "if (row.top > LOWEST)"),
   filter("not normalised", "1.0 / max(kept_mass, 1e-37)", "1.0"),
-  mistake("the key of the next position", "slots[s * 8u + 1u] + 1u, 0u", "slots[s * 8u + 1u], 0u", TEXTURE),
+  // What both variants share is planted above.
   mistake("a dead slot is sampled", "slots[s * 8u + 2u] != 1u", "slots[s * 8u + 2u] > 1u", TEXTURE),
   filter("the penalty the wrong way round", "raw > vec4f()", "raw <= vec4f()", TEXTURE),
-  filter("banned tokens are kept", "(vec4u(out) & bits) != vec4u()", "(vec4u(out) & bits) != bits", TEXTURE),
+  filter(
+    "the bans of a word's first half for both",
+    "banned[v / 32u] >> (v & 31u)",
+    "banned[v / 32u]",
+    TEXTURE,
+  ),
   filter(
     "what follows the vocabulary is kept",
     "ids_of(v) >= vec4u(d.vocab)",
@@ -214,15 +219,9 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     "for (var pass_id = 0u; open && pass_id < 2u;",
     TEXTURE,
   ),
-  filter("ranges are parted by width only", "const SPLITS = 4u", "const SPLITS = 12u", TEXTURE),
-  filter(
-    "a single value is not waited for",
-    "open = -highest(-least) < highest(most)",
-    "open = false",
-    TEXTURE,
-  ),
+  filter("one pass whatever it finds", "open = -highest(-least) < highest(most)", "open = false", TEXTURE),
   filter("min-p is forgotten", "e >= vec4f(d.min_p)", "e >= vec4f()", TEXTURE),
-  mistake("the goal of the whole row within the column", "target_sum - p.below)", "target_sum)", TEXTURE),
+  mistake("the goal of the whole row within the column", "column, end - p.below)", "column, end)", TEXTURE),
   mistake(
     "greedy takes the last of equals",
     "first = min(first, select(vec4u(NONE)",
@@ -231,18 +230,11 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   ),
   mistake(
     "the log-probability of the penalised logits",
-    "row.raw_top) * row.inverse;\n  let log_z",
-    "row.top) * row.inverse;\n  let log_z",
-    TEXTURE,
-  ),
-  mistake(
-    "the upper half of the columns has the lower half's bans",
-    "select(out0, out1, upper$j)",
-    "out0",
+    "one_of(chosen)) - row.raw_top",
+    "one_of(chosen)) - row.top",
     TEXTURE,
   ),
   mistake("always the first row of the outputs", "/ d.slots * d.slots + s", "* 0u + s", TEXTURE),
-
   mistake("logits that are not finite pass", "row.bad = any(bad) || ", "row.bad = ", TEXTURE),
   filter("not normalised", "1.0 / max(k.mass, 1e-37)", "1.0", TEXTURE),
 ];
