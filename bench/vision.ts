@@ -69,7 +69,7 @@ function patchWorkloads(s: VisionShape, software: boolean): Workload[] {
   const vision = s.config.vision!;
   const block = visionBlock(vision);
   const tokens = patchesIn(s);
-  const { forward, backwardWeight } = linearKernels[software ? "linear_texture" : "linear_tiled"];
+  const { forward, backwardWeight } = linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   const outputs = block.hidden_size;
   const embed = { tokens, inputs: patchWidth(vision), outputs, stride: outputs, accumulate: 0 };
   const name = label(s, `embedding ${embed.inputs} x ${outputs}`);
@@ -103,7 +103,8 @@ function attentionWorkloads(s: VisionShape, kind: "windows" | "images"): Workloa
 
 /** The merger's two products with their gradients. */
 function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean): Workload[] {
-  const { forwardBias, backwardInput, backwardWeight } = linearKernels[software ? "linear_texture" : "linear_tiled"];
+  const { forwardBias, backwardInput, backwardWeight } =
+    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   const { tokens, width: inputs } = merged(s);
   return [inputs, tokenWidth].flatMap((outputs) => {
     const name = `${s.name} merger ${tokens} x ${inputs} x ${outputs}`;

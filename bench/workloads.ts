@@ -20,7 +20,7 @@ export function allWorkloads(software: boolean): Workload[] {
     ...attentionWorkloads(s),
     ...blockWorkloads(s, software),
     ...endWorkloads(s, software),
-    ...decodeWorkloads(s),
+    ...decodeWorkloads(s, software),
     ...optimizerWorkloads(s, software),
   ]);
   list.push(

@@ -35,6 +35,8 @@ export interface KernelSpec<B extends string = string, D extends string = string
   readonly dims: Readonly<Record<D, "u32" | "f32">>;
   /** Sizes of register tiles and the like, put in front of the text as `const NAME = value;` declarations. */
   readonly consts?: Readonly<Record<string, number>>;
+  /** For a text that relies on subgroups of exactly `size` invocations: that size, and what other adapters run. */
+  readonly subgroup?: { readonly size: number; readonly otherwise: KernelSpec<B, D> };
   /** Elements each binding must hold at least. */
   sizes(d: DimValues<D>): Readonly<Record<B, number>>;
   /** The sibling with the same bindings and dims that suits these sizes and the adapter; a program asks for it. */

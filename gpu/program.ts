@@ -85,6 +85,9 @@ export class Program {
     dims: Readonly<Record<D, Dim>>,
   ): this {
     let kernel = general.fit?.(dims, this.#gpu.facts.software) ?? general;
+    if (kernel.subgroup && kernel.subgroup.size !== this.#gpu.facts.subgroup) {
+      kernel = kernel.subgroup.otherwise;
+    }
     if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);

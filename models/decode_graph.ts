@@ -149,6 +149,7 @@ export class DecodeGraph {
           ...heads,
           max_blocks: options.maxBlocks,
           block_size: cache.blockSize,
+          rows: () => cache.rowsUsed,
           scale: 1 / Math.sqrt(c.head_dim),
         });
       });
