@@ -230,6 +230,7 @@ export {
   type EvaluationOptions,
   type GroupFigures,
   type JudgedResponse,
+  type ResponseTokens,
 } from "./trainer/evaluate.ts";
 export {
   extractBoxed,
