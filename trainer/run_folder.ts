@@ -106,11 +106,6 @@ export class RunFolder {
     return join(this.path, "pictures");
   }
 
-  /** Where the report is. */
-  get reportPath(): string {
-    return join(this.path, "report.html");
-  }
-
   /** Where the checkpoints are. */
   get checkpointsPath(): string {
     return join(this.path, "checkpoints");
