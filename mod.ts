@@ -253,6 +253,7 @@ export {
   type RolloutPrompt,
 } from "./trainer/rollout.ts";
 export type { BlindRecord, EvaluationRecord } from "./trainer/run_state.ts";
+export { writeReport } from "./trainer/report/write_report.ts";
 export { learningRate, type ScheduleOptions } from "./trainer/schedule.ts";
 export { train, type TrainOptions, type TrainSummary } from "./trainer/scheduler.ts";
 export { type SftStep, SftTrainer } from "./trainer/sft.ts";

@@ -80,6 +80,7 @@ export async function train(gpu: Gpu, options: TrainOptions): Promise<TrainSumma
     return await run.go();
   } finally {
     run.close();
+    await run.report();
   }
 }
 
@@ -210,6 +211,18 @@ class Run {
     this.#metrics.close();
     this.#generations.close();
     this.#policy.free();
+  }
+
+  /** Writes the report, also of a run that was interrupted or that an error ended; a run is good without one. */
+  async report(): Promise<void> {
+    const { monitor } = this.#options;
+    try {
+      // The drawing library is not for runs that have not come to their end.
+      const { writeReport } = await import("./report/write_report.ts");
+      monitor.say(`report: ${await writeReport(this.#folder.path)}`);
+    } catch (error) {
+      monitor.say(`there is no report: ${(error as Error).message}`);
+    }
   }
 
   get #aborted(): boolean {

@@ -259,6 +259,8 @@ function entropyStrip(r, threshold, scale, branches) {
       viewBox: \`0 0 \${n} 1\`,
       preserveAspectRatio: "none",
       class: "strip",
+      // A short response is not blown up to the page's width.
+      style: \`max-width:\${n * 16}px\`,
       role: "img",
       "aria-label": \`Window entropy of \${n} tokens, at most \${figure(Math.max(...r.windows), 2)} nats\`,
     },
@@ -415,7 +417,7 @@ class BranchTree {
     /** @type {Map<number, Node[]>} */
     const marks = new Map();
     for (const [step, child] of branches) {
-      const mark = el("span", { class: "mark" }, \`⑂\${this.data.rollouts[child].sample}\`);
+      const mark = el("span", { class: "mark" }, \`↳\${this.data.rollouts[child].sample}\`);
       marks.set(step, [...marks.get(step) ?? [], mark]);
     }
     const { measure, scale } = this.options;
@@ -678,7 +680,11 @@ class RolloutList {
     this.shown = indices;
     this.at = opened === undefined ? -1 : indices.indexOf(opened);
     this.space.style.height = \`\${indices.length * ROW}px\`;
-    this.#reveal();
+    const { scrollTop, clientHeight } = this.element;
+    const top = this.at * ROW;
+    if (top < scrollTop || top + 2 * ROW > scrollTop + clientHeight) {
+      this.element.scrollTop = top - clientHeight / 3;
+    }
     this.draw();
   }
 
@@ -704,11 +710,8 @@ class RolloutList {
     } else this.element.removeAttribute("aria-activedescendant");
   }
 
+  /** Scrolls no further than it takes to see the selected row. */
   #reveal() {
-    if (this.at < 0) {
-      this.element.scrollTop = 0;
-      return;
-    }
     const top = this.at * ROW;
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) this.element.scrollTop = top;
@@ -738,7 +741,7 @@ class RolloutList {
         "span",
         { class: "how" },
         \`\${this.data.places[r.place].name} #\${r.sample}\`,
-        typeof r.parent === "number" && \` ⑂ #\${r.parent}\`,
+        typeof r.parent === "number" && \` ↳ #\${r.parent}\`,
         " · ",
         el("span", { class: r.difficulty ?? "" }, r.difficulty ?? problem.source ?? ""),
         \` · \${r.tokens.length} tokens · N_HE \${figure(r.n_he, 0)}\`,
@@ -795,7 +798,15 @@ class Viewer {
     this.#hover();
     this.apply();
     addEventListener("hashchange", () => this.#fromAddress());
-    if (!this.#fromAddress() && this.list.shown.length > 0) this.open(this.list.shown[0], false);
+    if (!this.#fromAddress()) this.open(this.#first(), false);
+  }
+
+  /** What is worth a first look: the latest training rollout with a high-entropy window, else the latest of all. */
+  #first() {
+    const { rollouts, places } = this.data;
+    const from = [...rollouts.keys()].reverse();
+    return from.find((i) => !places[rollouts[i].place].evaluation && rollouts[i].high_entropy.length > 0) ??
+      from[0];
   }
 
   /** Opens the rollout that the address names. */
@@ -937,6 +948,7 @@ class Viewer {
           { class: "dim" },
           \`H̄, 0 to \${figure(strip.top)} nats\`,
           place.threshold !== undefined && \`; dashed: τ = \${figure(place.threshold, 3)}\`,
+          branches.length > 0 && "; upright: branch points",
         ),
       ),
       this.#tokens(index, branches),
@@ -1048,10 +1060,10 @@ class Viewer {
       const parent = this.groups.get(r.group)?.find((i) =>
         this.data.rollouts[i].place === r.place && this.data.rollouts[i].sample === r.parent
       );
-      mark(shared, \`⑂ from #\${r.parent}\`, "branched here; opens the rollout that it left", parent);
+      mark(shared, \`↳ from #\${r.parent}\`, "branched here; opens the rollout that it left", parent);
     }
     for (const [step, child] of branches) {
-      mark(step, \`⑂#\${this.data.rollouts[child].sample}\`, "a branch leaves here; opens it", child);
+      mark(step, \`↳#\${this.data.rollouts[child].sample}\`, "a branch leaves here; opens it", child);
     }
     const box = el(
       "div",
@@ -1525,6 +1537,7 @@ button:disabled {
   padding-right: 0.6rem;
 }
 .terms td.dim {
+  white-space: nowrap;
   text-align: left;
 }
 .terms .sum > * {
@@ -1621,6 +1634,10 @@ button:disabled {
   padding: 2px 0;
   background: color-mix(in oklab, var(--colour) calc(var(--v, 0) * 100%), transparent);
   border-bottom: 3px solid transparent;
+}
+/* A hairline between tokens; the sides of windows lie over it. */
+.tokens .t {
+  box-shadow: inset -1px 0 color-mix(in oklab, var(--text) 14%, transparent);
 }
 .t.plus {
   --colour: var(--shade-plus);

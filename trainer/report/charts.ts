@@ -10,6 +10,8 @@ import { html, type Insert, Markup, scriptJson } from "./html.ts";
 /** A line of a chart; points without a finite value are left out. */
 export interface Series {
   readonly name: string;
+  /** What the chart's key calls it and others like it; its name by default. */
+  readonly label?: string;
   /** A CSS colour. */
   readonly colour: string;
   readonly points: readonly (readonly [x: number, y: number])[];
@@ -93,7 +95,13 @@ export function lineChart(title: string, series: readonly Series[], x: string): 
       ticks: Math.min(6, steps.length),
       tickFormat: (v: number) => Number.isInteger(v) ? String(v) : "",
     },
-    y: { grid: true, ticks: 4, label: null, nice: true, zero: false },
+    y: {
+      grid: true,
+      ticks: 4,
+      label: null,
+      nice: true,
+      tickFormat: (v: number) => String(Number(v.toPrecision(3))),
+    },
     marks,
   });
   const { range, domain } = chart.scale("x")!;
@@ -109,10 +117,17 @@ export function lineChart(title: string, series: readonly Series[], x: string): 
   return html`
     <figure class="curve" tabindex="0" role="group"
       aria-label="${title}"><figcaption><b>${title}</b> ${drawn.length > 1 &&
-        drawn.map((s) => keyOf(s.name, s.colour, s.dashed))}</figcaption>${svgOf(
+        keys(drawn)}</figcaption>${svgOf(
           chart,
         )}<output></output><script type="application/json">${scriptJson(data)}</script></figure>
   `;
+}
+
+/** One key for all lines of one label; without a colour where theirs differ. */
+function keys(drawn: readonly Series[]): Markup[] {
+  return [...Map.groupBy(drawn, (s) => s.label ?? s.name)].map(([label, same]) =>
+    keyOf(label, same.length > 1 ? "currentColor" : same[0].colour, same[0].dashed)
+  );
 }
 
 /** Dots over two measures, in facets side by side, with a line through them if wanted. */

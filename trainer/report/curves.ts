@@ -81,12 +81,12 @@ function seriesOf(curve: Curve, metrics: readonly Readonly<Record<string, any>>[
         [m.step, m[name]] as const
       );
       if (points.length === 0) continue;
-      const dashed = /n_target|threshold/.test(key);
       series.push({
         name: nameOf(key, difficulty),
         colour: many ? colourOf(difficulty) : COLOURS[curve.keys.indexOf(key) % COLOURS.length],
         points,
-        dashed,
+        dashed: /n_target|threshold/.test(key),
+        label: key.endsWith("n_target") ? "target" : undefined,
         dots: key.startsWith("val/"),
       });
     }
@@ -96,7 +96,7 @@ function seriesOf(curve: Curve, metrics: readonly Readonly<Record<string, any>>[
 
 /** What tells a line of a chart from the others. */
 function nameOf(key: string, difficulty: string | undefined): string {
-  if (difficulty !== undefined) return key.endsWith("n_target") ? `${difficulty}, target` : difficulty;
+  if (difficulty !== undefined) return key.endsWith("n_target") ? `${difficulty} target` : difficulty;
   const names: Record<string, string> = {
     "reward/accuracy": "rollouts",
     "val/accuracy": "held out",

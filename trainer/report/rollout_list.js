@@ -46,7 +46,11 @@ export class RolloutList {
     this.shown = indices;
     this.at = opened === undefined ? -1 : indices.indexOf(opened);
     this.space.style.height = `${indices.length * ROW}px`;
-    this.#reveal();
+    const { scrollTop, clientHeight } = this.element;
+    const top = this.at * ROW;
+    if (top < scrollTop || top + 2 * ROW > scrollTop + clientHeight) {
+      this.element.scrollTop = top - clientHeight / 3;
+    }
     this.draw();
   }
 
@@ -72,11 +76,8 @@ export class RolloutList {
     } else this.element.removeAttribute("aria-activedescendant");
   }
 
+  /** Scrolls no further than it takes to see the selected row. */
   #reveal() {
-    if (this.at < 0) {
-      this.element.scrollTop = 0;
-      return;
-    }
     const top = this.at * ROW;
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) this.element.scrollTop = top;
@@ -106,7 +107,7 @@ export class RolloutList {
         "span",
         { class: "how" },
         `${this.data.places[r.place].name} #${r.sample}`,
-        typeof r.parent === "number" && ` ⑂ #${r.parent}`,
+        typeof r.parent === "number" && ` ↳ #${r.parent}`,
         " · ",
         el("span", { class: r.difficulty ?? "" }, r.difficulty ?? problem.source ?? ""),
         ` · ${r.tokens.length} tokens · N_HE ${figure(r.n_he, 0)}`,

@@ -171,6 +171,8 @@ export function entropyStrip(r, threshold, scale, branches) {
       viewBox: `0 0 ${n} 1`,
       preserveAspectRatio: "none",
       class: "strip",
+      // A short response is not blown up to the page's width.
+      style: `max-width:${n * 16}px`,
       role: "img",
       "aria-label": `Window entropy of ${n} tokens, at most ${figure(Math.max(...r.windows), 2)} nats`,
     },

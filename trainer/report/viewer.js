@@ -33,7 +33,15 @@ class Viewer {
     this.#hover();
     this.apply();
     addEventListener("hashchange", () => this.#fromAddress());
-    if (!this.#fromAddress() && this.list.shown.length > 0) this.open(this.list.shown[0], false);
+    if (!this.#fromAddress()) this.open(this.#first(), false);
+  }
+
+  /** What is worth a first look: the latest training rollout with a high-entropy window, else the latest of all. */
+  #first() {
+    const { rollouts, places } = this.data;
+    const from = [...rollouts.keys()].reverse();
+    return from.find((i) => !places[rollouts[i].place].evaluation && rollouts[i].high_entropy.length > 0) ??
+      from[0];
   }
 
   /** Opens the rollout that the address names. */
@@ -175,6 +183,7 @@ class Viewer {
           { class: "dim" },
           `H̄, 0 to ${figure(strip.top)} nats`,
           place.threshold !== undefined && `; dashed: τ = ${figure(place.threshold, 3)}`,
+          branches.length > 0 && "; upright: branch points",
         ),
       ),
       this.#tokens(index, branches),
@@ -286,10 +295,10 @@ class Viewer {
       const parent = this.groups.get(r.group)?.find((i) =>
         this.data.rollouts[i].place === r.place && this.data.rollouts[i].sample === r.parent
       );
-      mark(shared, `⑂ from #${r.parent}`, "branched here; opens the rollout that it left", parent);
+      mark(shared, `↳ from #${r.parent}`, "branched here; opens the rollout that it left", parent);
     }
     for (const [step, child] of branches) {
-      mark(step, `⑂#${this.data.rollouts[child].sample}`, "a branch leaves here; opens it", child);
+      mark(step, `↳#${this.data.rollouts[child].sample}`, "a branch leaves here; opens it", child);
     }
     const box = el(
       "div",
