@@ -1,7 +1,10 @@
 /** The report of a real run, opened from the disk in a headless browser. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { Browser, Page } from "playwright-core";
+import { microRows } from "../../data/micro/world.ts";
+import type { Picture } from "../../data/picture.ts";
 import { loadConfig } from "../../trainer/config.ts";
+import { KeptPictures } from "../../trainer/kept_pictures.ts";
 import { silent } from "../../trainer/monitor.ts";
 import { writeReport } from "../../trainer/report/write_report.ts";
 import { train } from "../../trainer/scheduler.ts";
@@ -158,7 +161,10 @@ Deno.test({
   ...options,
   fn: async () => {
     const run = await realRun();
-    const records = branched(await generationsOf(run));
+    const [{ images }] = microRows({ seed: 1, count: 1, split: "train", families: ["grid"] });
+    const picture = await new KeptPictures(`${run}-branched/pictures`).keep(images![0]);
+    const records = branched(await generationsOf(run))
+      .map((r): Record<string, any> => ({ ...r, images: [picture] }));
     const folder = await copyRun(run, `${run}-branched`, records);
     await withPage(await writeReport(folder), async (page) => {
       const branches = records.filter((r) => r.parent !== undefined);
@@ -166,6 +172,9 @@ Deno.test({
       assertMatch(await countText(page), new RegExp(`^${branches.length} of`));
       await page.selectOption("[name=branch]", "branched");
       await page.locator(".row").first().click();
+      const drawn = page.locator(".problem img");
+      const { width } = images![0] as Picture;
+      assertEquals(await drawn.evaluate((img) => (img as HTMLImageElement).naturalWidth), width);
 
       const of = (sample: number) =>
         records.find((r) => r.stage === "aepo" && r.step === 1 && r.group === 0 && r.sample === sample)!;
