@@ -1360,6 +1360,16 @@ figcaption b {
   font-weight: 600;
   margin-right: 0.4rem;
 }
+/* Title, then keys: the drawings of a row stand level. */
+.curve figcaption {
+  min-height: 2.8em;
+}
+.curve figcaption b {
+  display: block;
+}
+.wide figure {
+  max-width: 100%;
+}
 .key {
   white-space: nowrap;
   margin-right: 0.35rem;

@@ -130,17 +130,24 @@ function keys(drawn: readonly Series[]): Markup[] {
   );
 }
 
-/** Dots over two measures, in facets side by side, with a line through them if wanted. */
-export function scatter(dots: readonly Dot[], options: {
+/** Names of two measures, and the drawing's width in pixels. */
+export interface Axes {
   readonly x: string;
   readonly y: string;
   readonly width: number;
+  /** y goes from 0 to 100. */
   readonly percent?: boolean;
-  readonly regression?: boolean;
-}): Markup {
+}
+
+/** Dots over two measures, in facets side by side, with a line through them if wanted. */
+export function scatter(
+  caption: Insert,
+  dots: readonly Dot[],
+  options: Axes & { readonly regression?: boolean },
+): Markup {
   const faceted = dots.some((d) => d.facet !== undefined);
   const fx = faceted ? { fx: "facet" } : {};
-  return svgOf(plot({
+  const drawing = plot({
     ...frame(options),
     fx: { label: null, domain: faceted ? [...new Set(dots.map((d) => d.facet))] : undefined },
     marks: [
@@ -150,16 +157,12 @@ export function scatter(dots: readonly Dot[], options: {
         ? [Plot.linearRegressionY(dots, { x: "x", y: "y", stroke: "currentColor", fillOpacity: 0.08 })]
         : []),
     ],
-  }));
+  });
+  return figure(caption, options.width, svgOf(drawing));
 }
 
 /** Arrows from model to model over two measures, in facets side by side. */
-export function arrows(chains: readonly Chain[], options: {
-  readonly x: string;
-  readonly y: string;
-  readonly width: number;
-  readonly percent?: boolean;
-}): Markup {
+export function arrows(caption: Insert, chains: readonly Chain[], options: Axes): Markup {
   const faceted = chains.some((c) => c.facet !== undefined);
   const facets = faceted ? [...new Set(chains.map((c) => c.facet))] : undefined;
   const fx = faceted ? { fx: "facet" } : {};
@@ -169,7 +172,7 @@ export function arrows(chains: readonly Chain[], options: {
   const steps = chains.flatMap(({ points, colour, facet }) =>
     points.slice(1).map((to, i) => ({ x1: points[i].x, y1: points[i].y, x2: to.x, y2: to.y, colour, facet }))
   );
-  return svgOf(plot({
+  const drawing = plot({
     ...frame(options),
     fx: { label: null, domain: facets },
     marks: [
@@ -195,7 +198,8 @@ export function arrows(chains: readonly Chain[], options: {
         ...fx,
       }),
     ],
-  }));
+  });
+  return figure(caption, options.width, svgOf(drawing));
 }
 
 /** A colour and its name. */
@@ -207,17 +211,12 @@ export function keyOf(name: string, colour: string, dashed = false): Markup {
   `;
 }
 
-/** A drawing under its caption. */
-export function figure(caption: Insert, drawing: Markup): Markup {
-  return html`<figure><figcaption>${caption}</figcaption>${drawing}</figure>`;
+/** A drawing of so many pixels' width under its caption. */
+function figure(caption: Insert, width: number, drawing: Markup): Markup {
+  return html`<figure style="width:${width}px"><figcaption>${caption}</figcaption>${drawing}</figure>`;
 }
 
-function frame({ x, y, width, percent }: {
-  readonly x: string;
-  readonly y: string;
-  readonly width: number;
-  readonly percent?: boolean;
-}): Plot.PlotOptions {
+function frame({ x, y, width, percent }: Axes): Plot.PlotOptions {
   return {
     width,
     height: 240,
@@ -231,7 +230,7 @@ function frame({ x, y, width, percent }: {
 function plot(options: Plot.PlotOptions): (SVGSVGElement | HTMLElement) & Plot.Plot {
   return Plot.plot({
     document,
-    style: { background: "none", overflow: "visible" },
+    style: { background: "none", overflow: "visible", fontSize: "11px" },
     ...options,
     color: { type: "identity" },
   });

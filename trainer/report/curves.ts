@@ -111,7 +111,7 @@ function nameOf(key: string, difficulty: string | undefined): string {
     "timing_s/gen": "rollouts",
     "timing_s/ref": "reference",
     "timing_s/update_actor": "update",
-    "timing_s/step": "iteration",
+    "timing_s/step": "all",
   };
   return names[key] ?? key;
 }

@@ -3,7 +3,7 @@
  * of rollouts goes with N_HE (the paper's appendix J).
  * @module
  */
-import { arrows, type Chain, colourOf, type Dot, figure, keyOf, scatter } from "./charts.ts";
+import { arrows, type Chain, colourOf, type Dot, keyOf, scatter } from "./charts.ts";
 import { html, type Markup } from "./html.ts";
 import type { LoggedResponse, RunLog } from "./run_log.ts";
 
@@ -62,16 +62,17 @@ function movement(
     }
   }
   const facets = new Set(chains.map((c) => c.facet)).size;
-  return figure(
+  return arrows(
     html`<b>From ${
       entries.map(([name], i) => html`${i > 0 && " → "}${name}`)
     }</b> ${keys} held-out problems; a hollow dot is the first model`,
-    arrows(chains, {
+    chains,
+    {
       x: "mean length, tokens",
       y: "accuracy, %",
       width: Math.min(1320, 120 + 220 * facets),
       percent: true,
-    }),
+    },
   );
 }
 
@@ -93,14 +94,15 @@ function problems({ responses, evaluations }: RunLog, keys: readonly Markup[]): 
   });
   if (dots.length === 0) return undefined;
   const facets = new Set(dots.map((d) => d.facet)).size;
-  return figure(
+  return scatter(
     html`<b>Every held-out problem</b> ${keys} mean over its samples; dots are moved up or down by up to 3.5 % to lie apart`,
-    scatter(dots, {
+    dots,
+    {
       x: "length, tokens",
       y: "accuracy, %",
       width: Math.min(1320, 100 + 290 * facets),
       percent: true,
-    }),
+    },
   );
 }
 
@@ -114,13 +116,14 @@ function lengthAndWindows({ responses }: RunLog): Markup | undefined {
     colour: colourOf(r.difficulty),
   }));
   const r = correlation(rollouts);
-  return figure(
+  return scatter(
     html`<b>Length and N_HE of rollouts</b> ${
       LEVELS.map((l) => keyOf(l, colourOf(l)))
     } ${dots.length} of ${rollouts.length} drawn${
-      Number.isFinite(r) && `; correlation of all: ${r.toFixed(2)}`
+      Number.isFinite(r) && `; correlation of all: ${r.toFixed(2).replace("-", "−")}`
     }`,
-    scatter(dots, { x: "N_HE", y: "length, tokens", width: 440, regression: true }),
+    dots,
+    { x: "N_HE", y: "length, tokens", width: 440, regression: true },
   );
 }
 

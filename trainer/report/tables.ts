@@ -74,13 +74,7 @@ function tableRow(row: Row, levels: readonly string[]): Markup {
   const cells = [...levels.map((l): GroupFigures | undefined => row.byLevel[l]), row.all];
   return html`
     <tr><th scope="row">${row.head}</th>${MEASURES.map(({ cell }) =>
-      cells.map((f, i) =>
-        html`<td${
-          i === 0 && html`
-            class="first"
-          `
-        }>${f ? cell(f) : "–"}</td>`
-      )
+      cells.map((f, i) => html`<td class="${i === 0 && "first"}">${f ? cell(f) : "–"}</td>`)
     )}</tr>
   `;
 }
