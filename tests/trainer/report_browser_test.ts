@@ -215,6 +215,13 @@ Deno.test({
       await page.keyboard.press("End");
       assertEquals(await page.locator(".row[aria-selected=true]").getAttribute("aria-posinset"), "2000");
       assert(await page.locator(".row").count() < 60);
+      await page.keyboard.press("Home");
+      assertEquals(await page.locator(".row[aria-selected=true]").getAttribute("aria-posinset"), "1");
+      assert(await page.locator(".row").count() < 60);
+      // Halfway down are the rows of the middle.
+      await page.locator(".list").evaluate((list) => list.scrollTop = list.scrollHeight / 2);
+      await page.locator(".row[aria-posinset='1001']").waitFor();
+      assertEquals(await page.locator(".row[aria-posinset='1']").count(), 0);
       await page.selectOption("[name=answer]", "right");
       const right = Number(/^\d+/.exec(await countText(page))![0]);
       assert(right > 0 && right < 2000);

@@ -38,6 +38,18 @@ export function append(parent, children) {
 }
 
 /**
+ * A labelled select.
+ * @param {string} name
+ * @param {string} label
+ * @param {readonly (readonly (string | undefined)[])[]} options values and what is shown of them
+ */
+export function choice(name, label, options) {
+  const select = el("select", { name });
+  append(select, options.map(([value, text]) => el("option", { value: value ?? "" }, text)));
+  return el("label", {}, label, select);
+}
+
+/**
  * An SVG element.
  * @param {string} tag
  * @param {Record<string, string | number>} attributes

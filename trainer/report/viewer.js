@@ -5,8 +5,9 @@
  */
 import { BranchTree, isBranch } from "./branch_tree.js";
 import { curveReadouts } from "./curve_readout.js";
-import { append, el, figure } from "./dom.js";
+import { choice, el, figure } from "./dom.js";
 import { rewardTable } from "./reward_terms.js";
+import { RolloutFilter } from "./rollout_filter.js";
 import { RolloutList } from "./rollout_list.js";
 import { entropyStrip, MEASURES, shadeScales, TokenCard, tokenSpans } from "./token_view.js";
 
@@ -23,15 +24,14 @@ class Viewer {
     this.opened = undefined;
     /** @type {Map<number, number[]>} */
     this.groups = Map.groupBy(data.rollouts.keys(), (i) => data.rollouts[i].group);
-    this.branched = new Set(data.rollouts.filter(isBranch).map((r) => `${r.group} ${r.place} ${r.parent}`));
     this.card = new TokenCard();
     this.list = new RolloutList(data, (index) => this.open(index));
     this.count = el("output", { class: "count" });
-    this.filters = this.#filterForm();
+    this.filter = new RolloutFilter(data, () => this.#apply());
     this.detail = el("article", { class: "detail", "aria-label": "Opened rollout" });
-    host.append(el("div", { class: "side" }, this.filters, this.count, this.list.element), this.detail);
+    host.append(el("div", { class: "side" }, this.filter.form, this.count, this.list.element), this.detail);
     this.#hover();
-    this.apply();
+    this.#apply();
     addEventListener("hashchange", () => this.#fromAddress());
     if (!this.#fromAddress()) this.open(this.#first(), false);
   }
@@ -55,87 +55,15 @@ class Viewer {
     return true;
   }
 
-  #filterForm() {
-    const { rollouts, places, problems } = this.data;
-    /** @param {Iterable<string | undefined>} values */
-    const unique = (values) => [...new Set(values)].filter((v) => v !== undefined).map((v) => [v, v]);
-    const order = ["easy", "medium", "hard"];
-    const difficulties = unique(rollouts.map((r) => r.difficulty)).sort(([a], [b]) =>
-      order.indexOf(String(a)) - order.indexOf(String(b))
-    );
-    const form = el(
-      "form",
-      { class: "filters", "aria-label": "Filter rollouts" },
-      choice("difficulty", "Difficulty", [["", "all"], ...difficulties]),
-      choice("answer", "Answer", [["", "all"], ["right", "right"], ["wrong", "wrong"]]),
-      choice("branch", "Branch", [["", "all"], ["branches", "branches"], ["branched", "branched from"], [
-        "alone",
-        "neither",
-      ]]),
-      choice("place", "Sampled in", [["", "everywhere"], ["training", "training"], [
-        "evaluation",
-        "evaluations",
-      ], ...places.map((p, i) => [String(i), p.name])]),
-      choice("source", "Source", [["", "all"], ...unique(problems.map((p) => p.source))]),
-      choice("sort", "Sort by", [
-        ["", "order of the run"],
-        ["long", "longest first"],
-        ["windows", "most N_HE first"],
-        ["low", "lowest reward first"],
-        ["high", "highest reward first"],
-      ]),
-      el(
-        "label",
-        { class: "text" },
-        "Text",
-        el("input", { type: "search", name: "text", placeholder: "in problem or response" }),
-      ),
-      el("button", { type: "reset" }, "Reset"),
-    );
-    form.addEventListener("input", () => this.apply());
-    form.addEventListener("submit", (event) => event.preventDefault());
-    // The fields are empty only after the event.
-    form.addEventListener("reset", () => setTimeout(() => this.apply()));
-    return form;
-  }
-
   /** Fills the list with what the filters leave. */
-  apply() {
-    const { rollouts, places, problems } = this.data;
-    const wanted = /** @type {Record<string, string>} */ (Object.fromEntries(new FormData(this.filters)));
-    const text = wanted.text.toLowerCase();
-    const found = [...rollouts.keys()].filter((i) => {
-      const r = rollouts[i];
-      const problem = problems[r.problem];
-      return (wanted.difficulty === "" || r.difficulty === wanted.difficulty) &&
-        (wanted.answer === "" || (r.accuracy > 0) === (wanted.answer === "right")) &&
-        (wanted.branch === "" || this.#branchKind(r) === wanted.branch) &&
-        (wanted.place === "" || wanted.place === String(r.place) ||
-          wanted.place === (places[r.place].evaluation ? "evaluation" : "training")) &&
-        (wanted.source === "" || problem.source === wanted.source) &&
-        (text === "" || problem.text.toLowerCase().includes(text) ||
-          r.tokens.join("").toLowerCase().includes(text));
-    });
-    /** @type {Record<string, (r: ShownRollout) => number>} */
-    const keys = {
-      long: (r) => -r.tokens.length,
-      windows: (r) => -r.n_he,
-      low: (r) => r.reward?.overall ?? Infinity,
-      high: (r) => -(r.reward?.overall ?? -Infinity),
-    };
-    const key = keys[wanted.sort];
-    if (key) found.sort((a, b) => key(rollouts[a]) - key(rollouts[b]) || a - b);
+  #apply() {
+    const { rollouts } = this.data;
+    const found = this.filter.matches();
     const right = found.filter((i) => rollouts[i].accuracy > 0).length;
     this.count.textContent = found.length === 0
       ? "no rollout matches"
       : `${found.length} of ${rollouts.length} rollouts, ${figure(100 * right / found.length, 0)} % right`;
     this.list.show(found, this.opened);
-  }
-
-  /** A rollout may be a branch and be branched from; it then counts as a branch. @param {ShownRollout} r */
-  #branchKind(r) {
-    if (isBranch(r)) return "branches";
-    return this.branched.has(`${r.group} ${r.place} ${r.sample}`) ? "branched" : "alone";
   }
 
   /** Shows one rollout. @param {number} index @param {boolean} [remember] put it into the address */
@@ -164,7 +92,6 @@ class Viewer {
     });
     const branches = tree.branchesOf(index);
     const strip = entropyStrip(r, place.threshold, this.scales.window, branches.map(([step]) => step));
-    strip.drawing.classList.add("hoverable");
     this.detail.replaceChildren(
       this.#head(r),
       el(
@@ -392,13 +319,6 @@ class Viewer {
       branches > 0 ? `, ${branches} of them ${branches === 1 ? "a branch" : "branches"}` : ""
     }`;
   }
-}
-
-/** A labelled select. @param {string} name @param {string} label @param {readonly (readonly (string | undefined)[])[]} options */
-function choice(name, label, options) {
-  const select = el("select", { name });
-  append(select, options.map(([value, text]) => el("option", { value: value ?? "" }, text)));
-  return el("label", {}, label, select);
 }
 
 curveReadouts();
