@@ -1552,7 +1552,7 @@ button:disabled {
   display: block;
   max-width: 100%;
   max-height: 260px;
-  min-width: 112px;
+  min-width: 200px;
   margin: 0 0 0.4rem;
   image-rendering: auto;
   background: #fff;
