@@ -124,6 +124,14 @@ export interface PretrainArgs {
   seed?: number;
 }
 
+/** Arguments of `report`. */
+export interface ReportArgs {
+  /** A run's folder. */
+  folder: string;
+  /** Most tokens of the rollouts on the page; undefined: what a browser opens without a wait. */
+  tokens?: number;
+}
+
 /** Arguments of `data export`. */
 export interface DataArgs {
   /** Folder for the files. */
@@ -152,6 +160,8 @@ export interface CommandArgs {
   bench: BenchArgs;
   /** Makes the built-in base model. */
   pretrain: PretrainArgs;
+  /** A run's page. */
+  report: ReportArgs;
   /** The built-in problems as files. */
   data: DataArgs;
 }
@@ -262,6 +272,17 @@ export function parseArguments(argv: readonly string[]): Invocation {
     )
     .addOption(seed("seed of weights and data (default: the recipe's, as the shipped model's)"))
     .action((options) => void (invocation = { command: "pretrain", args: options as PretrainArgs }));
+
+  command("report", "write a run's report.html: curves, tables, and every logged rollout token by token")
+    .argument("<folder>", "the run's folder")
+    .option(
+      "--tokens <n>",
+      "most tokens of the rollouts on the page; of more, groups spread evenly over the run (default: a million)",
+      integer(1),
+    )
+    .action((folder: string, options) =>
+      void (invocation = { command: "report", args: { folder, ...options } as ReportArgs })
+    );
 
   command("data", "the built-in problems as files, to see the format to bring")
     .command("export")

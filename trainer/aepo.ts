@@ -10,7 +10,7 @@ import { gradeResponses } from "./grade_responses.ts";
 import { KappaController } from "./kl_controller.ts";
 import type { LogRecord } from "./metrics_log.ts";
 import type { Policy } from "./policy.ts";
-import type { PolicyUpdate, UpdateReport } from "./policy_update.ts";
+import type { PolicyUpdate, UpdateReport, UpdateSettings } from "./policy_update.ts";
 import type { Cursor, Problem } from "./problems.ts";
 import { groupsOf, keptGroups, shapeBatch, type ShapedBatch } from "./shape_batch.ts";
 import { EntropyTargets } from "./shaping.ts";
@@ -22,6 +22,10 @@ export interface IterationReport {
   readonly metrics: LogRecord;
   /** All rollouts, also those that were filtered out. */
   readonly trajectories: readonly ShapedTrajectory[];
+  /** Groups that the update learned from. */
+  readonly learned: ReadonlySet<number>;
+  /** What the update was run with. */
+  readonly settings: UpdateSettings;
   /** Undefined when no group was left to learn from. */
   readonly update: UpdateReport | undefined;
   /** What to tell when nothing was learned. */
@@ -110,10 +114,11 @@ export class AepoStage {
     const groups = [...groupsOf(shaped.trajectories)].filter(([group]) => learning.has(group))
       .slice(0, data.rollout_batch_size).map(([, members]) => members.map((i) => shaped.trajectories[i]));
     const klWeights = perBucket((bucket) => this.#klWeight(bucket));
+    const settings: UpdateSettings = { klWeights, threshold: windows.threshold, lr };
     let update: UpdateReport | undefined;
     if (groups.length > 0) {
       tell(`update on ${groups.length} groups`);
-      update = await this.update.run(groups, { klWeights, threshold: windows.threshold, lr }, clock);
+      update = await this.update.run(groups, settings, clock);
       if (this.#config.aepo.kl_shaping && !algorithm.disable_kl) {
         this.#kappa.update(update.klOutsideWindows);
       }
@@ -131,6 +136,8 @@ export class AepoStage {
     return {
       metrics,
       trajectories: shaped.trajectories,
+      learned: new Set(groups.map(([{ group }]) => group)),
+      settings,
       update,
       note: update ? undefined : emptyNote(all, tries),
     };

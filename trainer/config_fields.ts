@@ -286,6 +286,11 @@ export const FIELDS: Fields<Config> = {
       true,
       "After the last evaluation, the held-out problems with pictures once more, with gray in place of their pictures.",
     ),
+    rollouts_to_log: countOrOff(
+      128,
+      BIG,
+      "Rollouts of an iteration (in whole groups) and responses of an evaluation that are logged with their tokens; -1: all.",
+    ),
     seed: int(0, 0, 2 ** 31 - 1, "Seed of all sampling."),
   },
   adacs: {

@@ -103,6 +103,7 @@ export type TrainerConfig = {
   val_freq: number;
   val_before_train: boolean;
   val_blind: boolean;
+  rollouts_to_log: number;
   seed: number;
 };
 

@@ -5,12 +5,24 @@
 import type { Bucket } from "./difficulty.ts";
 import type { Problem } from "./problems.ts";
 
+/** Where a rollout left another of its group. */
+export interface Branch {
+  /** `sample` of the rollout that it left. */
+  readonly parent: number;
+  /** Tokens shared with the parent: the index of the first token of its own. */
+  readonly step: number;
+  /** Window entropy that made it branch, nats. */
+  readonly entropy: number;
+}
+
 /** One rollout with its reward and everything that enters its loss. L new tokens. */
 export interface Trajectory {
   readonly problem: Problem;
   /** Rollouts of one prompt share it. */
   readonly group: number;
   readonly sample: number;
+  /** Undefined for a rollout from the prompt. */
+  readonly branch?: Branch;
   /** [L] new tokens, the end token included. */
   readonly tokens: Uint32Array;
   /** [L] log π_old of each, at the sampling temperature. */

@@ -148,6 +148,14 @@ Deno.test("arguments: the other commands with everything", () => {
   });
 });
 
+Deno.test("arguments: report takes a run's folder and how much is shown", () => {
+  assertEquals(parseArguments(["report", "runs/micro", "--tokens", "5000"]), {
+    command: "report",
+    args: { folder: "runs/micro", tokens: 5000 },
+  });
+  assertMatch(refusal(["report"]).message, /missing required argument 'folder'/);
+});
+
 Deno.test("arguments: what cannot be right is refused by name", () => {
   assertMatch(refusal(["train", "--max-steps", "0"]).message, /--max-steps.*'0'.*at least 1/);
   assertMatch(refusal(["train", "--max-steps", "1.5"]).message, /an integer/);

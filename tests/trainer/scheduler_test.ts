@@ -92,9 +92,11 @@ Deno.test({
       assert(part.interrupted, `${phase} was not interrupted`);
       assertEquals(part.model, undefined);
       assertStringIncludes(monitor.lines.join("\n"), "--resume");
+      assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<dd>interrupted</dd>");
     }
     const rest = await train(gpu, { config: config(folder), monitor: listener(), resume: folder });
     assert(!rest.interrupted);
+    assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<dd>finished</dd>");
     const [a, b] = [await logs(`${root}/whole`), await logs(folder)];
     assertEquals(b.metrics, a.metrics);
     assertEquals(b.generations, a.generations);
