@@ -118,8 +118,8 @@ export interface PretrainArgs {
   out: string;
   /** Training tokens. */
   tokens?: number;
-  /** With a vision tower, on text and pictures. */
-  vision: boolean;
+  /** For text alone, without a vision tower. */
+  text: boolean;
   /** Seed of weights and data; the recipe's when undefined. */
   seed?: number;
 }
@@ -266,8 +266,8 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .option("--out <folder>", "folder for the model", "models/micro")
     .option("--tokens <n>", "training tokens (default: the recipe's)", integer(1))
     .option(
-      "--vision",
-      "with a vision tower, on text and pictures (default: text alone, as the shipped model)",
+      "--text",
+      "for text alone, without a vision tower (default: with one, as the shipped model)",
       false,
     )
     .addOption(seed("seed of weights and data (default: the recipe's, as the shipped model's)"))
