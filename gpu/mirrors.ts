@@ -8,8 +8,8 @@ import type { Tensor } from "./tensor.ts";
 
 /** Texels (of four f32 values) in a row of a mirror; `texel` in the shaders counts with it. */
 const ROW = 1024;
-/** Tensors that change during a program take turns in so many textures. */
-const SHARED = 4;
+/** Tensors that change during a program take turns in so many textures; one launch reads no more than these. */
+const SHARED = 6;
 
 /** A texture, the tensor that it mirrors at one point of a program, and the launches that read it there. */
 export interface Mirror {

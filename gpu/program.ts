@@ -5,11 +5,10 @@
  */
 import type { Gpu } from "./device.ts";
 import { GpuError } from "./errors.ts";
-import type { Access, KernelSpec } from "./kernel.ts";
+import { type KernelSpec, mirrored, writes } from "./kernel.ts";
 import { fillMirror, fitsTexture, makeTextures, type Mirror, planMirrors } from "./mirrors.ts";
 import type { Tensor } from "./tensor.ts";
-
-const writes = (access: Access): boolean => access === "write" || access === "inout";
+import { BEFORE } from "./through_textures.ts";
 
 /** A size or scalar of a launch: fixed, or asked for again at every run. */
 export type Dim = number | (() => number);
@@ -84,15 +83,17 @@ export class Program {
     tensors: Readonly<Record<B, Tensor>>,
     dims: Readonly<Record<D, Dim>>,
   ): this {
-    let kernel = general.fit?.(dims, this.#gpu.facts.software) ?? general;
+    const elements: Record<string, number> = {};
+    for (const name in tensors) elements[name] = tensors[name]?.size ?? 0;
+    let kernel = general.fit?.(dims, this.#gpu.facts.software, elements) ?? general;
     if (kernel.subgroup && kernel.subgroup.size !== this.#gpu.facts.subgroup) {
       kernel = kernel.subgroup.otherwise;
     }
     if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);
-    const mirrored = (i: number): boolean => kernel.bindings[names[i]] === "texture";
-    if (list.some((t, i) => t && mirrored(i) && !fitsTexture(this.#gpu.device, t))) kernel = general;
+    const reads = (i: number): boolean => mirrored(kernel.bindings[names[i]]);
+    if (list.some((t, i) => t && reads(i) && !fitsTexture(this.#gpu.device, t))) kernel = general;
     const limit = this.#gpu.device.limits.maxStorageBufferBindingSize;
     names.forEach((name, i) => {
       const tensor = list[i];
@@ -149,7 +150,7 @@ export class Program {
         tensor: l.tensors[i],
       }));
       return {
-        mirrored: bindings.filter((b) => b.access === "texture"),
+        mirrored: bindings.filter((b) => mirrored(b.access)),
         written: bindings.filter((b) => writes(b.access)).map((b) => b.tensor),
       };
     }));
@@ -176,13 +177,13 @@ export class Program {
               size: Math.max(16, Math.ceil(Object.keys(l.kernel.dims).length / 4) * 16),
             },
           },
-          ...Object.keys(l.kernel.bindings).map((name, j) => {
+          ...Object.entries(l.kernel.bindings).flatMap(([name, access], j) => {
             const t = l.tensors[j];
-            return {
-              binding: j + 1,
-              resource: views.get(`${i} ${name}`) ??
-                { buffer: t.buffer, offset: t.offset, size: Math.max(4, Math.ceil(t.bytes / 4) * 4) },
-            };
+            const texture = { binding: j + 1, resource: views.get(`${i} ${name}`)! };
+            if (access === "texture") return texture;
+            const size = Math.max(4, Math.ceil(t.bytes / 4) * 4);
+            const tensor = { binding: j + 1, resource: { buffer: t.buffer, offset: t.offset, size } };
+            return access === "update" ? [tensor, { ...texture, binding: BEFORE + j + 1 }] : tensor;
           }),
         ],
       })
@@ -309,7 +310,11 @@ export class Program {
   /** Fills the parts that the launches of this run read. */
   #fillMirrors(encoder: GPUCommandEncoder, mirrors: readonly Mirror[] = []): void {
     for (const m of mirrors) {
-      fillMirror(encoder, m, Math.max(...m.readers.map((r) => this.#launches[r.launch].sizes[r.binding])));
+      const sizes = m.readers.map(({ launch, binding }) => {
+        const { kernel, sizes } = this.#launches[launch];
+        return kernel.scattered?.includes(binding) ? m.tensor.size : sizes[binding];
+      });
+      fillMirror(encoder, m, Math.max(...sizes));
     }
   }
 

@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "philox" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -19,14 +19,16 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> g: array<Value>;
 @group(0) @binding(3) var<storage, read_write> m: array<Value>;
 @group(0) @binding(4) var<storage, read_write> v: array<Value>;
-@group(0) @binding(5) var<storage, read> norm: array<f32>;
+@group(0) @binding(5) var<storage, read> norm: array<vec4f>;
 
 @compute @workgroup_size(GROUP)
 fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
          @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
-  if (i >= dims.n / LANES || norm[2] == 0.0) { return; }
-  let slope = g[i] * norm[1];
+  if (i >= dims.n / LANES) { return; }
+  let scale = norm[0];
+  if (scale.z == 0.0) { return; }
+  let slope = g[i] * scale.y;
   let mean = (1.0 - dims.one_minus_beta1) * m[i] + dims.one_minus_beta1 * slope;
   let square = (1.0 - dims.one_minus_beta2) * v[i] + dims.one_minus_beta2 * slope * slope;
   m[i] = mean;
@@ -1280,7 +1282,7 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
 // the order of additions is fixed:
 //   column_sum   partial[c,j] = sum over the tokens t of chunk c of dy[t,j];  dy [T, N], partial [chunks, N]
 //   finish       out[j] += sum_c partial[c,j];                               partial [rows, N], out [N]
-// Prelude: Value, LANES. GROUP threads a workgroup, each at its own columns.
+// Prelude: Value, LANES, place. GROUP threads a workgroup, each at its own columns.
 
 struct SumDims { tokens: u32, width: u32, chunk: u32 }
 @group(0) @binding(0) var<uniform> sum_dims: SumDims;
@@ -1297,10 +1299,11 @@ fn column_sum(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups
               @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = sum_dims.width / LANES;
-  let first = i / n * sum_dims.chunk;
+  let at = place(i, n);
+  let first = at.y * sum_dims.chunk;
   if (first >= sum_dims.tokens) { return; }
   var sum = Value(0.0);
-  for (var t = first; t < min(first + sum_dims.chunk, sum_dims.tokens); t++) { sum += dy[t * n + i % n]; }
+  for (var t = first; t < min(first + sum_dims.chunk, sum_dims.tokens); t++) { sum += dy[t * n + at.x]; }
   partial[i] = sum;
 }
 
@@ -1320,7 +1323,7 @@ fn finish(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: ve
 //   forward    ids [T], weight [rows, W], y [T, W]
 //   backward   dweight[unique[u], :] += sum of dy[t, :] over the tokens t = order[starts[u]] .. order[starts[u+1] - 1],
 //              the tokens sorted by id: each row of dweight has one thread a column, so the order of additions is fixed.
-// Prelude: Value, LANES. One thread a Value.
+// Prelude: Value, LANES, place. One thread a Value.
 
 struct ForwardDims { tokens: u32, width: u32, first_row: u32, rows: u32 }
 @group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
@@ -1343,8 +1346,9 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
   let n = forward_dims.width / LANES;
   if (i >= forward_dims.tokens * n) { return; }
   // Below the window the difference wraps round to a large number.
-  let row = ids[i / n] - forward_dims.first_row;
-  if (row < forward_dims.rows) { y[i] = weight[row * n + i % n]; }
+  let at = place(i, n);
+  let row = ids[at.y] - forward_dims.first_row;
+  if (row < forward_dims.rows) { y[i] = weight[row * n + at.x]; }
 }
 
 @compute @workgroup_size(GROUP)
@@ -1352,13 +1356,14 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
             @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = backward_dims.width / LANES;
-  let u = i / n;
+  let at = place(i, n);
+  let u = at.y;
   if (u >= backward_dims.unique) { return; }
   let row = unique[u] - backward_dims.first_row;
   if (row >= backward_dims.rows) { return; }
   var sum = Value(0.0);
-  for (var k = starts[u]; k < starts[u + 1u]; k++) { sum += dy[order[k] * n + i % n]; }
-  dweight[row * n + i % n] += sum;
+  for (var k = starts[u]; k < starts[u + 1u]; k++) { sum += dy[order[k] * n + at.x]; }
+  dweight[row * n + at.x] += sum;
 }
 `,
   entropy_window: `// High-entropy windows over packed response tokens: N tokens, spans [B, 2] = (first token, length) of every sequence.
@@ -1636,7 +1641,9 @@ fn finish(@builtin(local_invocation_index) lane: u32) {
 // gradient   replaces the tile by ∂L/∂z, from one scalar ∂L/∂logp and one ∂L/∂H a row:
 //              ∂L/∂z_v = (∂L/∂logp (1[v=y] − p_v) − ∂L/∂H p_v (log p_v + H)) / T
 // Kept for backward: lse and H. Source: log-softmax and the entropy of its distribution (ARES eq. of §1, exact over V).
-// One invocation a row: lanes walk their rows in step, four columns at a time; padding columns are skipped by the bound.
+// reduce: one invocation a row; lanes walk their rows in step, four columns at a time; padding columns are skipped by the
+// bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
+// once for these.
 
 struct Dims {
   rows: u32,
@@ -1712,21 +1719,24 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
 @group(0) @binding(4) var<storage, read> dlogp: array<f32>;
 @group(0) @binding(5) var<storage, read> dentropy: array<f32>;
 
-@compute @workgroup_size(64)
-fn gradient(@builtin(global_invocation_id) id: vec3u) {
+@compute @workgroup_size(GROUP)
+fn gradient(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let width = d.stride / 4u;
-  if (id.x >= width) { return; }
-  let at = id.y * width + id.x;
-  let r = forward_result[id.y];
-  let s = vec2f(dlogp[id.y], dentropy[id.y]);
-  let column = vec4u(id.x * 4u) + vec4u(0u, 1u, 2u, 3u);
-  let log_p = tile[at] * d.inverse_temperature - r.z;
-  let p = exp(log_p);
-  var g = -s.x * p - s.y * p * (log_p + r.y);
-  let y = targets[id.y];
-  g = select(g, g + s.x, column + d.first == vec4u(y));
-  // The next products read whole rows: padding must be zero, whatever was there.
-  tile[at] = select(vec4f(0.0), g * d.inverse_temperature, column < vec4u(d.columns));
+  let row = wid.y;
+  let r = forward_result[row];
+  let s = vec2f(dlogp[row], dentropy[row]);
+  let y = targets[row];
+  let end = min((wid.x + 1u) * GROUP * EACH, width);
+  for (var j = wid.x * GROUP * EACH + lane; j < end; j += GROUP) {
+    let at = row * width + j;
+    let column = vec4u(j * 4u) + vec4u(0u, 1u, 2u, 3u);
+    let log_p = tile[at] * d.inverse_temperature - r.z;
+    let p = exp(log_p);
+    var g = -s.x * p - s.y * p * (log_p + r.y);
+    g = select(g, g + s.x, column + d.first == vec4u(y));
+    // The next products read whole rows: padding must be zero, whatever was there.
+    tile[at] = select(vec4f(0.0), g * d.inverse_temperature, column < vec4u(d.columns));
+  }
 }
 `,
   kv_cache: `// The key/value cache of one layer: two arrays [rows, Hkv·D] of vec4; a row is one position of one sequence.
@@ -3035,6 +3045,22 @@ fn philox(start: vec4u, start_key: vec2u) -> vec4u {
   return c;
 }
 `,
+  place: `// Prelude: column (x) and row (y) of item i in rows of n items.
+fn place(i: u32, n: u32) -> vec2u { return vec2u(i % n, i / n); }
+`,
+  place_float: `// Prelude: column (x) and row (y) of item i in rows of n items, both below 2^31, without a division of integers: software
+// adapters do that lane by lane. The first quotient is off by up to 2^-21 of itself, the second by one.
+fn place(i: u32, n: u32) -> vec2u {
+  let rough = u32(f32(i) / f32(n));
+  let rest = i32(i - rough * n);
+  let step = i32(floor(f32(rest) / f32(n)));
+  let row = i32(rough) + step;
+  let column = rest - step * i32(n);
+  if (column < 0) { return vec2u(u32(column) + n, u32(row) - 1u); }
+  if (column >= i32(n)) { return vec2u(u32(column) - n, u32(row) + 1u); }
+  return vec2u(u32(column), u32(row));
+}
+`,
   policy_loss: `// The AEPO gradient: one scalar ∂L/∂log π_t a token, from which the head makes the gradient of all logits.
 //   token_advantage  Ã_t = A (or A/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
 //   policy_loss      L = Σ_t w ( −min(r Ã, clip(r, 1−ε_l, 1+ε_h) Ã) + k_t KL_t ),  r = exp(clamp(log π − log π_old, ±20)),
@@ -3167,7 +3193,7 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 // forward            writes y and keeps r for backward.
 // backward           dx[t,j] += r * (dy[t,j] w[j] - x[t,j] * r^2 * mean_i(dy[t,i] w[i] x[t,i])).
 // backward_weight    partial[c,j] = sum over the tokens t of chunk c of dy[t,j] x[t,j] r[t]; column_sum.wgsl adds the chunks.
-// Prelude: Value, LANES, total. GROUP threads a workgroup; SHARE of them work on one row, side by side.
+// Prelude: Value, LANES, total, place. GROUP threads a workgroup; SHARE of them work on one row, side by side.
 
 struct ForwardDims { tokens: u32, width: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
@@ -3230,7 +3256,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   let r = backward_rstd[t];
   let slope = row_sum(total(products), lane) / f32(backward_dims.width) * r * r;
   for (var j = lane % SHARE; j < n; j += SHARE) {
-    dx[t * n + j] += r * (dy[t * n + j] * backward_weight_of[j] - backward_x[t * n + j] * slope);
+    let at = t * n + j;
+    dx[at] = dx[at] + r * (dy[at] * backward_weight_of[j] - backward_x[at] * slope);
   }
 }
 
@@ -3239,11 +3266,12 @@ fn backward_weight(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) g
                    @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = weight_dims.width / LANES;
-  let first = i / n * weight_dims.chunk;
+  let at = place(i, n);
+  let first = at.y * weight_dims.chunk;
   if (first >= weight_dims.tokens) { return; }
   var sum = Value(0.0);
   for (var t = first; t < min(first + weight_dims.chunk, weight_dims.tokens); t++) {
-    sum += dy[t * n + i % n] * backward_x[t * n + i % n] * weight_rstd[t];
+    sum += dy[t * n + at.x] * backward_x[t * n + at.x] * weight_rstd[t];
   }
   partial[i] = sum;
 }
@@ -3253,7 +3281,8 @@ fn backward_weight(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) g
 //   a' = a cos phi - sign * b sin phi,   b' = b cos phi + sign * a sin phi.
 // sign = +1 is forward; sign = -1 is the inverse rotation, which is also the gradient. Nothing is kept.
 // qkv [T, stride]: the first \`heads\` * D values of a row are rotated (query heads, then key heads); positions [T];
-// cosine, sine [P, D/2]. One thread rotates one Value of pairs. Prelude: Value, LANES.
+// cosine, sine [P, D/2]. One thread rotates one Value of pairs: of one head, or with WHOLE = 1
+// of all heads, whose angles are the same. Prelude: Value, LANES, place.
 
 struct Dims { tokens: u32, heads: u32, stride: u32, head_dim: u32, sign: f32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -3266,24 +3295,29 @@ struct Dims { tokens: u32, heads: u32, stride: u32, head_dim: u32, sign: f32 }
 fn rope(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
   let half = dims.head_dim / 2u / LANES;
-  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
-  let t = i / (half * dims.heads);
+  let threads = select(dims.heads, 1u, WHOLE == 1u) * half;
+  let to = place((wid.y * groups.x + wid.x) * GROUP + lane, threads);
+  let t = to.y;
   if (t >= dims.tokens) { return; }
-  let pair = i % half;
-  let at = t * (dims.stride / LANES) + i / half % dims.heads * 2u * half + pair;
+  let pair = place(to.x, half).x;
   let row = positions[t] * half + pair;
   let c = cosine[row];
   let s = dims.sign * sine[row];
-  let a = qkv[at];
-  let b = qkv[at + half];
-  qkv[at] = a * c - b * s;
-  qkv[at + half] = b * c + a * s;
+  let first = t * (dims.stride / LANES);
+  // From one head to the next in the part of the row that this thread has.
+  for (var at = first + 2u * to.x - pair; at < first + dims.heads * 2u * half; at += 2u * threads) {
+    let a = qkv[at];
+    let b = qkv[at + half];
+    qkv[at] = a * c - b * s;
+    qkv[at + half] = b * c + a * s;
+  }
 }
 `,
   rows: `// Rows of a matrix picked by index, and put back.
 //   gather   y[i] = x[index[i]]                         x [*, width]  y [rows, width]
 //   scatter  dx[t] = dy[inverse[t]], 0 where inverse[t] is none (0xffffffff)   dx [rows, width]
 // The head works on the rows that predict a response token only; \`inverse\` is the index the other way round.
+// Prelude: Value, LANES, place. One thread a Value.
 
 struct Dims {
   rows: u32,
@@ -3291,22 +3325,31 @@ struct Dims {
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<Value>;
 @group(0) @binding(2) var<storage, read> index: array<u32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<Value>;
 
-@compute @workgroup_size(64)
-fn gather(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x < d.width) { y[id.y * d.width + id.x] = x[index[id.y] * d.width + id.x]; }
+@compute @workgroup_size(GROUP)
+fn gather(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+          @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let n = d.width / LANES;
+  if (i >= d.rows * n) { return; }
+  let to = place(i, n);
+  y[i] = x[index[to.y] * n + to.x];
 }
 
-@compute @workgroup_size(64)
-fn scatter(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= d.width) { return; }
-  let source = index[id.y];
-  var v = 0.0;
-  if (source != 0xffffffffu) { v = x[source * d.width + id.x]; }
-  y[id.y * d.width + id.x] = v;
+@compute @workgroup_size(GROUP)
+fn scatter(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+           @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let n = d.width / LANES;
+  if (i >= d.rows * n) { return; }
+  let to = place(i, n);
+  let source = index[to.y];
+  var v = Value(0.0);
+  if (source != 0xffffffffu) { v = x[source * n + to.x]; }
+  y[i] = v;
 }
 `,
   sample: `// One token per slot from its row of logits, with the state of the slot carried on; a workgroup per slot, no sorting.
@@ -4173,7 +4216,7 @@ fn begin_step(@builtin(global_invocation_id) id: vec3u) {
 //   y = silu(g) u,   silu(g) = g / (1 + exp(-g))                                              y [T, I]
 // forward   writes y.
 // backward  dgate_up = (dy u s (1 + g (1 - s)), dy g s) with s = 1 / (1 + exp(-g)); written whole. Keeps gate_up only.
-// Prelude: Value, LANES. One thread a Value.
+// Prelude: Value, LANES, place. One thread a Value.
 
 struct Dims { tokens: u32, width: u32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -4192,7 +4235,8 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = dims.width / LANES;
   if (i >= dims.tokens * n) { return; }
-  let at = i / n * 2u * n + i % n;
+  let to = place(i, n);
+  let at = to.y * 2u * n + to.x;
   let g = gate_up[at];
   y[i] = g * sigmoid(g) * gate_up[at + n];
 }
@@ -4203,7 +4247,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = dims.width / LANES;
   if (i >= dims.tokens * n) { return; }
-  let at = i / n * 2u * n + i % n;
+  let to = place(i, n);
+  let at = to.y * 2u * n + to.x;
   let g = gate_up[at];
   let s = sigmoid(g);
   let d = dy[i];

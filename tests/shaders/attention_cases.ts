@@ -108,7 +108,7 @@ export function cases(shapes = SHAPES): KernelCase[] {
     ];
     // Every variant, whatever the adapter takes.
     return list.flatMap((c) =>
-      [false, true].map((software) => ({ ...c, kernel: c.kernel.fit!({}, software) }))
+      [false, true].map((software) => ({ ...c, kernel: c.kernel.fit!({}, software, {}) }))
     );
   });
 }
