@@ -3,6 +3,7 @@
  * shaping off.
  * @module
  */
+import type { BranchOptions } from "./branching.ts";
 import type { Config } from "./config_types.ts";
 import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";
 import { formatReward } from "./grade.ts";
@@ -32,6 +33,8 @@ export interface IterationReport {
 export interface ControllerState {
   readonly targets: ReturnType<EntropyTargets["state"]>;
   readonly kappa: ReturnType<KappaController["state"]>;
+  /** τ of the last iteration, nats; undefined before the first. */
+  readonly threshold?: number;
 }
 
 /** The stage between two iterations. */
@@ -42,6 +45,7 @@ export class AepoStage {
   #cursor: Cursor<Problem>;
   #targets: EntropyTargets;
   #kappa: KappaController;
+  #threshold: number | undefined;
   #windows: WindowAnalysis;
 
   constructor(
@@ -61,12 +65,13 @@ export class AepoStage {
       state?.targets,
     );
     this.#kappa = new KappaController(aepo.kappa, state?.kappa);
+    this.#threshold = state?.threshold;
     this.#windows = new WindowAnalysis(policy.model.gpu, aepo.window, aepo.quantile);
   }
 
   /** What a checkpoint keeps. */
   state(): ControllerState {
-    return { targets: this.#targets.state(), kappa: this.#kappa.state() };
+    return { targets: this.#targets.state(), kappa: this.#kappa.state(), threshold: this.#threshold };
   }
 
   /**
@@ -106,6 +111,7 @@ export class AepoStage {
     );
     const windows = await this.#windows.analyse(all.map((t) => t.entropies));
     const shaped = shapeBatch(all, windows, this.#targets, this.#config);
+    const { threshold } = windows;
     clock.lap("adv");
     const groups = [...groupsOf(shaped.trajectories)].filter(([group]) => learning.has(group))
       .slice(0, data.rollout_batch_size).map(([, members]) => members.map((i) => shaped.trajectories[i]));
@@ -113,7 +119,7 @@ export class AepoStage {
     let update: UpdateReport | undefined;
     if (groups.length > 0) {
       tell(`update on ${groups.length} groups`);
-      update = await this.update.run(groups, { klWeights, threshold: windows.threshold, lr }, clock);
+      update = await this.update.run(groups, { klWeights, threshold, lr }, clock);
       if (this.#config.aepo.kl_shaping && !algorithm.disable_kl) {
         this.#kappa.update(update.klOutsideWindows);
       }
@@ -122,12 +128,13 @@ export class AepoStage {
       iteration,
       lr,
       shaped,
-      windows.threshold,
+      threshold,
       update,
       groups.length,
       tries,
       clock,
     );
+    this.#threshold = threshold;
     return {
       metrics,
       trajectories: shaped.trajectories,
@@ -148,6 +155,13 @@ export class AepoStage {
     if (!aepo.kl_shaping) return { outside: algorithm.kl_coef, inside: algorithm.kl_coef };
     const weight = this.#kappa.kappa(bucket) * aepo.beta[bucket];
     return { outside: weight, inside: weight * aepo.rho };
+  }
+
+  /** How rollouts branch: at the τ of the iteration before. The first has none, and all its rollouts are ordinary ones. */
+  #branching(): BranchOptions | undefined {
+    const { branching, window } = this.#config.aepo;
+    if (!branching.enabled || this.#threshold === undefined) return;
+    return { ...branching, window, threshold: this.#threshold };
   }
 
   async #sample(
@@ -175,6 +189,7 @@ export class AepoStage {
         repetition_penalty: 1,
         max_tokens: data.max_response_length,
         stop: this.#policy.generation.eos_token_id,
+        branching: this.#branching(),
         seed: trainer.seed,
         signal,
         onChunk: (p) => tell(`${p.finished} of ${p.total} rollouts`),
@@ -190,6 +205,7 @@ export class AepoStage {
       problem: problems[r.prompt],
       group: firstGroup + r.prompt,
       sample: r.sample,
+      branch: r.branch,
       tokens: r.tokens,
       logps: r.logps,
       entropies: r.entropies,
@@ -214,6 +230,9 @@ export class AepoStage {
   ): LogRecord {
     const { algorithm, aepo: { entropy_shaping, kl_shaping } } = this.#config;
     const lengths = trajectories.map((t) => t.tokens.length);
+    const branches = trajectories.flatMap((t) => t.branch ?? []);
+    const shared = branches.reduce((n, b) => n + b.step, 0);
+    const generated = lengths.reduce((a, b) => a + b, 0) - shared;
     const stats = (name: string, values: number[]) => ({
       [`${name}/mean`]: mean(values),
       [`${name}/max`]: Math.max(...values),
@@ -243,7 +262,9 @@ export class AepoStage {
       "batch/groups": groups,
       "batch/tries": tries,
       "batch/sampled_trajectories": trajectories.length,
-      "batch/generated_tokens": lengths.reduce((a, b) => a + b, 0),
+      "batch/generated_tokens": generated,
+      "batch/shared_tokens": shared,
+      "batch/branches": branches.length,
     };
     for (const bucket of BUCKETS) {
       const members = trajectories.filter((t) => t.bucket === bucket);
@@ -266,7 +287,7 @@ export class AepoStage {
       ...record,
       ...clock.metrics(),
       "timing_s/step": seconds,
-      "perf/throughput": lengths.reduce((a, b) => a + b, 0) / seconds,
+      "perf/throughput": generated / seconds,
     };
   }
 }

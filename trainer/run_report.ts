@@ -17,6 +17,7 @@ export function rolloutRecord(step: number, t: ShapedTrajectory): LogRecord {
     id: t.problem.row.id,
     group: t.group,
     sample: t.sample,
+    ...(t.branch && { branch: t.branch }),
     problem: t.problem.row.problem,
     response: t.text,
     answer: t.problem.row.answer,
