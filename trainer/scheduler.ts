@@ -12,6 +12,7 @@ import { loadModelConfig } from "../models/config.ts";
 import { copyCompanions } from "../models/checkpoint_folder.ts";
 import { curate, curriculumBatches, withPictures } from "./adacs.ts";
 import { AepoStage } from "./aepo.ts";
+import { branchesPerRoot } from "./branching.ts";
 import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
 import { MetricsLog } from "./metrics_log.ts";
 import type { Monitor } from "./monitor.ts";
@@ -164,6 +165,7 @@ class Run {
       max_num_seqs: rollout.max_num_seqs,
       block_size: rollout.block_size,
       chunk: rollout.chunk,
+      branches: config.aepo.branching.enabled ? branchesPerRoot(rollout.n, config.aepo.branching.share) : 0,
     });
     const problems = async (list: Row[], name: string) => {
       const { problems, leftOut } = await policy.writer.problems(list, undefined, actor.micro_batch_patches);
@@ -329,13 +331,13 @@ class Run {
     cursor.taken = this.#state.taken;
     const reference = algorithm.disable_kl ? undefined : await this.#reference();
     const update = new PolicyUpdate(this.#policy, reference, optimizer, config);
-    const { targets, kappa } = this.#state;
+    const { targets, kappa, threshold } = this.#state;
     const stage = new AepoStage(
       this.#policy,
       update,
       config,
       cursor,
-      targets && kappa ? { targets, kappa } : undefined,
+      targets && kappa ? { targets, kappa, threshold } : undefined,
     );
     const name = aepo.entropy_shaping || aepo.kl_shaping ? "AEPO" : "policy optimization";
     const phase = monitor.phase(name, iterations - this.#state.step, "iterations");

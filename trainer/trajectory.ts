@@ -2,18 +2,9 @@
  * A judged rollout on its way to an update.
  * @module
  */
+import type { BranchOrigin } from "./branching.ts";
 import type { Bucket } from "./difficulty.ts";
 import type { Problem } from "./problems.ts";
-
-/** Where a rollout left another of its group. */
-export interface Branch {
-  /** `sample` of the rollout that it left. */
-  readonly parent: number;
-  /** Tokens shared with the parent: the index of the first token of its own. */
-  readonly step: number;
-  /** Window entropy that made it branch, nats. */
-  readonly entropy: number;
-}
 
 /** One rollout with its reward and everything that enters its loss. L new tokens. */
 export interface Trajectory {
@@ -21,8 +12,8 @@ export interface Trajectory {
   /** Rollouts of one prompt share it. */
   readonly group: number;
   readonly sample: number;
-  /** Undefined for a rollout from the prompt. */
-  readonly branch?: Branch;
+  /** Where it left its parent; undefined for one that starts at the prompt. */
+  readonly branch?: BranchOrigin;
   /** [L] new tokens, the end token included. */
   readonly tokens: Uint32Array;
   /** [L] log π_old of each, at the sampling temperature. */

@@ -100,6 +100,12 @@ Deno.test({
     const [a, b] = [await logs(`${root}/whole`), await logs(folder)];
     assertEquals(b.metrics, a.metrics);
     assertEquals(b.generations, a.generations);
+    // The resumed iteration branched where the threshold of the one before it, from the checkpoint, says.
+    assertStringIncludes(a.generations, '"branch":{"parent"');
+    const branches = a.metrics.map((line) => JSON.parse(line)["batch/branches"]).filter((n) =>
+      n !== undefined
+    );
+    assert(branches.length === 3 && branches[0] === 0 && branches[2] > 0, `${branches}`);
     assertEquals(rest.evaluations, whole.evaluations);
     assertEquals(await weights(rest.model!), await weights(whole.model!));
     assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/summary.json`)).interrupted, false);
