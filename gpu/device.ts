@@ -17,6 +17,8 @@ export interface AdapterFacts {
   readonly driver: string;
   /** True for lavapipe, SwiftShader and other adapters that run on the CPU. */
   readonly software: boolean;
+  /** Threads of a subgroup where every kernel has as many and may use them, else 0. */
+  readonly subgroup: number;
   /** WebGPU features that the device was opened with, sorted. */
   readonly features: readonly string[];
 }
@@ -96,12 +98,14 @@ export class Gpu {
     const wishes = listed.includes("subgroups") ? [listed] : [[...listed, "subgroups"], listed];
     let device: GPUDevice | undefined;
     let refusal: unknown;
+    let subgroups = false;
     for (const requiredFeatures of wishes) {
       try {
         device = await adapter.requestDevice({
           requiredLimits,
           requiredFeatures: requiredFeatures as GPUFeatureName[],
         });
+        subgroups = requiredFeatures.includes("subgroups" as GPUFeatureName);
         break;
       } catch (error) {
         refusal = error;
@@ -109,6 +113,8 @@ export class Gpu {
     }
     if (!device) throw new GpuError(`the adapter refused a device: ${refusal}`);
     const info = adapter.info;
+    // The cast serves importers, as above.
+    const { subgroupMinSize, subgroupMaxSize } = info as unknown as Record<string, number | undefined>;
     const name = info.device && !/^\d+$/.test(info.device) ? info.device : info.description || info.vendor;
     return new Gpu(device, {
       name: /llvmpipe|swiftshader/i.test(info.architecture) ? info.architecture : name || "unnamed adapter",
@@ -116,6 +122,7 @@ export class Gpu {
       driver: info.description,
       software: info.isFallbackAdapter === true ||
         /llvmpipe|lavapipe|swiftshader/i.test(`${info.device} ${info.architecture} ${info.description}`),
+      subgroup: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize ?? 0 : 0,
       features: [...device.features].sort(),
     });
   }

@@ -37,8 +37,15 @@ export interface KernelSpec<B extends string = string, D extends string = string
   readonly consts?: Readonly<Record<string, number>>;
   /** Elements each binding must hold at least. */
   sizes(d: DimValues<D>): Readonly<Record<B, number>>;
-  /** The sibling with the same bindings and dims that suits these sizes and the adapter; a program asks for it. */
-  readonly fit?: (dims: Readonly<Record<string, unknown>>, software: boolean) => KernelSpec<B, D>;
+  /**
+   * The sibling with the same bindings and dims that suits these sizes and the adapter; a program asks for it. `subgroup`
+   * is the number of threads that run as one vector, 0 where kernels cannot count on one.
+   */
+  readonly fit?: (
+    dims: Readonly<Record<string, unknown>>,
+    software: boolean,
+    subgroup: number,
+  ) => KernelSpec<B, D>;
   /** Workgroups to start. */
   grid(d: DimValues<D>): Grid;
   /** Arithmetic operations, and bytes that must move at least once. */

@@ -84,7 +84,7 @@ export class Program {
     tensors: Readonly<Record<B, Tensor>>,
     dims: Readonly<Record<D, Dim>>,
   ): this {
-    let kernel = general.fit?.(dims, this.#gpu.facts.software) ?? general;
+    let kernel = general.fit?.(dims, this.#gpu.facts.software, this.#gpu.facts.subgroup) ?? general;
     if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);

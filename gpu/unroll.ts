@@ -29,7 +29,9 @@ export function unroll(text: string, consts: Readonly<Record<string, number>> = 
     } else {
       const [, name, limit] = /^for (\w+) in (\w+)$/.exec(directive) ?? [];
       const count = Number(limit in consts ? consts[limit] : limit);
-      if (!name || !Number.isInteger(count)) throw new GpuError(`unrolling: cannot read \`//# ${directive}\``);
+      if (!name || !Number.isInteger(count)) {
+        throw new GpuError(`unrolling: cannot read \`//# ${directive}\``);
+      }
       open.push({ name, count, lines: [] });
     }
   }

@@ -91,8 +91,8 @@ const MISTAKES: LaunchMistake[] = [
   textMistake(
     "sequences see each other",
     /^attention\.forward/,
-    "return Queries(place(token, head), token * dims.heads + head, firsts(token), end);",
-    "return Queries(place(token, head), token * dims.heads + head, vec4u(0u), end);",
+    "firsts(token), end)",
+    "token - token, end)",
   ),
   textMistake(
     "kv heads are tiled over query heads, not grouped",
