@@ -46,9 +46,9 @@ export function otherLinearWorkloads(): Workload[] {
   const even = dims(512, 128, 256);
   const any: KernelSpec<never, LinearDims>[] = Object.values(linearKernels.linear_any);
   // Timed whatever the adapter takes, so that the two can be compared.
-  const wide = [linearKernels.linear, linearKernels.linear_texture, linearKernels.linear_tiled].flatMap((kernels) =>
-    Object.values(kernels)
-  );
+  const wide = [linearKernels.linear, linearKernels.linear_texture, linearKernels.linear_tiled].flatMap((
+    kernels,
+  ) => Object.values(kernels));
   return [
     workload(linearKernels.linear_texture.forward, "8 x 1024 x 4096", few),
     ...wide.map((kernel) => workload(kernel as KernelSpec, "512 x 128 x 256", even)),

@@ -17,14 +17,17 @@ import type { Workload } from "./workload.ts";
 export function allWorkloads(software: boolean): Workload[] {
   const list = Object.values(SHAPES).flatMap((s) => [
     ...linearWorkloads(s, software),
-    ...attentionWorkloads(s),
+    ...attentionWorkloads(s, software),
     ...blockWorkloads(s, software),
     ...endWorkloads(s, software),
     ...decodeWorkloads(s),
     ...optimizerWorkloads(s, software),
   ]);
   list.push(
-    ...attentionWorkloads(WIDE_HEADS),
+    ...attentionWorkloads(WIDE_HEADS, software),
+    // The variant that the adapter does not take, so that the two can be compared.
+    ...attentionWorkloads(SHAPES.tiny, !software),
+    ...attentionWorkloads(WIDE_HEADS, !software),
     ...otherLinearWorkloads(),
     ...policyWorkloads(SHAPES.tiny),
     ...visionWorkloads(software),

@@ -172,7 +172,7 @@ function textureKernels(headDim: number, share: number): AttentionKernels {
   const made = <B extends string, D extends string>(
     of: KernelSpec<B, D>,
     entry: string,
-    read: readonly B[],
+    read: readonly NoInfer<B>[],
     grid: KernelSpec<B, D>["grid"],
   ): KernelSpec<B, D> => ({
     ...of,

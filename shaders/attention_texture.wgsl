@@ -169,9 +169,9 @@ fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) gr
     //# for l in LOADS
     {
       let n = $l * SHARE + share;
-      let from = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
-      k[$l] = texel(qkv, from);
-      v[$l] = texel(qkv, from + dims.kv_heads * VECTORS);
+      let from_k = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
+      k[$l] = texel(qkv, from_k);
+      v[$l] = texel(qkv, from_k + dims.kv_heads * VECTORS);
     }
     //# end
     var s = Scores();

@@ -135,7 +135,11 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: "linear_texture.forward",
-    mistake: { why: "row of another tile", from: "min(m + $r, last) * width;", to: "min(m + 0u, last) * width;" },
+    mistake: {
+      why: "row of another tile",
+      from: "min(m + $r, last) * width;",
+      to: "min(m + 0u, last) * width;",
+    },
   },
   {
     kernel: "linear_texture.forward_bias",
@@ -147,11 +151,19 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: "linear_texture.backward_input",
-    mistake: { why: "weights not transposed", from: "acc[$r][$c] += b$c * v$r;", to: "acc[$r][$c] += v$r * b$c;" },
+    mistake: {
+      why: "weights not transposed",
+      from: "acc[$r][$c] += b$c * v$r;",
+      to: "acc[$r][$c] += v$r * b$c;",
+    },
   },
   {
     kernel: "linear_texture.backward_weight",
-    mistake: { why: "overwrites earlier micro-batches", from: "{ dw[row$r + $c] += acc", to: "{ dw[row$r + $c] = acc" },
+    mistake: {
+      why: "overwrites earlier micro-batches",
+      from: "{ dw[row$r + $c] += acc",
+      to: "{ dw[row$r + $c] = acc",
+    },
   },
   {
     kernel: "linear_any.backward_weight",
