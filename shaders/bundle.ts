@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_head_32" | "attention_head_64" | "attention_registers" | "column_sum" | "embedding" | "entropy_window" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_tiled" | "philox" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_head_32" | "attention_head_64" | "attention_registers" | "column_sum" | "embedding" | "entropy_window" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_tiled" | "philox" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "slots" | "swiglu" | "top_token" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1007,7 +1007,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
 //   quantile     out[i] = the q-quantile of sequence i by linear interpolation at rank q (n − 1), found by bisection
 //                over the bits of the floats: exact, and no sort; −1 where the sequence is empty
 //   threshold    out[0] = mean of values [B] without those of empty sequences: τ; 0 where all are empty
-//   mask         mask[t] = 1 where window_mean[t] ≥ τ; counts[i] = Σ mask of sequence i: N_HE
+//   mask         mask[t] = 1 where window_mean[t] ≥ τ and the window exists (τ may be −1, the reference's first one);
+//                counts[i] = Σ mask of sequence i: N_HE
 // Source: ARES section 3.2; the quantile is taken of the window entropies, as the reference tables do.
 // One workgroup a sequence, its lanes side by side along the tokens; sums go through a fixed tree.
 
@@ -1133,7 +1134,7 @@ fn mask(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   let length = spans[2u * group.x + 1u];
   var count = 0u;
   for (var t = lane.x; t < length; t += LANES) {
-    let inside = values[first + t] >= tau[0];
+    let inside = values[first + t] > -0.5 && values[first + t] >= tau[0];
     mask_out[first + t] = select(0.0, 1.0, inside);
     count += select(0u, 1u, inside);
   }
@@ -3074,6 +3075,60 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   let d = dy[i];
   dgate_up[at] = d * gate_up[at + n] * s * (1.0 + g * (1.0 - s));
   dgate_up[at + n] = d * g * s;
+}
+`,
+  top_token: `// The most likely token of every live slot, before \`sample\` draws one: out[tick + s] = the first v with the largest logit.
+//   logits [S, stride], slots [S, 8] (word 2: alive), tick [1] = workgroups of \`sample\` so far, S a step: the row to write;
+//   out [ticks, S]: 0xffffffff for dead slots; rows past the end are not written.
+// One workgroup a slot, a lane every 64th token. Source: the release looks for trigger words in the arg-max token.
+
+struct Dims {
+  slots: u32,
+  vocab: u32,
+  stride: u32,
+}
+
+const LANES = 64u;
+const LOWEST = -3.4e38;
+const NONE = 0xffffffffu;
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> slots: array<u32>;
+@group(0) @binding(3) var<storage, read> tick: array<u32>;
+@group(0) @binding(4) var<storage, read_write> out: array<u32>;
+
+var<workgroup> top: array<f32, 64>;
+var<workgroup> token: array<u32, 64>;
+
+@compute @workgroup_size(LANES)
+fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let s = group.x;
+  let i = lane.x;
+  var best = LOWEST;
+  var first = NONE;
+  for (var v = i; v < d.vocab; v += LANES) {
+    let y = logits[s * d.stride + v];
+    if (y > best) {
+      best = y;
+      first = v;
+    }
+  }
+  top[i] = best;
+  token[i] = first;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (i < step) {
+      let better = top[i + step] > top[i] || (top[i + step] == top[i] && token[i + step] < token[i]);
+      if (better) {
+        top[i] = top[i + step];
+        token[i] = token[i + step];
+      }
+    }
+    workgroupBarrier();
+  }
+  let at = tick[0] + s;
+  if (i == 0u && at < arrayLength(&out)) { out[at] = select(NONE, token[0], slots[s * 8u + 2u] == 1u); }
 }
 `,
   values_f32: `// Prelude: a kernel over Value handles one f32 at a time; any width.

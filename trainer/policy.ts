@@ -32,6 +32,8 @@ export interface PolicyOptions {
   readonly block_size: number;
   /** Tokens decoded between two reads from the GPU. */
   readonly chunk: number;
+  /** Rollouts also tell the most likely token of every step; false by default. */
+  readonly top_tokens?: boolean;
 }
 
 const PATCHES = 4096;
@@ -86,6 +88,7 @@ export class Policy {
       slots: options.max_num_seqs,
       blockSize: options.block_size,
       chunk: options.chunk,
+      topTokens: options.top_tokens,
       patches: vision ? options.micro_batch_patches ?? PATCHES : 0,
       maxLength: options.prompts.max_prompt_length + options.prompts.max_response_length,
     });

@@ -29,6 +29,8 @@ export interface RolloutEngineOptions {
   readonly banned?: readonly number[];
   /** Most patches of pictures of one prompt; 0, the default, takes text only. */
   readonly patches?: number;
+  /** Rollouts also tell the most likely token of every step; false by default. */
+  readonly topTokens?: boolean;
 }
 
 /** A prompt, and what its random numbers are keyed by. */
@@ -85,6 +87,8 @@ export interface Rollout {
   readonly logps: Float32Array;
   /** Exact entropy at each new token's step, nats. */
   readonly entropies: Float32Array;
+  /** The most likely token at each new token's step; there with the engine's `topTokens`. */
+  readonly topTokens?: Uint32Array;
   /** Ended by a stop token, or cut at `max_tokens` or the engine's `maxLength`. */
   readonly finish: "stop" | "length";
 }
@@ -105,6 +109,7 @@ interface Running {
   readonly tokens: number[];
   readonly logps: number[];
   readonly entropies: number[];
+  readonly top: number[];
 }
 
 const FINISH = ["", "stop", "length", "not finite"] as const;
@@ -144,6 +149,7 @@ export class RolloutEngine {
       chunk: options.chunk,
       maxBlocks: this.#maxBlocks,
       maxStops: 16,
+      topTokens: options.topTokens,
     });
     this.#running = Array.from({ length: options.slots });
     const banned = [...options.banned ?? [], ...placeholders(model.config)];
@@ -190,7 +196,12 @@ export class RolloutEngine {
         const steps = Math.min(this.options.chunk, rest);
         await decode.run(steps);
         this.#collect(
-          await gpu.read(decode.outTokens, decode.outValues, decode.slots),
+          await gpu.read(
+            decode.outTokens,
+            decode.outValues,
+            decode.slots,
+            ...(decode.outTop ? [decode.outTop] : []),
+          ),
           steps,
           list,
           done,
@@ -294,7 +305,7 @@ export class RolloutEngine {
         copies.push([state.blocks[whole] * blockSize + i, own[0] * blockSize + i]);
       }
       const blocks = [...shared, ...own];
-      this.#running[slot] = { prompt, sample, blocks, tokens: [], logps: [], entropies: [] };
+      this.#running[slot] = { prompt, sample, blocks, tokens: [], logps: [], entropies: [], top: [] };
       const random = new Rng(options.seed, ...(key ?? [prompt]), sample);
       gpu.write(decode.table, Uint32Array.from(blocks), slot * this.#maxBlocks);
       gpu.write(
@@ -327,7 +338,7 @@ export class RolloutEngine {
     options: GenerateOptions,
     total: number,
   ): void {
-    const [tokens, values, slots] = read;
+    const [tokens, values, slots, top] = read;
     const width = this.#decode.active;
     const fresh: { prompt: number; sample: number; tokens: number[] }[] = [];
     let count = 0;
@@ -339,6 +350,7 @@ export class RolloutEngine {
         r.tokens.push(tokens[t * width + s]);
         r.logps.push(values[(t * width + s) * 2]);
         r.entropies.push(values[(t * width + s) * 2 + 1]);
+        if (top) r.top.push(top[t * width + s]);
       }
       count += r.tokens.length - before;
       fresh.push({ prompt: r.prompt, sample: r.sample, tokens: r.tokens.slice(before) });
@@ -358,6 +370,7 @@ export class RolloutEngine {
         tokens: Uint32Array.from(r.tokens),
         logps: Float32Array.from(r.logps),
         entropies: Float32Array.from(r.entropies),
+        ...(top && { topTokens: Uint32Array.from(r.top) }),
         finish: finish === "stop" ? "stop" : "length",
       });
       this.#cache.release(r.blocks);

@@ -17,6 +17,8 @@ export interface Trajectory {
   readonly logps: Float32Array;
   /** [L] entropies, nats. */
   readonly entropies: Float32Array;
+  /** [L] the most likely token at each step; there where the mask rule looks at it. */
+  readonly topTokens?: Uint32Array;
   readonly text: string;
   readonly finish: "stop" | "length";
   /** 1 when the answer is right. */
