@@ -2241,14 +2241,15 @@ fn philox(start: vec4u, start_key: vec2u) -> vec4u {
 }
 `,
   policy_loss: `// The AEPO gradient: one scalar ∂L/∂log π_t a token, from which the head makes the gradient of all logits.
-//   token_advantage  Ã_t = A (or A/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
+//   token_advantage  Ã_t = A_t (or A_t/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
 //   policy_loss      L = Σ_t w ( −min(r Ã, clip(r, 1−ε_l, 1+ε_h) Ã) + k_t KL_t ),  r = exp(clamp(log π − log π_old, ±20)),
 //                    for Ã < 0 at most −c Ã (dual clip);  k_t = kl weight, or the one inside windows where m_t = 1;
 //                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20);
 //                    k3 exp(−d) + d − 1 without clamps, as the paper prints it
 // N tokens, B sequences, spans [B, 2] = (first token, length).
 //   behaviour [N] = (log π_old, log π_ref, window entropy H̄, mask m)
-//   sequence [B, 8] = advantage, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
+//   base [N] = A_t, the same for all tokens of a sequence but for REINFORCE++ with γ < 1 and GAE
+//   sequence [B, 8] = 0, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
 //   result [N] = (log π, entropy, …) of the forward pass
 //   stats [N, 16] = w·policy term, w·k·KL, KL, clipped above or below, dual-clipped, r, clamped log π_old − log π, not finite,
 //                   KL outside windows by bucket (3), tokens outside windows by bucket (3), entropy, w
@@ -2273,7 +2274,8 @@ const LANES = 64u;
 @group(0) @binding(1) var<storage, read> behaviour: array<vec4f>;
 @group(0) @binding(2) var<storage, read> sequence: array<array<f32, 8>>;
 @group(0) @binding(3) var<storage, read> spans: array<u32>;
-@group(0) @binding(4) var<storage, read_write> token_out: array<f32>;
+@group(0) @binding(4) var<storage, read> base: array<f32>;
+@group(0) @binding(5) var<storage, read_write> token_out: array<f32>;
 
 var<workgroup> sums: array<f32, 64>;
 
@@ -2296,9 +2298,11 @@ fn token_advantage(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     workgroupBarrier();
   }
   let mean = sums[0] / f32(max(length, 1u));
-  var advantage = sequence[s][0];
-  if (d.length_normalise == 1u) { advantage /= f32(max(length, 1u)); }
-  for (var t = lane.x; t < length; t += LANES) { token_out[first + t] = advantage + bonus(first + t, s) - mean; }
+  var scale = 1.0;
+  if (d.length_normalise == 1u) { scale /= f32(max(length, 1u)); }
+  for (var t = lane.x; t < length; t += LANES) {
+    token_out[first + t] = scale * base[first + t] + bonus(first + t, s) - mean;
+  }
 }
 
 @group(0) @binding(3) var<storage, read> result: array<vec4f>;

@@ -52,22 +52,23 @@ export const STAT_COLUMNS = [
   "weight",
 ] as const;
 
-/** `out` [N]: advantage of every token. `tokens` and the clip dims are not read. */
-export const tokenAdvantage: KernelSpec<"behaviour" | "sequence" | "spans" | "out", PolicyDims> =
+/** `out` [N]: `base` [N] with the bonus, the advantage of every token. `tokens` and the clip dims are not read. */
+export const tokenAdvantage: KernelSpec<"behaviour" | "sequence" | "spans" | "base" | "out", PolicyDims> =
   defineKernel({
     name: "policy_loss.token_advantage",
     source: SHADERS.policy_loss,
     entry: "token_advantage",
-    bindings: { behaviour: "read", sequence: "read", spans: "read", out: "write" },
+    bindings: { behaviour: "read", sequence: "read", spans: "read", base: "read", out: "write" },
     dims: DIMS,
     sizes: (d) => ({
       behaviour: d.tokens * 4,
       sequence: d.sequences * SEQUENCE_FIELDS,
       spans: d.sequences * 2,
+      base: d.tokens,
       out: d.tokens,
     }),
     grid: (d) => [d.sequences, 1, 1],
-    cost: (d) => ({ flops: 8 * d.tokens, bytes: 36 * d.tokens }),
+    cost: (d) => ({ flops: 8 * d.tokens, bytes: 40 * d.tokens }),
   });
 
 /** `dlogp` [N] and `stats` [N, 16] from the forward pass's `result` [N, 4] and the token advantages. */

@@ -228,7 +228,7 @@ function contradictions(config: Config): string[] {
       `rollouts of an iteration`,
   );
   demand(
-    rollout.n >= 2 || algorithm.adv_estimator === "reinforce_plus_plus",
+    rollout.n >= 2 || !["grpo", "rloo"].includes(algorithm.adv_estimator),
     `worker.rollout.n = 1 leaves algorithm.adv_estimator = ${algorithm.adv_estimator} nothing to compare: give at least 2`,
   );
   demand(

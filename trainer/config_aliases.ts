@@ -43,7 +43,6 @@ const IGNORED: ReadonlyMap<string, string> = new Map([
   ["data.filter_overlong_prompts", "prompts over `max_prompt_length` are always skipped and counted"],
   ["data.filter_overlong_prompts_workers", ONE_DEVICE],
   ["data.bootstrap", "AdaCS samples the pass rates itself"],
-  ["algorithm.gamma", NO_CRITIC],
   ["algorithm.lam", NO_CRITIC],
   ["algorithm.kl_type", "`aepo.kl_shaping` chooses between the fixed and the steered KL"],
   ["algorithm.kl_horizon", "it steers a KL in the reward, which is not offered"],

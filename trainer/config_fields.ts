@@ -136,7 +136,12 @@ export const FIELDS: Fields<Config> = {
       ["paper", "reference"],
       "Which reading of ARES is run: the paper's formulas or the authors' release; `aepo.rules` chooses by component.",
     ),
-    adv_estimator: choice("grpo", ["grpo", "rloo", "reinforce_plus_plus"], "How rewards become advantages."),
+    adv_estimator: choice(
+      "grpo",
+      ["grpo", "rloo", "reinforce_plus_plus", "remax"],
+      "How rewards become advantages; `remax` also decodes every prompt greedily, for its baseline.",
+    ),
+    gamma: num(1, 0, 1, "Discount of later rewards in a response, for `reinforce_plus_plus`."),
     norm_adv_by_std_in_grpo: flag(true, "Divide group advantages by the group's standard deviation."),
     length_normalise: flag(
       false,

@@ -32,7 +32,8 @@ export type MicroConfig = { families: string[] | null; train_count: number; val_
 /** Advantages, KL and filtering: what ARES, GRPO and DAPO share. */
 export type AlgorithmConfig = {
   recipe: "paper" | "reference";
-  adv_estimator: "grpo" | "rloo" | "reinforce_plus_plus";
+  adv_estimator: "grpo" | "rloo" | "reinforce_plus_plus" | "remax";
+  gamma: number;
   norm_adv_by_std_in_grpo: boolean;
   length_normalise: boolean;
   disable_kl: boolean;

@@ -32,6 +32,7 @@ import {
   type RunState,
   saveState,
 } from "./run_state.ts";
+import { rulesOf } from "./rules.ts";
 import { learningRate } from "./schedule.ts";
 import { SftTrainer } from "./sft.ts";
 import { writeAtomically } from "./atomic_write.ts";
@@ -160,6 +161,7 @@ class Run {
       max_num_seqs: rollout.max_num_seqs,
       block_size: rollout.block_size,
       chunk: rollout.chunk,
+      top_tokens: config.aepo.enabled && rulesOf(config).mask === "trigger",
     });
     const problems = async (list: Row[], name: string) => {
       const { problems, leftOut } = await policy.writer.problems(list, undefined, actor.micro_batch_patches);
@@ -313,14 +315,7 @@ class Run {
     cursor.taken = this.#state.taken;
     const reference = algorithm.disable_kl ? undefined : await this.#reference();
     const update = new PolicyUpdate(this.#policy, reference, optimizer, config);
-    const { targets, kappa } = this.#state;
-    const stage = new AepoStage(
-      this.#policy,
-      update,
-      config,
-      cursor,
-      targets && kappa ? { targets, kappa } : undefined,
-    );
+    const stage = new AepoStage(this.#policy, update, config, cursor, this.#state.controllers);
     const name = aepo.entropy_shaping || aepo.kl_shaping ? "AEPO" : "policy optimization";
     const phase = monitor.phase(name, iterations - this.#state.step, "iterations");
     try {
@@ -339,7 +334,7 @@ class Run {
           step: iteration,
           optimizerStep: optimizer.step,
           taken: cursor.taken,
-          ...stage.state(),
+          controllers: stage.state(),
         });
         this.#log(report);
         if (report.note) monitor.say(`iteration ${iteration}: ${report.note}`);

@@ -39,7 +39,8 @@ export interface LossSequence {
   readonly windows: ArrayLike<number>;
   /** 1 inside high-entropy windows. */
   readonly mask: ArrayLike<number>;
-  readonly advantage: number;
+  /** Of every token, before the bonus. */
+  readonly advantages: ArrayLike<number>;
   /** Weight of a token in the loss: 1/(B L) or 1/N. */
   readonly weight: number;
   /** Weight of the KL term outside and inside windows. */
@@ -63,7 +64,7 @@ export class TokenLoss {
   #graph: SequenceGraph;
   #program: Program;
   #tensors: Record<
-    "behaviour" | "sequence" | "spans" | "sequenceOf" | "advantages" | "stats" | "partial",
+    "behaviour" | "sequence" | "spans" | "sequenceOf" | "base" | "advantages" | "stats" | "partial",
     Tensor
   >;
   #rows = 0;
@@ -81,6 +82,7 @@ export class TokenLoss {
       sequence: data("sequence records", [n, SEQUENCE_FIELDS]),
       spans: data("response spans", [n, 2], "u32"),
       sequenceOf: data("sequence of token", [n], "u32"),
+      base: data("advantages before the bonus", [n]),
       advantages: data("token advantages", [n]),
       stats: data("token statistics", [n, columns]),
       partial: data("partial statistics", [Math.ceil(n / PARTIAL_TOKENS), columns]),
@@ -101,6 +103,7 @@ export class TokenLoss {
         behaviour: t.behaviour,
         sequence: t.sequence,
         spans: t.spans,
+        base: t.base,
         out: t.advantages,
       }, dims)
       .add(policyLoss, {
@@ -130,15 +133,17 @@ export class TokenLoss {
     const rows = sequences.reduce((n, s) => n + s.logps.length, 0);
     const behaviour = new Float32Array(4 * rows);
     const sequenceOf = new Uint32Array(rows);
+    const base = new Float32Array(rows);
     const records = new Float32Array(SEQUENCE_FIELDS * sequences.length);
     const spans = new Uint32Array(2 * sequences.length);
     let row = 0;
     sequences.forEach((s, i) => {
       spans.set([row, s.logps.length], 2 * i);
       records.set(
-        [s.advantage, s.weight, s.klOutside, s.klInside, s.bonus, s.threshold, s.bucket, 0],
+        [0, s.weight, s.klOutside, s.klInside, s.bonus, s.threshold, s.bucket, 0],
         SEQUENCE_FIELDS * i,
       );
+      base.set(s.advantages, row);
       for (let k = 0; k < s.logps.length; k++, row++) {
         behaviour.set([s.logps[k], s.reference[k], s.windows[k], s.mask[k]], 4 * row);
         sequenceOf[row] = i;
@@ -148,6 +153,7 @@ export class TokenLoss {
     this.#sequences = sequences.length;
     gpu.write(this.#tensors.behaviour, behaviour);
     gpu.write(this.#tensors.sequenceOf, sequenceOf);
+    gpu.write(this.#tensors.base, base);
     gpu.write(this.#tensors.sequence, records);
     gpu.write(this.#tensors.spans, spans);
   }

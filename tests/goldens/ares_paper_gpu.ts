@@ -164,7 +164,7 @@ async function checkLosses(
     const records = Float32Array.from({ length: 8 * sequences }, (_, k) => {
       const i = k >> 3, bucket = bucketOf(i), beta = t.bucket_statistics[bucket].beta;
       const weight = bySequence ? 1 / (sequences * packed.spans[2 * i + 1]) : 1 / tokens;
-      return [advantage[i], weight, beta, beta * t.rho, 0, t.threshold, BUCKETS.indexOf(bucket), 0][k % 8];
+      return [0, weight, beta, beta * t.rho, 0, t.threshold, BUCKETS.indexOf(bucket), 0][k % 8];
     });
     const dims = {
       tokens,
@@ -178,9 +178,10 @@ async function checkLosses(
     const columns = STAT_COLUMNS.length;
     const [dlogp, stats] = await withTensors(gpu, async (make, empty) => {
       const shared = { behaviour: make(behaviour), sequence: make(records) };
+      const base = make(Float32Array.from(packed.sequenceOf, (i) => advantage[i]));
       const advantages = empty(tokens), dlogp = empty(tokens), stats = empty(tokens * columns);
       const program = new Program(gpu, "golden losses")
-        .add(tokenAdvantage, { ...shared, spans: make(packed.spans), out: advantages }, dims)
+        .add(tokenAdvantage, { ...shared, spans: make(packed.spans), base, out: advantages }, dims)
         .add(
           policyLoss,
           { ...shared, result: make(result), sequence_of: make(packed.sequenceOf), advantages, dlogp, stats },

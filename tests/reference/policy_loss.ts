@@ -14,24 +14,25 @@ export interface PolicyShape {
   kl_kind: number;
 }
 
-/** A or A/L plus ψ_t, over `out` (tokens outside all spans keep what they hold). [N]. */
+/** A_t or A_t/L plus ψ_t, over `out` (tokens outside all spans keep what they hold). [N]. */
 export function tokenAdvantage(
   behaviour: ArrayLike<number>,
   sequence: ArrayLike<number>,
   spans: ArrayLike<number>,
+  base: ArrayLike<number>,
   out: ArrayLike<number>,
   lengthNormalise: boolean,
 ): Float64Array {
   const result = Float64Array.from(out);
   for (let i = 0; i < spans.length / 2; i++) {
     const [first, n] = [spans[2 * i], spans[2 * i + 1]];
-    const [a, , , , lambda, threshold] = Array.from({ length: 8 }, (_, k) => sequence[8 * i + k]);
+    const [, , , , lambda, threshold] = Array.from({ length: 8 }, (_, k) => sequence[8 * i + k]);
     const bonus = Array.from({ length: n }, (_, t) => {
       const [window, mask] = [behaviour[4 * (first + t) + 2], behaviour[4 * (first + t) + 3]];
       return lambda * Math.max(0, window - threshold) * mask;
     });
     const mean = bonus.reduce((x, y) => x + y, 0) / Math.max(1, n);
-    bonus.forEach((x, t) => result[first + t] = (lengthNormalise ? a / n : a) + x - mean);
+    bonus.forEach((x, t) => result[first + t] = base[first + t] / (lengthNormalise ? n : 1) + x - mean);
   }
   return result;
 }

@@ -96,15 +96,15 @@ function notFiniteCase(input: "result" | "behaviour" | "advantages", at: number,
 }
 
 function advantageCase(lengths: number[], settings: Settings): KernelCase {
-  const { inputs: { behaviour, sequence, spans }, shape } = batch(lengths, settings, 1);
+  const { inputs: { behaviour, sequence, spans, advantages }, shape } = batch(lengths, settings, 1);
   return {
     name: `lengths=${lengths} ${JSON.stringify(settings)}`,
     kernel: tokenAdvantage,
-    inputs: { behaviour, sequence, spans, out: randomArray([shape.tokens]) },
+    inputs: { behaviour, sequence, spans, base: advantages, out: randomArray([shape.tokens]) },
     dims: { ...shape },
     tolerance: 1e-5,
-    expected: ({ behaviour, sequence, spans, out }) => ({
-      out: reference.tokenAdvantage(behaviour, sequence, spans, out, shape.length_normalise === 1),
+    expected: ({ behaviour, sequence, spans, base, out }) => ({
+      out: reference.tokenAdvantage(behaviour, sequence, spans, base, out, shape.length_normalise === 1),
     }),
   };
 }
@@ -143,7 +143,13 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     "max(0.0, b.z - sequence[s][5])",
     "(b.z - sequence[s][5])",
   ),
-  mistake(tokenAdvantage, "divided by nothing", "advantage /= f32(max(length, 1u))", "advantage /= 1.0"),
+  mistake(tokenAdvantage, "divided by nothing", "scale /= f32(max(length, 1u))", "scale /= 1.0"),
+  mistake(
+    tokenAdvantage,
+    "one advantage for a whole sequence",
+    "scale * base[first + t]",
+    "scale * base[first]",
+  ),
   mistake(
     policyLoss,
     "clip bounds exchanged",

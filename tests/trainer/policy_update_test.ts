@@ -4,6 +4,7 @@ import { CausalLM } from "../../models/causal_lm.ts";
 import { loadModelConfig } from "../../models/config.ts";
 import { scoreTokens } from "../../models/scoring.ts";
 import { loadConfig } from "../../trainer/config.ts";
+import { perBucket } from "../../trainer/difficulty.ts";
 import { AdamW } from "../../trainer/optimizer.ts";
 import { Policy } from "../../trainer/policy.ts";
 import { PolicyUpdate, type UpdateReport } from "../../trainer/policy_update.ts";
@@ -13,12 +14,9 @@ import { oneGpu } from "../shaders/one_gpu.ts";
 
 const options = { sanitizeOps: false, sanitizeResources: false };
 const MICRO = new URL("../../models/micro", import.meta.url).pathname;
+const KL = { outside: 0.05, inside: 0.02 };
 const SETTINGS = {
-  klWeights: {
-    easy: { outside: 0.05, inside: 0.02 },
-    medium: { outside: 0.05, inside: 0.02 },
-    hard: { outside: 0.05, inside: 0.02 },
-  },
+  klBudget: { weights: () => perBucket(() => KL), readsSequences: false, afterStep: () => {} },
   threshold: 0.5,
   lr: 1e-3,
 };
