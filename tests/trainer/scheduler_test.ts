@@ -106,6 +106,54 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    "scheduler: recipe `reference` trains; stopped after an iteration and resumed, its controllers go on to the same bytes",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const root = await Deno.makeTempDir();
+    const settings = (folder: string) =>
+      loadConfig({
+        preset: "smoke,aepo-reference",
+        overrides: [
+          `worker.actor.model.model_path=${BASE}`,
+          `trainer.save_checkpoint_path=${folder}`,
+          "data.micro.train_count=24",
+          "adacs.enabled=false",
+          "trainer.max_steps=2",
+          "data.rollout_batch_size=4",
+          "worker.actor.micro_batch_size_per_device_for_update=4",
+          // So often that β moves within the run.
+          "reference.kl_update_interval=2",
+          "algorithm.online_filtering=false",
+        ],
+      }).config;
+    const run = (folder: string, resume?: string, signal?: AbortSignal, monitor = listener()) =>
+      train(gpu, { config: settings(folder), monitor, evaluate: false, resume, signal });
+    const whole = await run(`${root}/whole`);
+    const folder = `${root}/parts`;
+    const stop = new AbortController();
+    const part = await run(folder, undefined, stop.signal, listener({ phase: "AEPO", times: 1, stop }));
+    assert(part.interrupted);
+    const saved = JSON.parse(await Deno.readTextFile(`${folder}/checkpoints/aepo_step_1/run_state.json`));
+    const { reward, klBudget, threshold } = saved.controllers;
+    assert(threshold > 0 && klBudget.beta.updates > 0);
+    assert(Object.keys(reward.reference.difficulty).length === 4 && reward.ascent.budget !== null);
+    const rest = await run(folder, folder);
+    const [a, b] = [await logs(`${root}/whole`), await logs(folder)];
+    assertEquals(b.metrics, a.metrics);
+    assertEquals(b.generations, a.generations);
+    assertEquals(await weights(rest.model!), await weights(whole.model!));
+    const last = JSON.parse(a.metrics.at(-1)!);
+    const beta = (record: Record<string, number>) =>
+      ["easy", "medium", "hard"].map((d) => record[`train/${d}/beta`] ?? 1);
+    assert(beta(last).some((x) => x !== 1), "no β has moved");
+    assert(last["entropy/threshold"] > 0 && JSON.parse(a.metrics[0])["entropy/threshold"] === -1);
+    await Deno.remove(root, { recursive: true });
+  },
+});
+
+Deno.test({
   name: "scheduler: another seed gives another run, the same seed the same",
   ...options,
   fn: async () => {
