@@ -200,8 +200,10 @@ export {
   type LoadedConfig,
   type LrScheduler,
   type MicroConfig,
+  type ReferenceConfig,
   type RewardConfig,
   type RolloutConfig,
+  type RulesConfig,
   toYaml,
   type TrainerConfig,
 } from "./trainer/config.ts";
@@ -257,7 +259,17 @@ export { train, type TrainOptions, type TrainSummary } from "./trainer/scheduler
 export { type SftStep, SftTrainer } from "./trainer/sft.ts";
 
 // The method's formulas, pure.
-export { groupAdvantages, type GroupScale, rlooAdvantages } from "./trainer/advantage.ts";
+export {
+  type AdvantagesAndReturns,
+  gae,
+  groupAdvantages,
+  type GroupScale,
+  referenceGroupAdvantages,
+  reinforcePlusPlus,
+  remaxAdvantages,
+  rlooAdvantages,
+  type Rows,
+} from "./trainer/advantage.ts";
 export { type Bucket, bucketOf, BUCKETS, type Recipe } from "./trainer/difficulty.ts";
 export {
   batchThreshold,
@@ -265,6 +277,7 @@ export {
   entropyOf,
   logSoftmax,
   quantile,
+  semanticMask,
   windowEntropy,
   windowMask,
 } from "./trainer/entropy.ts";
@@ -276,7 +289,14 @@ export {
   type SampledKlKind,
   type ValueAndGrad,
 } from "./trainer/kl.ts";
-export { KappaController, type KappaOptions, kappaStep } from "./trainer/kl_controller.ts";
+export {
+  BetaBuckets,
+  type BetaOptions,
+  type BetaState,
+  KappaController,
+  type KappaOptions,
+  kappaStep,
+} from "./trainer/kl_controller.ts";
 export {
   type KlTerm,
   type LossAverage,
@@ -288,6 +308,24 @@ export {
   type PolicyOptions as PolicyLossOptions,
   type TokenBatch,
 } from "./trainer/policy_objective.ts";
+export {
+  countTriggers,
+  normaliseToken,
+  percentileThreshold,
+  REASONING_TRIGGERS,
+  type TriggerCounts,
+} from "./trainer/reference_entropy.ts";
+export {
+  EntropyThresholdEma,
+  type ReferenceReward,
+  referenceReward,
+  type ReferenceRewardInput,
+  referenceShaping,
+  type ReferenceTargetOptions,
+  ReferenceTargets,
+  type ReferenceTargetState,
+} from "./trainer/reference_recipe.ts";
+export { type MaskRule, type Rules, rulesOf } from "./trainer/rules.ts";
 export {
   type BucketShaping,
   EntropyTargets,
