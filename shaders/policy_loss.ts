@@ -27,7 +27,7 @@ const DIMS = {
 } as const;
 
 /** Values of the dim `kl_kind`. */
-export const KL_KINDS = { none: 0, kl: 1, abs: 2, mse: 3, low_var_kl: 4, k3: 5 } as const;
+export const KL_KINDS = { none: 0, kl: 1, abs: 2, mse: 3, low_var_kl: 4, k3: 5, full: 6 } as const;
 
 /** f32 values of a sequence's record. */
 export const SEQUENCE_FIELDS = 8;
@@ -71,9 +71,9 @@ export const tokenAdvantage: KernelSpec<"behaviour" | "sequence" | "spans" | "ba
     cost: (d) => ({ flops: 8 * d.tokens, bytes: 40 * d.tokens }),
   });
 
-/** `dlogp` [N] and `stats` [N, 16] from the forward pass's `result` [N, 4] and the token advantages. */
+/** `dlogp` [N], `stats` [N, 16] and, for the exact KL, `dkl` [N] from the forward pass's `result` [N, 4] and the token advantages. */
 export const policyLoss: KernelSpec<
-  "behaviour" | "sequence" | "result" | "sequence_of" | "advantages" | "dlogp" | "stats",
+  "behaviour" | "sequence" | "result" | "sequence_of" | "advantages" | "dlogp" | "stats" | "dkl",
   PolicyDims
 > = defineKernel({
   name: "policy_loss.policy_loss",
@@ -87,6 +87,7 @@ export const policyLoss: KernelSpec<
     advantages: "read",
     dlogp: "write",
     stats: "write",
+    dkl: "write",
   },
   dims: DIMS,
   sizes: (d: DimValues<PolicyDims>) => ({
@@ -97,7 +98,8 @@ export const policyLoss: KernelSpec<
     advantages: d.tokens,
     dlogp: d.tokens,
     stats: d.tokens * STAT_COLUMNS.length,
+    dkl: d.tokens,
   }),
   grid: (d) => linearGrid(d.tokens, 64),
-  cost: (d) => ({ flops: 40 * d.tokens, bytes: 108 * d.tokens }),
+  cost: (d) => ({ flops: 40 * d.tokens, bytes: 112 * d.tokens }),
 });

@@ -151,8 +151,8 @@ export const FIELDS: Fields<Config> = {
     use_kl_loss: flag(true, "KL as a term of the loss; the KL as part of the reward is not offered."),
     kl_penalty: choice(
       "low_var_kl",
-      ["kl", "abs", "mse", "low_var_kl", "k3"],
-      "Estimator of the KL to the reference from the sampled tokens; `low_var_kl` is `k3` with the release's clamps.",
+      ["kl", "abs", "mse", "low_var_kl", "k3", "full"],
+      "Estimator of the KL to the reference from the sampled tokens; `low_var_kl` is `k3` with the release's clamps, `full` is exact over the vocabulary, at the price of the reference's pass beside every training pass.",
     ),
     kl_coef: num(0.05, 0, 100, "Weight of the KL term where `aepo.kl_shaping` is off."),
     online_filtering: flag(

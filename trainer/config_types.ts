@@ -38,7 +38,7 @@ export type AlgorithmConfig = {
   length_normalise: boolean;
   disable_kl: boolean;
   use_kl_loss: boolean;
-  kl_penalty: "kl" | "abs" | "mse" | "low_var_kl" | "k3";
+  kl_penalty: "kl" | "abs" | "mse" | "low_var_kl" | "k3" | "full";
   kl_coef: number;
   online_filtering: boolean;
   filter_key: "overall" | "accuracy" | "format";

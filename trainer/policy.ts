@@ -53,6 +53,7 @@ export class Policy {
   /** The sizes it was made with. */
   readonly options: PolicyOptions;
   #graph: SequenceGraph | undefined;
+  #reference: SequenceGraph | undefined;
 
   private constructor(
     folder: string,
@@ -102,7 +103,19 @@ export class Policy {
       patches: this.patchesPerPass,
       train: this.options.trainable,
       recompute: this.options.recompute,
+      reference: this.#reference,
     });
+  }
+
+  /**
+   * From now on {@link graph} takes the exact KL to the model of `reference`, a graph of the same capacity; undefined: no
+   * longer. The graph that was handed out before is freed.
+   */
+  compareWith(reference: SequenceGraph | undefined): void {
+    if (reference === this.#reference) return;
+    this.#graph?.free();
+    this.#graph = undefined;
+    this.#reference = reference;
   }
 
   /** Capacity of a pass: `micro_batch_tokens`, but at least one longest sequence. */

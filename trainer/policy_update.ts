@@ -58,13 +58,14 @@ export class PolicyUpdate {
   #config: Config;
   #reference: SequenceGraph | undefined;
   #loss: TokenLoss;
+  /** Whether the KL is exact: the reference then runs beside every training pass, and not before. */
+  #exact: boolean;
   /** Of the reference's passes, then of the first training pass. */
   #results: PassResults;
 
   /** @param reference the frozen policy; undefined without a KL term */
   constructor(policy: Policy, reference: CausalLM | undefined, optimizer: AdamW, config: Config) {
     const { actor, rollout } = config.worker;
-    const { graph } = policy;
     this.#policy = policy;
     this.#optimizer = optimizer;
     this.#config = config;
@@ -72,6 +73,10 @@ export class PolicyUpdate {
       tokens: policy.tokensPerPass,
       patches: policy.patchesPerPass,
     });
+    const { disable_kl, kl_penalty } = config.algorithm;
+    this.#exact = !disable_kl && kl_penalty === "full";
+    if (this.#exact) policy.compareWith(this.#reference);
+    const { graph } = policy;
     graph.temperature = rollout.temperature;
     if (this.#reference) this.#reference.temperature = rollout.temperature;
     this.#results = new PassResults(policy.model.gpu);
@@ -79,7 +84,7 @@ export class PolicyUpdate {
       clip_low: actor.clip_ratio_low,
       clip_high: actor.clip_ratio_high,
       clip_dual: actor.clip_ratio_dual,
-      kl_kind: config.algorithm.disable_kl ? "none" : config.algorithm.kl_penalty,
+      kl_kind: disable_kl ? "none" : kl_penalty,
       length_normalise: config.algorithm.length_normalise,
     });
   }
@@ -138,6 +143,7 @@ export class PolicyUpdate {
   /** Gives the memory back. */
   free(): void {
     this.#loss.free();
+    if (this.#exact) this.#policy.compareWith(undefined);
     this.#reference?.free();
     this.#results.free();
   }
@@ -145,7 +151,7 @@ export class PolicyUpdate {
   /** log π_ref of every response token: all passes, then one read. */
   async #referenceLogps(items: readonly Item[]): Promise<void> {
     const graph = this.#reference;
-    if (!graph) return;
+    if (!graph || this.#exact) return;
     this.#results.reserve(items.reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const pass of this.#passes(items)) {
       graph.load(packSequences(await withPictures(pass)));
@@ -174,7 +180,12 @@ export class PolicyUpdate {
     const looked = klBudget.readsSequences ? passes : first ? passes.slice(0, 1) : [];
     this.#results.reserve(looked.flat().reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const [p, pass] of passes.entries()) {
-      graph.load(packSequences(await withPictures(pass)));
+      const packed = packSequences(await withPictures(pass));
+      if (this.#exact) {
+        this.#reference!.load(packed);
+        await this.#reference!.forward();
+      }
+      graph.load(packed);
       this.#loss.load(pass.map((item) => this.#lossOf(item, settings, klWeights, batch.length, tokens)));
       await graph.forward();
       if (p < looked.length) this.#results.add(graph);
@@ -198,7 +209,10 @@ export class PolicyUpdate {
     return passes.map((pass) =>
       pass.map(({ trajectory, reference }) => {
         let sum = 0;
-        for (const logRef of reference) sum += klPerToken(result[4 * row++], logRef, kind).value;
+        for (const logRef of reference) {
+          sum += kind === "full" ? result[4 * row + 3] : klPerToken(result[4 * row], logRef, kind).value;
+          row++;
+        }
         return { bucket: trajectory.bucket, kl: sum / reference.length };
       })
     );

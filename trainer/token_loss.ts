@@ -114,6 +114,7 @@ export class TokenLoss {
         advantages: t.advantages,
         dlogp: graph.dlogp,
         stats: t.stats,
+        dkl: graph.dkl,
       }, dims)
       .add(columnSum, { dy: t.stats, partial: t.partial }, { tokens, width: columns, chunk: PARTIAL_TOKENS })
       .add(columnSumFinish, { partial: t.partial, out: this.totals }, {

@@ -179,12 +179,23 @@ async function checkLosses(
     const [dlogp, stats] = await withTensors(gpu, async (make, empty) => {
       const shared = { behaviour: make(behaviour), sequence: make(records) };
       const base = make(Float32Array.from(packed.sequenceOf, (i) => advantage[i]));
-      const advantages = empty(tokens), dlogp = empty(tokens), stats = empty(tokens * columns);
+      const advantages = empty(tokens),
+        dlogp = empty(tokens),
+        dkl = empty(tokens),
+        stats = empty(tokens * columns);
       const program = new Program(gpu, "golden losses")
         .add(tokenAdvantage, { ...shared, spans: make(packed.spans), base, out: advantages }, dims)
         .add(
           policyLoss,
-          { ...shared, result: make(result), sequence_of: make(packed.sequenceOf), advantages, dlogp, stats },
+          {
+            ...shared,
+            result: make(result),
+            sequence_of: make(packed.sequenceOf),
+            advantages,
+            dlogp,
+            stats,
+            dkl,
+          },
           dims,
         );
       await program.run();

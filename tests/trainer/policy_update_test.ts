@@ -7,7 +7,7 @@ import { loadConfig } from "../../trainer/config.ts";
 import { perBucket } from "../../trainer/difficulty.ts";
 import { AdamW } from "../../trainer/optimizer.ts";
 import { Policy } from "../../trainer/policy.ts";
-import { PolicyUpdate, type UpdateReport } from "../../trainer/policy_update.ts";
+import { PolicyUpdate, type UpdateReport, type UpdateSettings } from "../../trainer/policy_update.ts";
 import { initialWeights } from "../../trainer/pretrain.ts";
 import type { ShapedTrajectory } from "../../trainer/trajectory.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
@@ -63,9 +63,11 @@ async function rollouts(model: CausalLM): Promise<ShapedTrajectory[][]> {
 /** One update from fresh weights under these settings; the report and the weights after it. */
 async function update(
   folder: string,
-  ...overrides: string[]
+  ...changes: (string | Partial<UpdateSettings>)[]
 ): Promise<{ report: UpdateReport; weights: Float32Array }> {
   const gpu = await oneGpu();
+  const overrides = changes.filter((c) => typeof c === "string");
+  const settings = Object.assign({ ...SETTINGS }, ...changes.filter((c) => typeof c === "object"));
   const { config } = loadConfig({
     overrides: ["data.max_prompt_length=16", "data.max_response_length=24", ...overrides],
   });
@@ -92,7 +94,7 @@ async function update(
     optimizer,
     config,
   );
-  const report = await stage.run(await rollouts(policy.model), SETTINGS, { lap: () => {} });
+  const report = await stage.run(await rollouts(policy.model), settings, { lap: () => {} });
   const all: Float32Array[] = [];
   for await (const p of policy.model.parameters.weights()) all.push(p.data);
   stage.free();
@@ -142,6 +144,28 @@ Deno.test({
           );
         }
       }
+    }),
+});
+
+Deno.test({
+  name: "policy update: the exact KL, in many small passes as in one; its weight pulls the policy back",
+  ...options,
+  fn: () =>
+    withFolder(async (folder) => {
+      const exact = await update(folder, "algorithm.kl_penalty=full");
+      const { metrics } = exact.report;
+      assert(exact.report.steps.every((s) => s.applied) && metrics["actor/logp_gap_max"] < 1e-5);
+      const many = await update(folder, "algorithm.kl_penalty=full", "worker.actor.micro_batch_tokens=40");
+      assert(meanDifference(exact.weights, many.weights) < 1e-6);
+      assertAlmostEquals(many.report.metrics["actor/kl"], metrics["actor/kl"], 1e-3 * metrics["actor/kl"]);
+      // The sampled estimate is unbiased, so both see the same move; they are not the same number.
+      const sampled = (await update(folder)).report.metrics["actor/kl"];
+      assert(metrics["actor/kl"] > sampled / 3 && metrics["actor/kl"] < sampled * 3);
+      assert(Math.abs(metrics["actor/kl"] - sampled) > 1e-3 * sampled);
+      const heavy = { outside: 50, inside: 50 };
+      const klBudget = { ...SETTINGS.klBudget, weights: () => perBucket(() => heavy) };
+      const held = await update(folder, { klBudget }, "algorithm.kl_penalty=full");
+      assert(held.report.metrics["actor/kl"] < metrics["actor/kl"]);
     }),
 });
 
