@@ -220,7 +220,7 @@ interface KlOutcome {
   readonly dweight: ArrayLike<number>;
 }
 
-/** What the exact KL adds: another model's rows and table over the same vocabulary, of another width. */
+/** What the exact KL adds: another model's rows and table over the same vocabulary. */
 function klInputs(vocabulary: number, width: number) {
   return {
     hidden: uniform(ROWS * width, 1, "reference hidden", vocabulary, width),

@@ -154,6 +154,51 @@ Deno.test({
 });
 
 Deno.test({
+  name: "scheduler: every estimator, KL kind and mask that needs more than the rollouts trains an iteration",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const root = await Deno.makeTempDir();
+    const run = async (...settings: string[]) => {
+      const only = ["adacs.enabled=false", "trainer.max_steps=1", "data.rollout_batch_size=3", ...settings];
+      const small = ["worker.rollout.n=3", "algorithm.online_filtering=false", "aepo.beta.hard=0.5"];
+      const folder = `${root}/${crypto.randomUUID()}`;
+      await train(gpu, {
+        config: config(
+          folder,
+          "worker.actor.mini_batches=2",
+          "worker.actor.global_batch_size=null",
+          ...small,
+          ...only,
+        ),
+        monitor: listener(),
+        evaluate: false,
+      });
+      const { metrics } = await logs(folder);
+      const last = JSON.parse(metrics.at(-1)!);
+      assertEquals([last["actor/updates"], last["actor/updates_skipped"]], [2, 0], settings.join());
+      return last;
+    };
+    const remax = await run("algorithm.adv_estimator=remax");
+    assert(remax["reward/baseline"] >= 0);
+    const rollouts = await run("algorithm.adv_estimator=rloo");
+    assertEquals(rollouts["reward/baseline"], undefined);
+    // The same rollouts, and the greedy answers beside them.
+    assert(remax["batch/generated_tokens"] > rollouts["batch/generated_tokens"]);
+    assertEquals(remax["reward/accuracy"], rollouts["reward/accuracy"]);
+    const plus = await run("algorithm.adv_estimator=reinforce_plus_plus", "algorithm.gamma=0.95");
+    assert(plus["critic/advantages/max"] > 0 && plus["critic/advantages/min"] < 0);
+    const exact = await run(
+      "algorithm.kl_penalty=full",
+      "aepo.rules.mask=semantic",
+      "aepo.rules.kl=reference",
+    );
+    assert(exact["actor/kl"] > 0, "after the first step the policy has moved");
+    await Deno.remove(root, { recursive: true });
+  },
+});
+
+Deno.test({
   name: "scheduler: another seed gives another run, the same seed the same",
   ...options,
   fn: async () => {
