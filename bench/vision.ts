@@ -18,7 +18,6 @@ import { geluBackward, geluForward } from "../shaders/gelu.ts";
 import { linearKernels } from "../shaders/linear.ts";
 import { rope } from "../shaders/rope.ts";
 import { gatherRows, NO_ROW } from "../shaders/rows.ts";
-import { fitted } from "../shaders/values.ts";
 import { attentionCosts } from "./attention.ts";
 import {
   attentionProduct,
@@ -42,14 +41,14 @@ export function visionWorkloads(software: boolean): Workload[] {
     ...attentionWorkloads(TINY_VISION, "windows"),
     ...attentionWorkloads(TINY_VISION, "images"),
     ...mergerWorkloads(TINY_VISION, tiny, software),
-    ...geluWorkloads(TINY_VISION, software),
-    ...imageTokenWorkloads(TINY_VISION, tiny, software),
+    ...geluWorkloads(TINY_VISION),
+    ...imageTokenWorkloads(TINY_VISION, tiny),
     ...patchWorkloads(TOWER_7B, software),
     ...attentionWorkloads(TOWER_7B, "windows"),
     ...(software ? [] : attentionWorkloads(TOWER_7B, "images")),
     ...(software ? [] : mergerWorkloads(TOWER_7B, TOKEN_WIDTH_7B, software)),
-    ...geluWorkloads(TOWER_7B, software),
-    ...imageTokenWorkloads(TOWER_7B, TOKEN_WIDTH_7B, software),
+    ...geluWorkloads(TOWER_7B),
+    ...imageTokenWorkloads(TOWER_7B, TOKEN_WIDTH_7B),
   ];
 }
 
@@ -69,18 +68,17 @@ function patchWorkloads(s: VisionShape, software: boolean): Workload[] {
   const vision = s.config.vision!;
   const block = visionBlock(vision);
   const tokens = patchesIn(s);
-  const { forward, backwardWeight } = linearKernels[software ? "linear" : "linear_tiled"];
+  const { forward, backwardWeight } = linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   const outputs = block.hidden_size;
   const embed = { tokens, inputs: patchWidth(vision), outputs, stride: outputs, accumulate: 0 };
   const name = label(s, `embedding ${embed.inputs} x ${outputs}`);
   const { cos, sin } = packImages(picturesOf(s), vision);
   const positions = Uint32Array.from({ length: tokens }, (_, i) => i);
   const rotation = { ...ropeDims(block, tokens, 1), tokens };
-  const rotate = fitted(rope, block.head_dim / 2, software);
   return [
     workload(forward, name, embed),
     workload(backwardWeight, name, embed),
-    workload(rotate, label(s, `${qkvWidth(block)}`), rotation, { positions, cos, sin }),
+    workload(rope, label(s, `${qkvWidth(block)}`), rotation, { positions, cos, sin }),
   ];
 }
 
@@ -103,7 +101,8 @@ function attentionWorkloads(s: VisionShape, kind: "windows" | "images"): Workloa
 
 /** The merger's two products with their gradients. */
 function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean): Workload[] {
-  const { forwardBias, backwardInput, backwardWeight } = linearKernels[software ? "linear" : "linear_tiled"];
+  const { forwardBias, backwardInput, backwardWeight } =
+    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   const { tokens, width: inputs } = merged(s);
   return [inputs, tokenWidth].flatMap((outputs) => {
     const name = `${s.name} merger ${tokens} x ${inputs} x ${outputs}`;
@@ -117,19 +116,14 @@ function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean):
 }
 
 /** The activation between them. */
-function geluWorkloads(s: VisionShape, software: boolean): Workload[] {
+function geluWorkloads(s: VisionShape): Workload[] {
   const dims = merged(s);
-  return [geluForward, geluBackward].map((kernel) =>
-    workload(
-      fitted<string, "tokens" | "width">(kernel, dims.width, software),
-      `${s.name} merger ${dims.tokens} x ${dims.width}`,
-      dims,
-    )
-  );
+  const name = `${s.name} merger ${dims.tokens} x ${dims.width}`;
+  return [workload(geluForward, name, dims), workload(geluBackward, name, dims)];
 }
 
 /** Image tokens to their rows between those of text, and the gradient of these rows back. */
-function imageTokenWorkloads(s: VisionShape, width: number, software: boolean): Workload[] {
+function imageTokenWorkloads(s: VisionShape, width: number): Workload[] {
   const rows = merged(s).tokens;
   const places = rows / s.pictures;
   const length = places + s.text;
@@ -143,7 +137,7 @@ function imageTokenWorkloads(s: VisionShape, width: number, software: boolean): 
   const name = `${s.name} ${rows} image tokens of ${tokens} x ${width}`;
   return [
     workload(
-      fitted(embeddingForward, width, software),
+      embeddingForward,
       name,
       { tokens, width, first_row: 0, rows },
       { ids, weight: spread(rows * width) },

@@ -18,10 +18,10 @@ export function allWorkloads(software: boolean): Workload[] {
   const list = Object.values(SHAPES).flatMap((s) => [
     ...linearWorkloads(s, software),
     ...attentionWorkloads(s),
-    ...blockWorkloads(s, software),
-    ...endWorkloads(s, software),
-    ...decodeWorkloads(s),
-    ...optimizerWorkloads(s, software),
+    ...blockWorkloads(s),
+    ...endWorkloads(s),
+    ...decodeWorkloads(s, software),
+    ...optimizerWorkloads(s),
   ]);
   list.push(
     ...attentionWorkloads(WIDE_HEADS),

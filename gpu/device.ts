@@ -19,6 +19,8 @@ export interface AdapterFacts {
   readonly software: boolean;
   /** WebGPU features that the device was opened with, sorted. */
   readonly features: readonly string[];
+  /** Invocations of a subgroup where kernels may use subgroups and the adapter has one size only, else 0. */
+  readonly subgroup: number;
 }
 
 /** Host data that can go into a tensor. */
@@ -96,12 +98,14 @@ export class Gpu {
     const wishes = listed.includes("subgroups") ? [listed] : [[...listed, "subgroups"], listed];
     let device: GPUDevice | undefined;
     let refusal: unknown;
+    let subgroups = false;
     for (const requiredFeatures of wishes) {
       try {
         device = await adapter.requestDevice({
           requiredLimits,
           requiredFeatures: requiredFeatures as GPUFeatureName[],
         });
+        subgroups = (requiredFeatures as string[]).includes("subgroups");
         break;
       } catch (error) {
         refusal = error;
@@ -109,6 +113,10 @@ export class Gpu {
     }
     if (!device) throw new GpuError(`the adapter refused a device: ${refusal}`);
     const info = adapter.info;
+    const { subgroupMinSize, subgroupMaxSize } = info as {
+      subgroupMinSize?: number;
+      subgroupMaxSize?: number;
+    };
     const name = info.device && !/^\d+$/.test(info.device) ? info.device : info.description || info.vendor;
     return new Gpu(device, {
       name: /llvmpipe|swiftshader/i.test(info.architecture) ? info.architecture : name || "unnamed adapter",
@@ -117,6 +125,7 @@ export class Gpu {
       software: info.isFallbackAdapter === true ||
         /llvmpipe|lavapipe|swiftshader/i.test(`${info.device} ${info.architecture} ${info.description}`),
       features: [...device.features].sort(),
+      subgroup: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize ?? 0 : 0,
     });
   }
 

@@ -4,7 +4,14 @@
  * @module
  */
 import { UserError } from "../gpu/errors.ts";
-import { defineKernel, type DimValues, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
+import {
+  type Access,
+  defineKernel,
+  type DimValues,
+  type Grid,
+  type KernelSpec,
+  linearGrid,
+} from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
 
 type AttentionDims = "tokens" | "heads" | "kv_heads" | "causal" | "scale";
@@ -43,6 +50,53 @@ const consts = (headDim: number): Record<string, number> => ({ HEAD: headDim, GR
 const queryThreads = (d: DimValues<AttentionDims>, tile: number): number =>
   d.kv_heads * Math.ceil(d.tokens * d.heads / d.kv_heads / tile);
 
+/** Invocations of a workgroup of attention_texture.wgsl, which are one subgroup. */
+const SUBGROUP = 16;
+
+/**
+ * The sibling of a kernel for software adapters whose subgroups are that wide; the kernel itself serves the others.
+ * @param read bindings that become textures
+ */
+function withTextures<B extends string, D extends string>(
+  kernel: KernelSpec<B, D>,
+  entry: string,
+  headDim: number,
+  read: readonly NoInfer<B>[],
+  grid: (d: DimValues<D>) => Grid,
+): KernelSpec<B, D> {
+  // Every thread of a subgroup loads another vector of the columns.
+  const columns = headDim % 16 === 0 ? 4 : 8;
+  const bindings = Object.fromEntries(
+    Object.entries<Access>(kernel.bindings).map((
+      [name, access],
+    ) => [name, read.includes(name as B) ? "texture" : access]),
+  ) as Record<B, Access>;
+  const texture = defineKernel<B, D>({
+    ...kernel,
+    name: kernel.name.replace("attention.", "attention_texture."),
+    source: SHADERS.texel + SHADERS.attention_texture,
+    entry,
+    bindings,
+    consts: {
+      GROUP: SUBGROUP,
+      SHARE: SUBGROUP,
+      VECTORS: headDim / 4,
+      COLUMNS: columns,
+      LOADS: columns * headDim / 4 / SUBGROUP,
+      SINGLES: 1,
+    },
+    grid,
+    subgroup: { size: SUBGROUP, otherwise: kernel },
+  });
+  return { ...kernel, fit: (_, software) => software ? texture : kernel };
+}
+
+/** Workgroups for the query rows of all k, v heads. */
+const queryGroups = (d: DimValues<AttentionDims>): Grid =>
+  linearGrid(d.kv_heads * Math.ceil(d.tokens * d.heads / d.kv_heads / SUBGROUP), 1);
+const keyGroups = (d: DimValues<AttentionDims>): Grid =>
+  linearGrid(d.kv_heads * Math.ceil(d.tokens / SUBGROUP), 1);
+
 /**
  * A backward kernel: with rows in registers where a written-out head of that size is given, else in tiles of 8 x 8.
  * Registers take long to compile on a software adapter (D = 64: 5 s for the queries, 7 s for keys and values).
@@ -52,11 +106,12 @@ function backward(
   headDim: number,
   heads: Readonly<Record<number, string>>,
   threads: (d: DimValues<AttentionDims>, tile: number) => number,
+  groups: (d: DimValues<AttentionDims>) => Grid,
 ): KernelSpec<BackwardBindings, AttentionDims> {
   const head = heads[headDim];
   const tile = head ? 4 : 8;
   const text = SHADERS.attention + SHADERS.attention_backward;
-  return defineKernel({
+  const kernel = defineKernel<BackwardBindings, AttentionDims>({
     name: `attention.${entry}.d${headDim}`,
     source: head ? text + head + SHADERS.attention_registers : text,
     entry: head ? `${entry}_registers` : entry,
@@ -67,6 +122,7 @@ function backward(
     grid: (d) => linearGrid(threads(d, tile), GROUP),
     cost: (d) => backwardCost(d, headDim),
   });
+  return withTextures(kernel, entry, headDim, ["qkv", "dout"], groups);
 }
 
 function backwardSizes(d: DimValues<AttentionDims>, headDim: number): Record<BackwardBindings, number> {
@@ -90,7 +146,7 @@ export const attentionForward: (
     out: d.tokens * d.heads * headDim,
     lse: d.tokens * d.heads,
   });
-  return defineKernel({
+  const kernel = defineKernel<"qkv" | "segments" | "out" | "lse", AttentionDims>({
     name: `attention.forward.d${headDim}`,
     source: SHADERS.attention,
     entry: "forward",
@@ -101,13 +157,14 @@ export const attentionForward: (
     grid: (d) => linearGrid(queryThreads(d, 8), GROUP),
     cost: (d) => ({ flops: 0, bytes: 4 * Object.values(sizes(d)).reduce((a, b) => a + b, 0) }),
   });
+  return withTextures(kernel, "forward", headDim, ["qkv"], queryGroups);
 });
 
 /** delta = dout · out of every row and head. */
 export const attentionDelta: (
   headDim: number,
-) => KernelSpec<"dout" | "out" | "delta", "tokens" | "heads"> = perHeadDim((headDim) =>
-  defineKernel({
+) => KernelSpec<"dout" | "out" | "delta", "tokens" | "heads"> = perHeadDim((headDim) => {
+  const kernel = defineKernel<"dout" | "out" | "delta", "tokens" | "heads">({
     name: `attention.delta.d${headDim}`,
     source: SHADERS.attention,
     entry: "delta_of",
@@ -124,13 +181,21 @@ export const attentionDelta: (
       flops: 2 * tokens * heads * headDim,
       bytes: 4 * tokens * heads * (2 * headDim + 1),
     }),
-  })
-);
+  });
+  return withTextures(
+    kernel,
+    "delta_of",
+    headDim,
+    ["dout", "out"],
+    ({ tokens, heads }) => linearGrid(tokens * heads, SUBGROUP),
+  );
+});
 
 /** The q part of dqkv; the k and v parts stay as they are. */
 export const attentionBackwardQuery: (headDim: number) => KernelSpec<BackwardBindings, AttentionDims> =
   perHeadDim(
-    (headDim) => backward("backward_query", headDim, { 32: SHADERS.attention_head_32 }, queryThreads),
+    (headDim) =>
+      backward("backward_query", headDim, { 32: SHADERS.attention_head_32 }, queryThreads, queryGroups),
   );
 
 /** The k and v parts of dqkv; the q part stays as it is. */
@@ -142,5 +207,6 @@ export const attentionBackwardKeyValue: (headDim: number) => KernelSpec<Backward
         headDim,
         { 32: SHADERS.attention_head_32, 64: SHADERS.attention_head_64 },
         (d, tile) => d.kv_heads * Math.ceil(d.tokens / tile),
+        keyGroups,
       ),
   );

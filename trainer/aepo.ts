@@ -3,13 +3,14 @@
  * shaping off.
  * @module
  */
+import type { BranchOptions } from "./branching.ts";
 import type { Config } from "./config_types.ts";
-import { BUCKETS } from "./difficulty.ts";
+import { type Bucket, BUCKETS } from "./difficulty.ts";
 import { estimateAdvantages } from "./estimator.ts";
 import { formatReward } from "./grade.ts";
 import { gradeResponses } from "./grade_responses.ts";
 import { HighEntropyTokens } from "./high_entropy.ts";
-import { KlBudget, type KlBudgetState } from "./kl_budget.ts";
+import { KlBudget, type KlBudgetState, type KlWeight } from "./kl_budget.ts";
 import type { LogRecord } from "./metrics_log.ts";
 import type { Policy } from "./policy.ts";
 import type { PolicyUpdate, UpdateReport } from "./policy_update.ts";
@@ -24,6 +25,12 @@ export interface IterationReport {
   readonly metrics: LogRecord;
   /** All rollouts, also those that were filtered out. */
   readonly trajectories: readonly ShapedTrajectory[];
+  /** Groups that the update learned from. */
+  readonly learned: ReadonlySet<number>;
+  /** τ */
+  readonly threshold: number;
+  /** KL weights of the update's first step; the release's β moves on between steps. */
+  readonly klWeights: Readonly<Record<Bucket, KlWeight>>;
   /** Undefined when no group was left to learn from. */
   readonly update: UpdateReport | undefined;
   /** What to tell when nothing was learned. */
@@ -36,7 +43,7 @@ export interface ControllerState {
   readonly reward: RewardState;
   /** Behind the KL weight: κ_d or β_d. */
   readonly klBudget: KlBudgetState;
-  /** The release's running threshold, null before its first batch and where τ is the batch's own. */
+  /** τ as it is known before the next batch, nats; null before the first. */
   readonly threshold: number | null;
 }
 
@@ -125,11 +132,13 @@ export class AepoStage {
     clock.lap("adv");
     const groups = [...groupsOf(trajectories)].filter(([group]) => learned.has(group))
       .map(([, members]) => members.map((i) => trajectories[i]));
+    const { threshold } = windows;
+    // Before the update, whose steps move the release's β on.
+    const klWeights = this.#klBudget.weights();
     let update: UpdateReport | undefined;
     if (groups.length > 0) {
       tell(`update on ${groups.length} groups`);
-      const settings = { klBudget: this.#klBudget, threshold: windows.threshold, lr };
-      update = await this.update.run(groups, settings, clock);
+      update = await this.update.run(groups, { klBudget: this.#klBudget, threshold, lr }, clock);
       this.#klBudget.afterIteration(update.klOutsideWindows);
     }
     const metrics = this.#metrics(
@@ -137,7 +146,7 @@ export class AepoStage {
       lr,
       trajectories,
       rewarded.shaping,
-      windows.threshold,
+      threshold,
       update,
       groups.length,
       tries,
@@ -146,6 +155,9 @@ export class AepoStage {
     return {
       metrics,
       trajectories,
+      learned,
+      threshold,
+      klWeights,
       update,
       note: update ? undefined : emptyNote(all, tries),
     };
@@ -155,6 +167,17 @@ export class AepoStage {
   free(): void {
     this.#highEntropy.free();
     this.update.free();
+  }
+
+  /**
+   * How rollouts branch: at the τ that is known before them, the one of the iteration before or the release's running one.
+   * The first iteration has none, and all its rollouts are ordinary ones.
+   */
+  #branching(): BranchOptions | undefined {
+    const { branching, window } = this.#config.aepo;
+    const threshold = this.#highEntropy.state();
+    if (!branching.enabled || threshold === null) return;
+    return { ...branching, window, threshold };
   }
 
   async #sample(
@@ -167,7 +190,7 @@ export class AepoStage {
   ): Promise<Trajectory[] | undefined> {
     const { algorithm, data, trainer, worker: { rollout } } = this.#config;
     const problems = this.#cursor.take(data.rollout_batch_size);
-    const generate = (n: number, temperature: number, what: string) =>
+    const generate = (n: number, temperature: number, what: string, branching?: BranchOptions) =>
       this.#policy.engine.generate(
         problems.map((p, i) => ({
           ids: p.prompt,
@@ -183,12 +206,13 @@ export class AepoStage {
           repetition_penalty: 1,
           max_tokens: data.max_response_length,
           stop: this.#policy.generation.eos_token_id,
+          branching,
           seed: trainer.seed,
           signal,
           onChunk: (p) => tell(`${p.finished} of ${p.total} ${what}`),
         },
       );
-    const rollouts = await generate(rollout.n, rollout.temperature, "rollouts");
+    const rollouts = await generate(rollout.n, rollout.temperature, "rollouts", this.#branching());
     const greedy = algorithm.adv_estimator === "remax" ? await generate(1, 0, "greedy answers") : [];
     if (signal?.aborted) return undefined;
     clock.lap("gen");
@@ -208,6 +232,7 @@ export class AepoStage {
       problem: problems[r.prompt],
       group: firstGroup + r.prompt,
       sample: r.sample,
+      branch: r.branch,
       logps: r.logps,
       entropies: r.entropies,
       topTokens: r.topTokens,
@@ -233,6 +258,9 @@ export class AepoStage {
   ): LogRecord {
     const { entropy_shaping } = this.#config.aepo;
     const lengths = trajectories.map((t) => t.tokens.length);
+    const branches = trajectories.flatMap((t) => t.branch ?? []);
+    const shared = branches.reduce((n, b) => n + b.step, 0);
+    const generated = lengths.reduce((a, b) => a + b, this.#greedyTokens) - shared;
     const stats = (name: string, values: number[]) => ({
       [`${name}/mean`]: mean(values),
       [`${name}/max`]: Math.max(...values),
@@ -265,7 +293,9 @@ export class AepoStage {
       "batch/groups": groups,
       "batch/tries": tries,
       "batch/sampled_trajectories": trajectories.length,
-      "batch/generated_tokens": lengths.reduce((a, b) => a + b, this.#greedyTokens),
+      "batch/generated_tokens": generated,
+      "batch/shared_tokens": shared,
+      "batch/branches": branches.length,
     };
     for (const bucket of BUCKETS) {
       const members = trajectories.filter((t) => t.bucket === bucket);
@@ -291,7 +321,7 @@ export class AepoStage {
       ...record,
       ...clock.metrics(),
       "timing_s/step": seconds,
-      "perf/throughput": lengths.reduce((a, b) => a + b, 0) / seconds,
+      "perf/throughput": generated / seconds,
     };
   }
 }

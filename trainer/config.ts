@@ -16,6 +16,7 @@ export type {
   AdacsConfig,
   AepoConfig,
   AlgorithmConfig,
+  BranchingConfig,
   Config,
   DataConfig,
   LrScheduler,

@@ -104,6 +104,7 @@ export type TrainerConfig = {
   val_freq: number;
   val_before_train: boolean;
   val_blind: boolean;
+  rollouts_to_log: number;
   seed: number;
 };
 
@@ -138,9 +139,18 @@ export type AepoConfig = {
   target_decay: number;
   kappa: { init: number; alpha: number; delta: number; min: number; max: number };
   beta: { easy: number; medium: number; hard: number };
-  branching: false;
+  branching: BranchingConfig;
   rules: RulesConfig;
   trigger_words: string[] | null;
+};
+
+/** Rollouts that branch inside high-entropy windows. */
+export type BranchingConfig = {
+  enabled: boolean;
+  share: number;
+  max_per_trajectory: number;
+  refractory: number;
+  credit: "weighted" | "once" | "full";
 };
 
 /** Whose rule each component of AEPO follows; null: `algorithm.recipe` decides. */

@@ -23,9 +23,9 @@ export class HighEntropyTokens {
   #quantile: number;
   #windows: WindowAnalysis;
   #triggers: TriggerWords;
-  #threshold: EntropyThresholdEma;
+  #threshold: number | null;
 
-  /** @param threshold saved state of the reference's running threshold */
+  /** @param threshold saved state */
   constructor(
     gpu: Gpu,
     tokenizer: Pick<Tokenizer, "decode">,
@@ -37,22 +37,23 @@ export class HighEntropyTokens {
     this.#quantile = aepo.quantile;
     this.#windows = new WindowAnalysis(gpu, aepo.window, aepo.quantile, rules.window);
     this.#triggers = new TriggerWords(tokenizer, aepo.trigger_words ?? REASONING_TRIGGERS);
-    this.#threshold = new EntropyThresholdEma(threshold);
+    this.#threshold = threshold;
   }
 
   /**
    * Windows, τ, masks and counts of a batch. The reference's τ is the one of the batches before (−1 at first, so that every
-   * trigger counts); the batch enters it with `learn`.
+   * trigger counts). With `learn` {@link state} moves on by the batch.
    * @throws Error when the mask needs the most likely tokens and the rollouts do not hold them
    */
   async find(trajectories: readonly SampledTokens[], learn: boolean): Promise<WindowReport> {
     const reference = this.#rules.threshold === "reference";
     const entropies = trajectories.map((t) => t.entropies);
-    const report = await this.#windows.analyse(entropies, reference ? this.#threshold.threshold : undefined);
-    if (reference && learn) {
-      this.#threshold.update(
-        report.windows.map((w, i) => filledQuantile(w, entropies[i], this.#quantile)),
-      );
+    const running = new EntropyThresholdEma(this.#threshold);
+    const report = await this.#windows.analyse(entropies, reference ? running.threshold : undefined);
+    if (learn) {
+      this.#threshold = reference
+        ? running.update(report.windows.map((w, i) => filledQuantile(w, entropies[i], this.#quantile)))
+        : report.threshold;
     }
     if (this.#rules.mask === "window") return report;
     const masks = this.#rules.mask === "trigger"
@@ -66,9 +67,9 @@ export class HighEntropyTokens {
     return { ...report, masks, counts: Float32Array.from(masks, countHighEntropy) };
   }
 
-  /** The reference's running threshold, null before its first batch. */
+  /** τ as it is known before a batch, nats: the reference's running one, else the last batch's; null before the first. */
   state(): number | null {
-    return this.#threshold.state();
+    return this.#threshold;
   }
 
   /** Gives the memory back. */

@@ -34,6 +34,8 @@ export interface PolicyOptions {
   readonly chunk: number;
   /** Rollouts also tell the most likely token of every step; false by default. */
   readonly top_tokens?: boolean;
+  /** Most branches that one rollout and its branches make together; 0 by default. */
+  readonly branches?: number;
 }
 
 const PATCHES = 4096;
@@ -90,6 +92,7 @@ export class Policy {
       blockSize: options.block_size,
       chunk: options.chunk,
       topTokens: options.top_tokens,
+      branches: options.branches,
       patches: vision ? options.micro_batch_patches ?? PATCHES : 0,
       maxLength: options.prompts.max_prompt_length + options.prompts.max_response_length,
     });

@@ -92,9 +92,11 @@ export async function saveState(
  */
 export async function loadState(folder: string): Promise<RunState> {
   try {
-    const { targets, kappa, ...state } = JSON.parse(await Deno.readTextFile(join(folder, STATE)));
-    // As checkpoints were before there was more than one recipe.
-    if (targets && kappa) state.controllers = { reward: { targets }, klBudget: { kappa }, threshold: null };
+    const { targets, kappa, threshold = null, ...state } = JSON.parse(
+      await Deno.readTextFile(join(folder, STATE)),
+    );
+    // As checkpoints were before there was more than one recipe; the oldest have no threshold.
+    if (targets && kappa) state.controllers = { reward: { targets }, klBudget: { kappa }, threshold };
     return state;
   } catch (error) {
     throw new UserError(`cannot resume from ${folder}: ${STATE} ${(error as Error).message}`);

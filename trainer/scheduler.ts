@@ -11,7 +11,8 @@ import { CausalLM } from "../models/causal_lm.ts";
 import { loadModelConfig } from "../models/config.ts";
 import { copyCompanions } from "../models/checkpoint_folder.ts";
 import { curate, curriculumBatches, withPictures } from "./adacs.ts";
-import { AepoStage, type IterationReport } from "./aepo.ts";
+import { AepoStage } from "./aepo.ts";
+import { branchesPerRoot } from "./branching.ts";
 import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
 import { MetricsLog } from "./metrics_log.ts";
 import type { Monitor } from "./monitor.ts";
@@ -21,7 +22,8 @@ import { PolicyUpdate } from "./policy_update.ts";
 import { Cursor, type Problem } from "./problems.ts";
 import { type Checkpoint, RunFolder } from "./run_folder.ts";
 import { RunEvaluator } from "./run_evaluator.ts";
-import { curriculumLines, iterationNote, rolloutRecord } from "./run_report.ts";
+import { RolloutLog } from "./rollout_log.ts";
+import { curriculumLines, iterationNote } from "./run_report.ts";
 import { loadRows } from "./run_rows.ts";
 import {
   type BlindRecord,
@@ -80,6 +82,7 @@ export async function train(gpu: Gpu, options: TrainOptions): Promise<TrainSumma
     return await run.go();
   } finally {
     run.close();
+    await run.report();
   }
 }
 
@@ -100,6 +103,7 @@ class Run {
   #evaluator: RunEvaluator;
   #metrics: MetricsLog;
   #generations: MetricsLog;
+  #rollouts: RolloutLog;
   #started = performance.now();
 
   private constructor(
@@ -122,13 +126,14 @@ class Run {
     this.#train = train;
     this.#metrics = MetricsLog.open(folder.metricsPath, state.lines.metrics);
     this.#generations = MetricsLog.open(folder.generationsPath, state.lines.generations);
+    this.#rollouts = new RolloutLog(this.#generations, folder, policy.writer.tokenizer, options.config);
     this.#evaluator = new RunEvaluator({
       policy,
       problems: options.evaluate === false ? [] : val,
       config: options.config,
       state,
       metrics: this.#metrics,
-      generations: this.#generations,
+      rollouts: this.#rollouts,
       monitor: options.monitor,
       signal: options.signal,
     });
@@ -162,6 +167,7 @@ class Run {
       block_size: rollout.block_size,
       chunk: rollout.chunk,
       top_tokens: config.aepo.enabled && rulesOf(config).mask === "trigger",
+      branches: config.aepo.branching.enabled ? branchesPerRoot(rollout.n, config.aepo.branching.share) : 0,
     });
     const problems = async (list: Row[], name: string) => {
       const { problems, leftOut } = await policy.writer.problems(list, undefined, actor.micro_batch_patches);
@@ -209,6 +215,18 @@ class Run {
     this.#metrics.close();
     this.#generations.close();
     this.#policy.free();
+  }
+
+  /** Writes the report, also of a run that was interrupted or that an error ended; a run is good without one. */
+  async report(): Promise<void> {
+    const { monitor } = this.#options;
+    try {
+      // The drawing library is not for runs that have not come to their end.
+      const { writeReport } = await import("./report/write_report.ts");
+      monitor.say(`report: ${await writeReport(this.#folder.path)}`);
+    } catch (error) {
+      monitor.say(`there is no report: ${(error as Error).message}`);
+    }
   }
 
   get #aborted(): boolean {
@@ -336,7 +354,8 @@ class Run {
           taken: cursor.taken,
           controllers: stage.state(),
         });
-        this.#log(report);
+        this.#metrics.append(report.metrics);
+        await this.#rollouts.appendIteration(report);
         if (report.note) monitor.say(`iteration ${iteration}: ${report.note}`);
         for (const s of report.update?.steps ?? []) this.#guard(s.applied, s.offenders, "aepo", iteration);
         phase.advance(1, iterationNote(report));
@@ -360,11 +379,6 @@ class Run {
       ? join(this.#folder.path, "adacs")
       : this.#config.worker.actor.model.model_path;
     return await CausalLM.load(this.#gpu, folder);
-  }
-
-  #log(report: IterationReport): void {
-    this.#metrics.append(report.metrics);
-    for (const t of report.trajectories) this.#generations.append(rolloutRecord(report.metrics.step, t));
   }
 
   /** Counts skipped updates; the weights are unchanged then, and after some in a row the run stops. */

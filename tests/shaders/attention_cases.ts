@@ -32,6 +32,9 @@ const SHAPES: readonly Shape[] = [
   { lengths: [17, 3, 16], heads: 2, kvHeads: 2, headDim: 24, causal: false },
   { lengths: [13, 20], heads: 6, kvHeads: 2, headDim: 24, causal: false },
   { lengths: [1, 5, 27], heads: 4, kvHeads: 2, headDim: 32, causal: true },
+  { lengths: [36, 20, 4], heads: 2, kvHeads: 2, headDim: 32, causal: false },
+  { lengths: [6, 30], heads: 2, kvHeads: 1, headDim: 16, causal: true },
+  { lengths: [3, 19], heads: 2, kvHeads: 1, headDim: 80, causal: false },
 ];
 
 /** [T, 2] of segments of these lengths, one after the other. */
@@ -69,7 +72,7 @@ export function cases(shapes = SHAPES): KernelCase[] {
     const inputs = { qkv, segments, dout, lse, delta, dqkv: before };
     const outputs = { out: randomArray([tokens, heads * headDim]), lse: randomArray([tokens, heads]) };
     const tolerance = 1e-5;
-    return [
+    const list: KernelCase[] = [
       {
         name,
         kernel: attentionForward(headDim),
@@ -103,6 +106,10 @@ export function cases(shapes = SHAPES): KernelCase[] {
         tolerance,
       },
     ];
+    // Every variant, whatever the adapter takes.
+    return list.flatMap((c) =>
+      [false, true].map((software) => ({ ...c, kernel: c.kernel.fit!({}, software, {}) }))
+    );
   });
 }
 
@@ -191,6 +198,46 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
       from: "load_dqkv(x.v + d) + da * pax",
       to: "da * pax",
     },
+  },
+  {
+    kernel: "attention_texture.forward.d24",
+    mistake: {
+      why: "the causal mask off by one",
+      from: "range.y = token + 1u;",
+      to: "range.y = token + 2u;",
+    },
+  },
+  {
+    kernel: "attention_texture.forward.d24",
+    mistake: {
+      why: "the output not rescaled when a larger score comes",
+      from: "o[$d] *= shrink;",
+      to: "o[$d] *= 1.0;",
+    },
+  },
+  {
+    kernel: "attention_texture.delta.d24",
+    mistake: {
+      why: "the first four values skipped",
+      from: "var d = i * VECTORS;",
+      to: "var d = i * VECTORS + 1u;",
+    },
+  },
+  {
+    kernel: "attention_texture.backward_query.d24",
+    mistake: { why: "delta forgotten", from: "s[$c] * (ds[$c] - own_delta)", to: "s[$c] * ds[$c]" },
+  },
+  {
+    kernel: "attention_texture.backward_key_value.d24",
+    mistake: {
+      why: "one query head of a group only",
+      from: "row < end; row += COLUMNS",
+      to: "row < end; row += COLUMNS * shared_by",
+    },
+  },
+  {
+    kernel: "attention_texture.backward_key_value.d32",
+    mistake: { why: "queries before the key", from: "range.x = key;", to: "range.x += 0u;" },
   },
   {
     kernel: "attention.backward_query.d32",

@@ -159,7 +159,7 @@ Deno.test("config: an unknown key is refused with the nearest known one", () => 
 });
 
 Deno.test("config: a value out of range is refused with the value, the range and the field's sentence", () => {
-  const message = refusal("worker.actor.optim.lr=5", "worker.rollout.n=2.5", "aepo.branching=true");
+  const message = refusal("worker.actor.optim.lr=5", "worker.rollout.n=2.5", "aepo.branching.credit=twice");
   assertStringIncludes(
     message,
     "worker.actor.optim.lr = 5 is not accepted: give a number from 0 to 1. Peak learning rate",
@@ -168,7 +168,10 @@ Deno.test("config: a value out of range is refused with the value, the range and
     message,
     "worker.rollout.n = 2.5 is not accepted: give an integer from 1 to 1024. Rollouts of",
   );
-  assertStringIncludes(message, "aepo.branching = true is not accepted: give false.");
+  assertStringIncludes(
+    message,
+    'aepo.branching.credit = "twice" is not accepted: give one of weighted, once, full.',
+  );
   assertStringIncludes(refusal("trainer.save_freq=0"), "give -1 or an integer from 1");
   assertStringIncludes(refusal("trainer.seed=.nan"), "give an integer");
   assertStringIncludes(
@@ -214,7 +217,7 @@ Deno.test("config: files and overrides that cannot be read say so", () => {
   assertThrows(
     () => loadConfig({ preset: "toString" }),
     UserError,
-    "there are default, smoke, aepo, aepo-reference, aepo-no-kl, aepo-no-entropy, grpo, dapo",
+    "there are default, smoke, aepo, aepo-reference, aepo-no-kl, aepo-no-entropy, aepo-no-branch, grpo, dapo",
   );
   assertStringIncludes(refusal("trainer.seed"), "write key=value");
   assertStringIncludes(refusal("trainer.seed=[1"), "not YAML");
@@ -320,8 +323,20 @@ Deno.test("config: the ablations differ from AEPO by one component each", () => 
   assertEquals(noKl, { ...plain, kl_shaping: false });
   const { aepo: noEntropy } = loadConfig({ preset: "aepo-no-entropy" }).config;
   assertEquals(noEntropy, { ...plain, entropy_shaping: false });
+  const { aepo: noBranch } = loadConfig({ preset: "aepo-no-branch" }).config;
+  assertEquals(noBranch, { ...plain, branching: { ...plain.branching, enabled: false } });
   const paperScale = loadConfig({ preset: "aepo,aepo-reference" }).config;
   assertEquals([paperScale.data.rollout_batch_size, paperScale.algorithm.recipe], [512, "reference"]);
+});
+
+Deno.test("config: AEPO and its ablations branch; the release, GRPO and DAPO do not, whatever they are laid over", () => {
+  const branches = (preset: string) => loadConfig({ preset }).config.aepo.branching.enabled;
+  for (const preset of ["default", "aepo", "smoke,aepo-no-kl", "aepo,aepo-no-entropy"]) {
+    assertEquals(branches(preset), true, preset);
+  }
+  for (const preset of ["aepo,aepo-no-branch", "aepo,aepo-reference", "aepo,grpo", "smoke,dapo"]) {
+    assertEquals(branches(preset), false, preset);
+  }
 });
 
 Deno.test("config: the table has one row for each field", () => {
