@@ -65,7 +65,7 @@ export function decodeWorkloads(s: ModelShape, software: boolean): Workload[] {
       v_cache: cache(),
     }),
     workload(
-      attentionDecode(c.head_dim).fit!(attention, software, {}),
+      attentionDecode(c.head_dim).fit!(attention, { software, subgroup: 0 }, {}),
       `${batch}, context ${context}`,
       attention,
       { slots: state, table, k_cache: cache(), v_cache: cache() },

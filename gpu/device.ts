@@ -3,24 +3,20 @@
  * @module
  */
 import { GpuError, UserError } from "./errors.ts";
-import { KernelCache } from "./kernel.ts";
+import { type AdapterTraits, KernelCache } from "./kernel.ts";
 import { Pool } from "./pool.ts";
 import type { DType, MemoryClass, Tensor } from "./tensor.ts";
 
 /** What is known about the adapter. */
-export interface AdapterFacts {
+export interface AdapterFacts extends AdapterTraits {
   /** As the driver names it. */
   readonly name: string;
   /** Maker, as WebGPU spells it; may be empty. */
   readonly vendor: string;
   /** The driver's own description; may be empty. */
   readonly driver: string;
-  /** True for lavapipe, SwiftShader and other adapters that run on the CPU. */
-  readonly software: boolean;
   /** WebGPU features that the device was opened with, sorted. */
   readonly features: readonly string[];
-  /** Invocations of a subgroup where kernels may use subgroups and the adapter has one size only, else 0. */
-  readonly subgroup: number;
 }
 
 /** Host data that can go into a tensor. */

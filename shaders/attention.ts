@@ -5,10 +5,9 @@
  */
 import { UserError } from "../gpu/errors.ts";
 import {
-  type Access,
+  type AdapterTraits,
   defineKernel,
   type DimValues,
-  type Grid,
   type KernelSpec,
   linearGrid,
 } from "../gpu/kernel.ts";
@@ -33,7 +32,7 @@ function perHeadDim<K>(make: (headDim: number) => K): (headDim: number) => K {
   const made = new Map<number, K>();
   return (headDim) => {
     let kernel = made.get(headDim);
-    if (!kernel) {
+    if (kernel === undefined) {
       if (!(headDim % 8 === 0 && headDim >= 8 && headDim <= 256)) {
         throw new UserError(`head_dim = ${headDim}: attention takes multiples of 8 up to 256`);
       }
@@ -50,53 +49,6 @@ const consts = (headDim: number): Record<string, number> => ({ HEAD: headDim, GR
 const queryThreads = (d: DimValues<AttentionDims>, tile: number): number =>
   d.kv_heads * Math.ceil(d.tokens * d.heads / d.kv_heads / tile);
 
-/** Invocations of a workgroup of attention_texture.wgsl, which are one subgroup. */
-const SUBGROUP = 16;
-
-/**
- * The sibling of a kernel for software adapters whose subgroups are that wide; the kernel itself serves the others.
- * @param read bindings that become textures
- */
-function withTextures<B extends string, D extends string>(
-  kernel: KernelSpec<B, D>,
-  entry: string,
-  headDim: number,
-  read: readonly NoInfer<B>[],
-  grid: (d: DimValues<D>) => Grid,
-): KernelSpec<B, D> {
-  // Every thread of a subgroup loads another vector of the columns.
-  const columns = headDim % 16 === 0 ? 4 : 8;
-  const bindings = Object.fromEntries(
-    Object.entries<Access>(kernel.bindings).map((
-      [name, access],
-    ) => [name, read.includes(name as B) ? "texture" : access]),
-  ) as Record<B, Access>;
-  const texture = defineKernel<B, D>({
-    ...kernel,
-    name: kernel.name.replace("attention.", "attention_texture."),
-    source: SHADERS.texel + SHADERS.attention_texture,
-    entry,
-    bindings,
-    consts: {
-      GROUP: SUBGROUP,
-      SHARE: SUBGROUP,
-      VECTORS: headDim / 4,
-      COLUMNS: columns,
-      LOADS: columns * headDim / 4 / SUBGROUP,
-      SINGLES: 1,
-    },
-    grid,
-    subgroup: { size: SUBGROUP, otherwise: kernel },
-  });
-  return { ...kernel, fit: (_, software) => software ? texture : kernel };
-}
-
-/** Workgroups for the query rows of all k, v heads. */
-const queryGroups = (d: DimValues<AttentionDims>): Grid =>
-  linearGrid(d.kv_heads * Math.ceil(d.tokens * d.heads / d.kv_heads / SUBGROUP), 1);
-const keyGroups = (d: DimValues<AttentionDims>): Grid =>
-  linearGrid(d.kv_heads * Math.ceil(d.tokens / SUBGROUP), 1);
-
 /**
  * A backward kernel: with rows in registers where a written-out head of that size is given, else in tiles of 8 x 8.
  * Registers take long to compile on a software adapter (D = 64: 5 s for the queries, 7 s for keys and values).
@@ -106,12 +58,11 @@ function backward(
   headDim: number,
   heads: Readonly<Record<number, string>>,
   threads: (d: DimValues<AttentionDims>, tile: number) => number,
-  groups: (d: DimValues<AttentionDims>) => Grid,
 ): KernelSpec<BackwardBindings, AttentionDims> {
   const head = heads[headDim];
   const tile = head ? 4 : 8;
   const text = SHADERS.attention + SHADERS.attention_backward;
-  const kernel = defineKernel<BackwardBindings, AttentionDims>({
+  return defineKernel({
     name: `attention.${entry}.d${headDim}`,
     source: head ? text + head + SHADERS.attention_registers : text,
     entry: head ? `${entry}_registers` : entry,
@@ -122,7 +73,6 @@ function backward(
     grid: (d) => linearGrid(threads(d, tile), GROUP),
     cost: (d) => backwardCost(d, headDim),
   });
-  return withTextures(kernel, entry, headDim, ["qkv", "dout"], groups);
 }
 
 function backwardSizes(d: DimValues<AttentionDims>, headDim: number): Record<BackwardBindings, number> {
@@ -136,17 +86,14 @@ function backwardCost(d: DimValues<AttentionDims>, headDim: number): { flops: nu
   return { flops: 0, bytes: 4 * Object.values(backwardSizes(d, headDim)).reduce((a, b) => a + b, 0) };
 }
 
-/** out = softmax(scale q kᵀ) v within each segment, and the log-sum-exp of every row of scores for backward. */
-export const attentionForward: (
-  headDim: number,
-) => KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims> = perHeadDim((headDim) => {
+function plainForward(headDim: number): KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims> {
   const sizes = (d: DimValues<AttentionDims>): Record<"qkv" | "segments" | "out" | "lse", number> => ({
     qkv: d.tokens * (d.heads + 2 * d.kv_heads) * headDim,
     segments: 2 * d.tokens,
     out: d.tokens * d.heads * headDim,
     lse: d.tokens * d.heads,
   });
-  const kernel = defineKernel<"qkv" | "segments" | "out" | "lse", AttentionDims>({
+  return defineKernel({
     name: `attention.forward.d${headDim}`,
     source: SHADERS.attention,
     entry: "forward",
@@ -157,14 +104,10 @@ export const attentionForward: (
     grid: (d) => linearGrid(queryThreads(d, 8), GROUP),
     cost: (d) => ({ flops: 0, bytes: 4 * Object.values(sizes(d)).reduce((a, b) => a + b, 0) }),
   });
-  return withTextures(kernel, "forward", headDim, ["qkv"], queryGroups);
-});
+}
 
-/** delta = dout · out of every row and head. */
-export const attentionDelta: (
-  headDim: number,
-) => KernelSpec<"dout" | "out" | "delta", "tokens" | "heads"> = perHeadDim((headDim) => {
-  const kernel = defineKernel<"dout" | "out" | "delta", "tokens" | "heads">({
+function plainDelta(headDim: number): KernelSpec<"dout" | "out" | "delta", "tokens" | "heads"> {
+  return defineKernel({
     name: `attention.delta.d${headDim}`,
     source: SHADERS.attention,
     entry: "delta_of",
@@ -182,31 +125,139 @@ export const attentionDelta: (
       bytes: 4 * tokens * heads * (2 * headDim + 1),
     }),
   });
-  return withTextures(
-    kernel,
-    "delta_of",
+}
+
+/** Kernels of one head size. */
+export interface AttentionKernels {
+  /** out = softmax(scale q kᵀ) v within each segment, and the log-sum-exp of every row of scores for backward. */
+  readonly forward: KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims>;
+  /** delta = dout · out of every row and head. */
+  readonly delta: KernelSpec<"dout" | "out" | "delta", "tokens" | "heads">;
+  /** The q part of dqkv; the k and v parts stay as they are. */
+  readonly backwardQuery: KernelSpec<BackwardBindings, AttentionDims>;
+  /** The k and v parts of dqkv; the q part stays as it is. */
+  readonly backwardKeyValue: KernelSpec<BackwardBindings, AttentionDims>;
+}
+
+/** Kernels that read storage buffers: those of a GPU, and of head sizes that {@link attentionTexture} has none for. */
+export const attentionPlain: (headDim: number) => AttentionKernels = perHeadDim((headDim) => ({
+  forward: plainForward(headDim),
+  delta: plainDelta(headDim),
+  backwardQuery: backward("backward_query", headDim, { 32: SHADERS.attention_head_32 }, queryThreads),
+  backwardKeyValue: backward(
+    "backward_key_value",
     headDim,
-    ["dout", "out"],
-    ({ tokens, heads }) => linearGrid(tokens * heads, SUBGROUP),
-  );
+    { 32: SHADERS.attention_head_32, 64: SHADERS.attention_head_64 },
+    (d, tile) => d.kv_heads * Math.ceil(d.tokens / tile),
+  ),
+}));
+
+/** Threads of a workgroup of the texture kernels: the widest vector of the software adapters. */
+const VECTOR = 16;
+/** Values of the other side's rows that a thread meets at once: more take longer to compile and are hardly faster. */
+const MEETS = 128;
+/** Compiling takes more than 2 s beyond. */
+const MOST_MET = 512;
+
+/** Rows of the other side at once: whole loads of every thread of a vector. */
+function columns(headDim: number): number {
+  let rows = 2;
+  while (rows * headDim < MEETS || rows * headDim / 4 % VECTOR !== 0) rows *= 2;
+  return rows;
+}
+
+/** The kernels of attention_texture.wgsl where `share` threads run as one vector. */
+function textureKernels(headDim: number, share: number): AttentionKernels {
+  const plain = attentionPlain(headDim);
+  const rows = columns(headDim);
+  const text = SHADERS.texel + SHADERS.attention_texture;
+  const source = share === 1 ? SHADERS.no_subgroups + text : text;
+  const loads = rows * headDim / 4 / share;
+  const sizes = { HEAD: headDim, VECTORS: headDim / 4, GROUP: VECTOR };
+  const blocks = { COLUMNS: rows, SHARE: share, LOADS: loads, SINGLES: Math.max(1, rows / share) };
+  const made = <B extends string, D extends string>(
+    of: KernelSpec<B, D>,
+    entry: string,
+    read: readonly NoInfer<B>[],
+    grid: KernelSpec<B, D>["grid"],
+  ): KernelSpec<B, D> => ({
+    ...of,
+    name: `attention_texture.${entry}.d${headDim}`,
+    source,
+    entry,
+    bindings: { ...of.bindings, ...Object.fromEntries(read.map((name) => [name, "texture"])) },
+    consts: { ...sizes, ...blocks },
+    grid,
+  });
+  const perBlock = (d: DimValues<AttentionDims>, ownRows: number) =>
+    linearGrid(d.kv_heads * Math.ceil(ownRows / VECTOR), 1);
+  const queries = (d: DimValues<AttentionDims>) => perBlock(d, d.tokens * d.heads / d.kv_heads);
+  return {
+    forward: made(plain.forward, "forward", ["qkv"], queries),
+    delta: made(
+      plain.delta,
+      "delta_of",
+      ["dout", "out"],
+      (d) => linearGrid(d.tokens * d.heads, VECTOR),
+    ),
+    backwardQuery: made(plain.backwardQuery, "backward_query", ["qkv", "dout"], queries),
+    backwardKeyValue: made(
+      plain.backwardKeyValue,
+      "backward_key_value",
+      ["qkv", "dout"],
+      (d) => perBlock(d, d.tokens),
+    ),
+  };
+}
+
+/** Vectors that are known to hold a workgroup's threads in order. */
+const SHARES = [8, 16];
+const textures = new Map(
+  [1, ...SHARES].map((share) => [share, perHeadDim((headDim) => textureKernels(headDim, share))]),
+);
+
+/** The kernels, each with a `fit`. */
+function withFit(
+  kernels: AttentionKernels,
+  fit: (software: boolean, subgroup: number) => AttentionKernels,
+): AttentionKernels {
+  const one = <K extends keyof AttentionKernels>(name: K): AttentionKernels[K] => ({
+    ...kernels[name],
+    fit: (_: unknown, { software, subgroup }: AdapterTraits) => fit(software, subgroup)[name],
+  });
+  return {
+    forward: one("forward"),
+    delta: one("delta"),
+    backwardQuery: one("backwardQuery"),
+    backwardKeyValue: one("backwardKeyValue"),
+  };
+}
+
+const sharing = (headDim: number, subgroup: number): AttentionKernels =>
+  textures.get(SHARES.includes(subgroup) ? subgroup : 1)!(headDim);
+
+/** Kernels that read through textures, sharing loads as the adapter allows; undefined where a head is too large. */
+export const attentionTexture: (headDim: number) => AttentionKernels | undefined = perHeadDim((headDim) =>
+  columns(headDim) * headDim > MOST_MET
+    ? undefined
+    : withFit(sharing(headDim, 0), (_, subgroup) => sharing(headDim, subgroup))
+);
+
+/** Kernels that a program exchanges for those of its adapter. */
+const attentionKernels = perHeadDim((headDim) => {
+  const plain = attentionPlain(headDim);
+  const texture = attentionTexture(headDim) !== undefined;
+  return withFit(plain, (software, subgroup) => software && texture ? sharing(headDim, subgroup) : plain);
 });
 
-/** The q part of dqkv; the k and v parts stay as they are. */
-export const attentionBackwardQuery: (headDim: number) => KernelSpec<BackwardBindings, AttentionDims> =
-  perHeadDim(
-    (headDim) =>
-      backward("backward_query", headDim, { 32: SHADERS.attention_head_32 }, queryThreads, queryGroups),
-  );
-
-/** The k and v parts of dqkv; the q part stays as it is. */
-export const attentionBackwardKeyValue: (headDim: number) => KernelSpec<BackwardBindings, AttentionDims> =
-  perHeadDim(
-    (headDim) =>
-      backward(
-        "backward_key_value",
-        headDim,
-        { 32: SHADERS.attention_head_32, 64: SHADERS.attention_head_64 },
-        (d, tile) => d.kv_heads * Math.ceil(d.tokens / tile),
-        keyGroups,
-      ),
-  );
+/** {@link AttentionKernels.forward}, exchanged for the adapter's by a program; so are the ones below. */
+export const attentionForward = (headDim: number): AttentionKernels["forward"] =>
+  attentionKernels(headDim).forward;
+/** {@link AttentionKernels.delta}. */
+export const attentionDelta = (headDim: number): AttentionKernels["delta"] => attentionKernels(headDim).delta;
+/** {@link AttentionKernels.backwardQuery}. */
+export const attentionBackwardQuery = (headDim: number): AttentionKernels["backwardQuery"] =>
+  attentionKernels(headDim).backwardQuery;
+/** {@link AttentionKernels.backwardKeyValue}. */
+export const attentionBackwardKeyValue = (headDim: number): AttentionKernels["backwardKeyValue"] =>
+  attentionKernels(headDim).backwardKeyValue;

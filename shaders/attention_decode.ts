@@ -51,7 +51,7 @@ export function attentionDecode(headDim: number): Kernel {
     const storage = attentionDecodeStorage(headDim);
     return {
       ...storage,
-      fit: ({ heads, kv_heads }, software) => {
+      fit: ({ heads, kv_heads }, { software }) => {
         if (!software || headDim > TEXTURE_HEAD) return storage;
         // As many heads of a group as fit one invocation, in parts of equal size.
         const group = (heads as number) / (kv_heads as number);

@@ -6,7 +6,7 @@
 // some 150 instructions whether its lanes want one texel or 16 different ones, a broadcast 3 (tiny model, SHARE 16 against
 // 1: 3 to 5 times as fast). More rows to a thread were no faster: they compile longer and meet more that they do not see.
 // No thread of a workgroup leaves early, since a broadcast takes whatever its lane holds.
-// VECTORS = D / 4; LOADS = COLUMNS * VECTORS / SHARE, a whole number; SINGLES = COLUMNS / SHARE, at least 1.
+// HEAD = D; VECTORS = D / 4; LOADS = COLUMNS * VECTORS / SHARE, a whole number; SINGLES = COLUMNS / SHARE, at least 1.
 
 struct Dims { tokens: u32, heads: u32, kv_heads: u32, causal: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -38,16 +38,18 @@ fn place(token: u32, head: u32) -> u32 { return (token * (dims.heads + 2u * dims
 
 // A query row of a k, v head is one of its query heads at a token.
 fn query_token(row: u32) -> u32 { return row / (dims.heads / dims.kv_heads); }
-fn query_head(row: u32, kv_head: u32) -> u32 {
+fn query_head(r: u32, kv_head: u32) -> u32 {
   let shared_by = dims.heads / dims.kv_heads;
-  return kv_head * shared_by + row % shared_by;
+  let head = kv_head * shared_by + r % shared_by;
+  return head;
 }
 
 // The keys x..y-1 that a token sees.
+fn firsts(token: u32) -> u32 { return segments[token].x; }
 fn seen(token: u32) -> vec2u {
-  var range = segments[token];
-  if (dims.causal == 1u) { range.y = token + 1u; }
-  return range;
+  var end = token + 1u;
+  if (dims.causal == 0u) { end = segments[token].y; }
+  return vec2u(firsts(token), end);
 }
 // The tokens x..y-1 that see a key.
 fn seers(key: u32) -> vec2u {
@@ -167,9 +169,9 @@ fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) gr
     //# for l in LOADS
     {
       let n = $l * SHARE + share;
-      let start = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
-      k[$l] = texel(qkv, start);
-      v[$l] = texel(qkv, start + dims.kv_heads * VECTORS);
+      let from_k = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
+      k[$l] = texel(qkv, from_k);
+      v[$l] = texel(qkv, from_k + dims.kv_heads * VECTORS);
     }
     //# end
     var s = Scores();

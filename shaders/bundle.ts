@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "top_token" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "top_token" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1020,7 +1020,7 @@ fn backward_key_value_registers(@builtin(workgroup_id) wid: vec3u, @builtin(num_
 // some 150 instructions whether its lanes want one texel or 16 different ones, a broadcast 3 (tiny model, SHARE 16 against
 // 1: 3 to 5 times as fast). More rows to a thread were no faster: they compile longer and meet more that they do not see.
 // No thread of a workgroup leaves early, since a broadcast takes whatever its lane holds.
-// VECTORS = D / 4; LOADS = COLUMNS * VECTORS / SHARE, a whole number; SINGLES = COLUMNS / SHARE, at least 1.
+// HEAD = D; VECTORS = D / 4; LOADS = COLUMNS * VECTORS / SHARE, a whole number; SINGLES = COLUMNS / SHARE, at least 1.
 
 struct Dims { tokens: u32, heads: u32, kv_heads: u32, causal: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -1052,16 +1052,18 @@ fn place(token: u32, head: u32) -> u32 { return (token * (dims.heads + 2u * dims
 
 // A query row of a k, v head is one of its query heads at a token.
 fn query_token(row: u32) -> u32 { return row / (dims.heads / dims.kv_heads); }
-fn query_head(row: u32, kv_head: u32) -> u32 {
+fn query_head(r: u32, kv_head: u32) -> u32 {
   let shared_by = dims.heads / dims.kv_heads;
-  return kv_head * shared_by + row % shared_by;
+  let head = kv_head * shared_by + r % shared_by;
+  return head;
 }
 
 // The keys x..y-1 that a token sees.
+fn firsts(token: u32) -> u32 { return segments[token].x; }
 fn seen(token: u32) -> vec2u {
-  var range = segments[token];
-  if (dims.causal == 1u) { range.y = token + 1u; }
-  return range;
+  var end = token + 1u;
+  if (dims.causal == 0u) { end = segments[token].y; }
+  return vec2u(firsts(token), end);
 }
 // The tokens x..y-1 that see a key.
 fn seers(key: u32) -> vec2u {
@@ -1181,9 +1183,9 @@ fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) gr
     //# for l in LOADS
     {
       let n = \$l * SHARE + share;
-      let start = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
-      k[\$l] = texel(qkv, start);
-      v[\$l] = texel(qkv, start + dims.kv_heads * VECTORS);
+      let from_k = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
+      k[\$l] = texel(qkv, from_k);
+      v[\$l] = texel(qkv, from_k + dims.kv_heads * VECTORS);
     }
     //# end
     var s = Scores();
@@ -3083,6 +3085,9 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   add_dw(n + r * 4u + 2u, k + c * 4u, tile.r2);
   add_dw(n + r * 4u + 3u, k + c * 4u, tile.r3);
 }
+`,
+  no_subgroups: `// Stands in front of a kernel whose vectors share their loads by broadcasts, for vectors of one thread: it keeps what it has.
+fn subgroupBroadcast(own: vec4f, lane: u32) -> vec4f { return own; }
 `,
   philox: `// Philox4x32-10: four random words of a counter and a key, the same on every device. A prelude of sample.wgsl; the host's
 // twin is philox.ts. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.

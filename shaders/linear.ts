@@ -2,7 +2,14 @@
  * Linear layer: forward with an optional bias and residual, and the gradients. Formulas in linear.wgsl.
  * @module
  */
-import { type Access, defineKernel, type DimValues, type Grid, type KernelSpec } from "../gpu/kernel.ts";
+import {
+  type Access,
+  type AdapterTraits,
+  defineKernel,
+  type DimValues,
+  type Grid,
+  type KernelSpec,
+} from "../gpu/kernel.ts";
 import type { Dim, Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { SHADERS } from "./bundle.ts";
@@ -150,7 +157,7 @@ function byAdapter<K extends keyof Kernels>(name: K): Kernels[K] {
   const general = linearKernels.linear[name];
   return {
     ...general,
-    fit: ({ outputs, stride }: Readonly<Record<string, unknown>>, software: boolean) =>
+    fit: ({ outputs, stride }: Readonly<Record<string, unknown>>, { software }: AdapterTraits) =>
       !software
         ? linearKernels.linear_tiled[name]
         : (outputs as number) % 4 === 0 && (stride as number) % 4 === 0

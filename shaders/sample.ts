@@ -2,7 +2,14 @@
  * Choosing tokens: filters, the draw, the values of the token, and the slot's next state, all in one kernel.
  * @module
  */
-import { type Access, defineKernel, type DimValues, type Grid, type KernelSpec } from "../gpu/kernel.ts";
+import {
+  type Access,
+  type AdapterTraits,
+  defineKernel,
+  type DimValues,
+  type Grid,
+  type KernelSpec,
+} from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
 import { SLOT_WORDS } from "./slots.ts";
 
@@ -130,7 +137,7 @@ function byAdapter<K extends keyof Kernels>(name: K): Kernels[K] {
   const general = sampleKernels.sample[name];
   return {
     ...general,
-    fit: ({ vocab, stride }: Readonly<Record<string, unknown>>, software: boolean) =>
+    fit: ({ vocab, stride }: Readonly<Record<string, unknown>>, { software }: AdapterTraits) =>
       software && (stride as number) % 4 === 0 && (vocab as number) <= TEXTURE_VOCAB
         ? sampleKernels.sample_texture[name]
         : general,

@@ -113,7 +113,7 @@ kernelTest("a program takes the sibling that fits the dims and the adapter", asy
   const asked: unknown[] = [];
   const general: typeof scale = defineKernel({
     ...withBody("test.general", "y[i] = 1.0;"),
-    fit: (dims, software) => {
+    fit: (dims, { software }) => {
       asked.push([dims, software]);
       return dims.n === 4 ? wide : general;
     },

@@ -62,8 +62,15 @@ async function generate(
   }
 }
 
+/** Tokens and tree without the values, whose last digits depend on the kernels that fit an engine's sizes. */
 const plain = (rollouts: readonly Rollout[]) =>
-  rollouts.map((r) => ({ ...r, tokens: [...r.tokens], logps: undefined, entropies: undefined }));
+  rollouts.map((r) => ({
+    ...r,
+    tokens: [...r.tokens],
+    logps: undefined,
+    entropies: undefined,
+    branch: r.branch && { parent: r.branch.parent, step: r.branch.step },
+  }));
 
 /** Largest difference of log-probabilities and entropies to those of the training graph over the whole sequences. */
 async function gap(m: CausalLM, rollouts: readonly Rollout[]): Promise<number> {
