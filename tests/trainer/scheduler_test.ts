@@ -134,6 +134,8 @@ Deno.test({
           // So often that β moves within the run.
           "reference.kl_update_interval=2",
           "algorithm.online_filtering=false",
+          // Branches bring the most likely tokens of their prefixes along, and τ is the running one.
+          "aepo.branching.enabled=true",
         ],
       }).config;
     const run = (folder: string, resume?: string, signal?: AbortSignal, monitor = listener()) =>
@@ -156,7 +158,10 @@ Deno.test({
     const beta = (record: Record<string, number>) =>
       ["easy", "medium", "hard"].map((d) => record[`train/${d}/beta`] ?? 1);
     assert(beta(last).some((x) => x !== 1), "no β has moved");
-    assert(last["entropy/threshold"] > 0 && JSON.parse(a.metrics[0])["entropy/threshold"] === -1);
+    const first = JSON.parse(a.metrics[0]);
+    assertEquals([first["entropy/threshold"], first["batch/branches"]], [-1, 0]);
+    assertEquals(last["entropy/threshold"], Math.fround(threshold));
+    assert(last["batch/branches"] > 0);
     await Deno.remove(root, { recursive: true });
   },
 });
