@@ -9,6 +9,7 @@ import type { Monitor } from "../../trainer/monitor.ts";
 import { initialWeights } from "../../trainer/pretrain.ts";
 import { train } from "../../trainer/scheduler.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
+import { generationsOf } from "./run_copy.ts";
 
 const options = { sanitizeOps: false, sanitizeResources: false };
 const BASE = new URL("../../models/micro", import.meta.url).pathname;
@@ -162,6 +163,14 @@ Deno.test({
     assertEquals([first["entropy/threshold"], first["batch/branches"]], [-1, 0]);
     assertEquals(last["entropy/threshold"], Math.fround(threshold));
     assert(last["batch/branches"] > 0);
+    // A rollout's line has the KL weight that its iteration began with, not what β became in it.
+    const betas: Record<string, number> = klBudget.beta.beta;
+    assert(Object.values(betas).some((x) => x !== 1), "no β has moved in the first iteration");
+    for (const r of await generationsOf(folder)) {
+      const weight = 0.01 * (r.step === 1 ? 1 : betas[r.difficulty]);
+      assertEquals(r.kl_weight, { outside: weight, inside: weight });
+      assertEquals([r.advantages.length, r.bonus], [r.length, undefined]);
+    }
     await Deno.remove(root, { recursive: true });
   },
 });
