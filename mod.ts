@@ -91,6 +91,7 @@ export { type AdapterFacts, Gpu, type HostArray } from "./gpu/device.ts";
 export { GpuError, UserError } from "./gpu/errors.ts";
 export {
   type Access,
+  type AdapterTraits,
   defineKernel,
   type DimValues,
   type Grid,
@@ -123,7 +124,7 @@ export {
 export type { BlockConfig } from "./models/block_config.ts";
 export type { CheckpointDtype } from "./models/checkpoint_folder.ts";
 export { loadModelConfig, type ModelConfig, parameterShapes, parseModelConfig } from "./models/config.ts";
-export type { DecodeGraph, DecodeOptions, SamplingOptions } from "./models/decode_graph.ts";
+export type { DecodeGraph, DecodeOptions, PlacedSequence, SamplingOptions } from "./models/decode_graph.ts";
 export { type GenerationConfig, loadGenerationConfig } from "./models/generation_config.ts";
 export { decodeImage, type DecodeOptions as ImageDecodeOptions, type RgbImage } from "./models/image.ts";
 export {
@@ -192,6 +193,7 @@ export {
   type AepoConfig,
   type AlgorithmConfig,
   batchArithmetic,
+  type BranchingConfig,
   type Config,
   type ConfigSources,
   configTable,
@@ -246,6 +248,7 @@ export { type Monitor, type MonitorPhase, silent } from "./trainer/monitor.ts";
 export { AdamW, type AdamWOptions, type StepResult } from "./trainer/optimizer.ts";
 export { Policy, type PolicyOptions } from "./trainer/policy.ts";
 export { initialWeights, pretrain, type PretrainOptions } from "./trainer/pretrain.ts";
+export type { BranchOptions, BranchOrigin } from "./trainer/branching.ts";
 export {
   type ChunkProgress,
   type GenerateOptions,
