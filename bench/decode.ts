@@ -3,6 +3,7 @@ import { attentionDecode } from "../shaders/attention_decode.ts";
 import { kvCopyRows, kvWrite } from "../shaders/kv_cache.ts";
 import { filteredProbabilities, sample } from "../shaders/sample.ts";
 import { beginStep, SLOT_WORDS } from "../shaders/slots.ts";
+import { topToken } from "../shaders/top_token.ts";
 import type { ModelShape } from "./shapes.ts";
 import { spread, type Workload, workload } from "./workload.ts";
 
@@ -70,6 +71,11 @@ export function decodeWorkloads(s: ModelShape, software: boolean): Workload[] {
       { slots: state, table, k_cache: cache(), v_cache: cache() },
     ),
     workload(sample, `${batch}, vocabulary ${c.vocab_size}, top-p 0.99`, choice, { ...bits, ...output }),
+    workload(topToken, `${batch}, vocabulary ${c.vocab_size}`, {
+      slots,
+      vocab: c.vocab_size,
+      stride: c.vocab_size,
+    }, { slots: state, tick: new Uint32Array(1), out: new Uint32Array(slots) }),
     workload(filteredProbabilities, `${batch}, vocabulary ${c.vocab_size}, top-p 0.99`, choice, bits),
   ];
 }

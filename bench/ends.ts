@@ -1,5 +1,6 @@
 /** Embedding, rows picked for the head, and the head's own kernels: the two ends of a model. @module */
 import { embeddingBackward, embeddingForward, embeddingPlan } from "../shaders/embedding.ts";
+import { fullKlDivergence, fullKlGradient } from "../shaders/full_kl.ts";
 import { headGradient, headReduce } from "../shaders/head.ts";
 import { gatherRows, scatterRows } from "../shaders/rows.ts";
 import type { ModelShape } from "./shapes.ts";
@@ -45,5 +46,7 @@ export function endWorkloads(s: ModelShape): Workload[] {
     workload(scatterRows, picked, { rows: tokens, width }, { inverse, dy: spread(rows * width) }),
     workload(headReduce, logits, tile, { targets }),
     workload(headGradient, logits, tile, { targets }),
+    workload(fullKlDivergence, logits, tile),
+    workload(fullKlGradient, logits, tile, { targets }),
   ];
 }

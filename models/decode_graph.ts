@@ -11,6 +11,7 @@ import { kvWrite } from "../shaders/kv_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { sample } from "../shaders/sample.ts";
 import { beginStep, SLOT_WORDS } from "../shaders/slots.ts";
+import { topToken } from "../shaders/top_token.ts";
 import type { CausalLM } from "./causal_lm.ts";
 import type { KvCache } from "./kv_cache.ts";
 import { allocActivations, LayerWeights, recordBlock } from "./layer.ts";
@@ -40,6 +41,8 @@ export interface DecodeOptions {
   readonly maxBlocks: number;
   /** Most stop tokens. */
   readonly maxStops: number;
+  /** Keep the most likely token of every step beside the sampled one; false by default. */
+  readonly topTokens?: boolean;
 }
 
 /** A sequence as a slot takes it. */
@@ -76,6 +79,8 @@ export class DecodeGraph {
   readonly outTokens: Tensor;
   /** [chunk, active, 2] log-probability and entropy at the temperature, over the whole vocabulary. */
   readonly outValues: Tensor;
+  /** [chunk, active] most likely tokens, there with `topTokens`; 0xffffffff where a slot was dead. */
+  readonly outTop?: Tensor;
   /** [1] step within the chunk, times `active`. */
   readonly tick: Tensor;
   /** Slots in use: those at or above it cost nothing. */
@@ -175,6 +180,14 @@ export class DecodeGraph {
     const finalNorm = model.parameters.get("model.norm.weight").weight;
     step.add(rmsnormForward, { x: last, weight: finalNorm, y: a.normed1, rstd: a.rstd1 }, norm);
     recordLogits(step, model, a.normed1, logits, tokens);
+    if (options.topTokens) {
+      this.outTop = data("most likely tokens", [options.chunk, S]);
+      step.add(topToken, { logits, slots: this.slots, tick: this.tick, out: this.outTop }, {
+        slots: tokens,
+        vocab: c.vocab_size,
+        stride: c.vocab_size,
+      });
+    }
     step.add(sample, {
       logits,
       slots: this.slots,

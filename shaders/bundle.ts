@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "top_token" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1374,7 +1374,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
 //   quantile     out[i] = the q-quantile of sequence i by linear interpolation at rank q (n − 1), found by bisection
 //                over the bits of the floats: exact, and no sort; −1 where the sequence is empty
 //   threshold    out[0] = mean of values [B] without those of empty sequences: τ; 0 where all are empty
-//   mask         mask[t] = 1 where window_mean[t] ≥ τ; counts[i] = Σ mask of sequence i: N_HE
+//   mask         mask[t] = 1 where window_mean[t] ≥ τ and the window exists (τ may be −1, the reference's first one);
+//                counts[i] = Σ mask of sequence i: N_HE
 // Source: ARES section 3.2; the quantile is taken of the window entropies, as the reference tables do.
 // One workgroup a sequence, its lanes side by side along the tokens; sums go through a fixed tree.
 
@@ -1500,7 +1501,7 @@ fn mask(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   let length = spans[2u * group.x + 1u];
   var count = 0u;
   for (var t = lane.x; t < length; t += LANES) {
-    let inside = values[first + t] >= tau[0];
+    let inside = values[first + t] > -0.5 && values[first + t] >= tau[0];
     mask_out[first + t] = select(0.0, 1.0, inside);
     count += select(0u, 1u, inside);
   }
@@ -1511,6 +1512,70 @@ fn mask(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
     workgroupBarrier();
   }
   if (lane.x == 0u) { counts[group.x] = f32(tally[0]); }
+}
+`,
+  full_kl: `// The exact KL of every row to the reference policy, over tiles of the vocabulary as in head.wgsl: a tile of the policy's raw
+// logits z and one of the reference's, both [rows, stride] of the columns first .. first+columns, and both log-sum-exps.
+// divergence  result[row].w = Σ_v p_v (log p_v − log r_v), added up tile by tile;  log p_v = z_v/T − lse, log r_v likewise
+// gradient    replaces the policy's tile by ∂L/∂z, from ∂L/∂logp, ∂L/∂H and k = ∂L/∂KL of each row:
+//               ∂L/∂z_v = (∂L/∂logp (1[v=y] − p_v) − ∂L/∂H p_v (log p_v + H) + k p_v (log p_v − log r_v − KL)) / T
+// The reference is frozen: it gets no gradient. Source: KL(π_θ ‖ π_ref) of ARES section 3.4, not estimated from the sampled token.
+
+struct Dims {
+  rows: u32,
+  stride: u32,
+  first: u32,
+  columns: u32,
+  inverse_temperature: f32,
+}
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> logits: array<vec4f>;
+@group(0) @binding(2) var<storage, read> reference_logits: array<vec4f>;
+// (logp, entropy, lse, …) of each row
+@group(0) @binding(3) var<storage, read> reference_result: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
+
+@compute @workgroup_size(16)
+fn divergence(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.y * 65535u * 16u + id.x;
+  if (row >= d.rows) { return; }
+  let base = row * (d.stride / 4u);
+  let lse = result[row].z;
+  let reference_lse = reference_result[row].z;
+  var sum = vec4f(0.0);
+  for (var j = 0u; j < (d.columns + 3u) / 4u; j++) {
+    let log_p = logits[base + j] * d.inverse_temperature - lse;
+    let log_r = reference_logits[base + j] * d.inverse_temperature - reference_lse;
+    let inside = vec4u(4u * j) + vec4u(0u, 1u, 2u, 3u) < vec4u(d.columns);
+    sum += select(vec4f(0.0), exp(log_p) * (log_p - log_r), inside);
+  }
+  let before = select(result[row].w, 0.0, d.first == 0u);
+  result[row].w = before + (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+@group(0) @binding(1) var<storage, read_write> tile: array<vec4f>;
+@group(0) @binding(4) var<storage, read> forward_result: array<vec4f>;
+@group(0) @binding(5) var<storage, read> targets: array<u32>;
+@group(0) @binding(6) var<storage, read> dlogp: array<f32>;
+@group(0) @binding(7) var<storage, read> dentropy: array<f32>;
+@group(0) @binding(8) var<storage, read> dkl: array<f32>;
+
+@compute @workgroup_size(64)
+fn gradient(@builtin(global_invocation_id) id: vec3u) {
+  let width = d.stride / 4u;
+  if (id.x >= width) { return; }
+  let at = id.y * width + id.x;
+  let r = forward_result[id.y];
+  let s = vec3f(dlogp[id.y], dentropy[id.y], dkl[id.y]);
+  let column = vec4u(id.x * 4u) + vec4u(0u, 1u, 2u, 3u);
+  let log_p = tile[at] * d.inverse_temperature - r.z;
+  let log_r = reference_logits[at] * d.inverse_temperature - reference_result[id.y].z;
+  let p = exp(log_p);
+  var g = p * (s.z * (log_p - log_r - r.w) - s.x - s.y * (log_p + r.y));
+  g = select(g, g + s.x, column + d.first == vec4u(targets[id.y]));
+  // The next products read whole rows: padding must be zero, whatever was there.
+  tile[at] = select(vec4f(0.0), g * d.inverse_temperature, column < vec4u(d.columns));
 }
 `,
   gelu: `// Exact GELU (Hendrycks & Gimpel 2016; torch.nn.GELU without approximation, as in the merger of Qwen2.5-VL):
@@ -3067,15 +3132,17 @@ fn place(i: u32, n: u32) -> vec2u {
 }
 `,
   policy_loss: `// The AEPO gradient: one scalar ∂L/∂log π_t a token, from which the head makes the gradient of all logits.
-//   token_advantage  Ã_t = A (or A/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
+//   token_advantage  Ã_t = A_t (or A_t/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
 //   policy_loss      L = Σ_t w ( −min(r Ã, clip(r, 1−ε_l, 1+ε_h) Ã) + k_t KL_t ),  r = exp(clamp(log π − log π_old, ±20)),
 //                    for Ã < 0 at most −c Ã (dual clip);  k_t = kl weight, or the one inside windows where m_t = 1;
 //                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20);
-//                    k3 exp(−d) + d − 1 without clamps, as the paper prints it
+//                    k3 exp(−d) + d − 1 without clamps, as the paper prints it; full: the exact KL of the forward pass, whose
+//                    gradient is the head's: dkl = w k_t
 // N tokens, B sequences, spans [B, 2] = (first token, length).
 //   behaviour [N] = (log π_old, log π_ref, window entropy H̄, mask m)
-//   sequence [B, 8] = advantage, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
-//   result [N] = (log π, entropy, …) of the forward pass
+//   base [N] = A_t, the same for all tokens of a sequence but for REINFORCE++ with γ < 1 and GAE
+//   sequence [B, 8] = 0, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
+//   result [N] = (log π, entropy, …, exact KL) of the forward pass
 //   stats [N, 16] = w·policy term, w·k·KL, KL, clipped above or below, dual-clipped, r, clamped log π_old − log π, not finite,
 //                   KL outside windows by bucket (3), tokens outside windows by bucket (3), entropy, w
 // A token whose loss is not finite gets a NaN gradient on purpose: the norm check then refuses the whole update.
@@ -3089,7 +3156,7 @@ struct Dims {
   clip_high: f32,
   // 0 turns the dual clip off.
   clip_dual: f32,
-  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl, 5 k3
+  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl, 5 k3, 6 full
   kl_kind: u32,
 }
 
@@ -3099,7 +3166,8 @@ const LANES = 64u;
 @group(0) @binding(1) var<storage, read> behaviour: array<vec4f>;
 @group(0) @binding(2) var<storage, read> sequence: array<array<f32, 8>>;
 @group(0) @binding(3) var<storage, read> spans: array<u32>;
-@group(0) @binding(4) var<storage, read_write> token_out: array<f32>;
+@group(0) @binding(4) var<storage, read> base: array<f32>;
+@group(0) @binding(5) var<storage, read_write> token_out: array<f32>;
 
 var<workgroup> sums: array<f32, 64>;
 
@@ -3122,9 +3190,11 @@ fn token_advantage(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     workgroupBarrier();
   }
   let mean = sums[0] / f32(max(length, 1u));
-  var advantage = sequence[s][0];
-  if (d.length_normalise == 1u) { advantage /= f32(max(length, 1u)); }
-  for (var t = lane.x; t < length; t += LANES) { token_out[first + t] = advantage + bonus(first + t, s) - mean; }
+  var scale = 1.0;
+  if (d.length_normalise == 1u) { scale /= f32(max(length, 1u)); }
+  for (var t = lane.x; t < length; t += LANES) {
+    token_out[first + t] = scale * base[first + t] + bonus(first + t, s) - mean;
+  }
 }
 
 @group(0) @binding(3) var<storage, read> result: array<vec4f>;
@@ -3132,6 +3202,9 @@ fn token_advantage(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
 @group(0) @binding(5) var<storage, read> advantages: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dlogp: array<f32>;
 @group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> dkl: array<f32>;
+
+const FULL = 6u;
 
 // Value and gradient of the KL estimate.
 fn kl_of(logp: f32, reference: f32) -> vec2f {
@@ -3178,13 +3251,15 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     gradient = 0.0;
     dual = 1.0;
   }
-  let kl = kl_of(logp, b.y);
+  let full = d.kl_kind == FULL;
+  let kl = select(kl_of(logp, b.y), vec2f(result[t].w, 0.0), full);
   let inside = b.w > 0.5;
   let weight = select(sequence[s][2], sequence[s][3], inside);
   // The inputs themselves are looked at: clamps and differences may hide a NaN.
-  let known = finite(logp) && finite(b.x) && (d.kl_kind == 0u || finite(b.y));
+  let known = finite(logp) && finite(b.x) && (d.kl_kind == 0u || full || finite(b.y));
   let good = known && finite(a) && finite(term) && finite(kl.x);
   dlogp[t] = select(bitcast<f32>(0x7fc00000u | (t & 0u)), w * (gradient + weight * kl.y), good);
+  dkl[t] = select(0.0, w * weight, full && good);
   let bucket = u32(sequence[s][6]);
   let outside = select(vec3f(0.0), vec3f(vec3u(bucket) == vec3u(0u, 1u, 2u)), !inside);
   stats[4u * t] = vec4f(w * term, w * weight * kl.x, kl.x, select(0.0, 1.0, plain < clipped));
@@ -4263,6 +4338,60 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
 `,
   texel: `// A tensor that the program mirrors in a texture: four f32 values to a texel, 1024 texels to a row.
 fn texel(t: texture_2d<f32>, i: u32) -> vec4f { return textureLoad(t, vec2u(i & 1023u, i >> 10u), 0); }
+`,
+  top_token: `// The most likely token of every live slot, before \`sample\` draws one: out[tick + s] = the first v with the largest logit.
+//   logits [S, stride], slots [S, 8] (word 2: alive), tick [1] = workgroups of \`sample\` so far, S a step: the row to write;
+//   out [ticks, S]: 0xffffffff for dead slots; rows past the end are not written.
+// One workgroup a slot, a lane every 64th token. Source: the release looks for trigger words in the arg-max token.
+
+struct Dims {
+  slots: u32,
+  vocab: u32,
+  stride: u32,
+}
+
+const LANES = 64u;
+const LOWEST = -3.4e38;
+const NONE = 0xffffffffu;
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> slots: array<u32>;
+@group(0) @binding(3) var<storage, read> tick: array<u32>;
+@group(0) @binding(4) var<storage, read_write> out: array<u32>;
+
+var<workgroup> top: array<f32, 64>;
+var<workgroup> token: array<u32, 64>;
+
+@compute @workgroup_size(LANES)
+fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let s = group.x;
+  let i = lane.x;
+  var best = LOWEST;
+  var first = NONE;
+  for (var v = i; v < d.vocab; v += LANES) {
+    let y = logits[s * d.stride + v];
+    if (y > best) {
+      best = y;
+      first = v;
+    }
+  }
+  top[i] = best;
+  token[i] = first;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (i < step) {
+      let better = top[i + step] > top[i] || (top[i + step] == top[i] && token[i + step] < token[i]);
+      if (better) {
+        top[i] = top[i + step];
+        token[i] = token[i + step];
+      }
+    }
+    workgroupBarrier();
+  }
+  let at = tick[0] + s;
+  if (i == 0u && at < arrayLength(&out)) { out[at] = select(NONE, token[0], slots[s * 8u + 2u] == 1u); }
+}
 `,
   values_f32: `// Prelude: a kernel over Value handles one f32 at a time; any width.
 alias Value = f32;

@@ -64,7 +64,7 @@ export class PromptQueue {
     if (place < roots - 1) this.#cache.share(blocks);
     else this.#blocks = [];
     const [sample, ...reserve] = this.#deal[place];
-    return { prompt, sample, reserve, blocks, tokens: [], logps: [], entropies: [] };
+    return { prompt, sample, reserve, blocks, tokens: [], logps: [], entropies: [], top: [] };
   }
 
   /** Submits the prefill of the prompts opened since the last time. */

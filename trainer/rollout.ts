@@ -51,6 +51,7 @@ interface Running {
   readonly tokens: number[];
   readonly logps: number[];
   readonly entropies: number[];
+  readonly top: number[];
   reserve: readonly number[];
   /** Branches made. */
   branches: number;
@@ -99,6 +100,7 @@ export class RolloutEngine {
       chunk: options.chunk,
       maxBlocks: this.#maxBlocks,
       maxStops: 16,
+      topTokens: options.topTokens,
     });
     this.#running = Array.from({ length: options.slots });
     this.#waiting = new WaitingRollouts(options.slots);
@@ -151,7 +153,13 @@ export class RolloutEngine {
         const rest = Math.max(...live.map((r) => this.#room(list[r.prompt], options) - r.tokens.length));
         const steps = Math.min(this.options.chunk, rest);
         await decode.run(steps);
-        this.#collect(await gpu.read(decode.outTokens, decode.outValues, decode.slots), steps, job);
+        const read = await gpu.read(
+          decode.outTokens,
+          decode.outValues,
+          decode.slots,
+          ...(decode.outTop ? [decode.outTop] : []),
+        );
+        this.#collect(read, steps, job);
       }
     } finally {
       queue.free();
@@ -228,6 +236,7 @@ export class RolloutEngine {
       tokens: [...waiting.tokens],
       logps: [...waiting.logps],
       entropies: [...waiting.entropies],
+      top: [...waiting.top],
       reserve,
       branches: 0,
       // The prompt is shared by all anyway: a branch at its end would be an ordinary rollout.
@@ -249,7 +258,7 @@ export class RolloutEngine {
   }
 
   #collect(read: readonly (Float32Array | Uint32Array)[], steps: number, job: Job): void {
-    const [tokens, values, slots] = read;
+    const [tokens, values, slots, top] = read;
     const width = this.#decode.active;
     const fresh: { prompt: number; sample: number; tokens: number[] }[] = [];
     let count = 0;
@@ -261,6 +270,7 @@ export class RolloutEngine {
         r.tokens.push(tokens[t * width + s]);
         r.logps.push(values[(t * width + s) * 2]);
         r.entropies.push(values[(t * width + s) * 2 + 1]);
+        if (top) r.top.push(top[t * width + s]);
       }
       count += r.tokens.length - before;
       fresh.push({ prompt: r.prompt, sample: r.sample, tokens: r.tokens.slice(before) });
@@ -282,6 +292,7 @@ export class RolloutEngine {
         tokens: Uint32Array.from(r.tokens),
         logps: Float32Array.from(r.logps),
         entropies: Float32Array.from(r.entropies),
+        ...(top && { topTokens: Uint32Array.from(r.top) }),
         finish: finish === "stop" ? "stop" : "length",
       });
       for (const sample of r.reserve) this.#fork(s, r, job.prompts[r.prompt], sample, []);
@@ -330,6 +341,7 @@ export class RolloutEngine {
       tokens: r.tokens.slice(0, step),
       logps: r.logps.slice(0, step),
       entropies: r.entropies.slice(0, step),
+      top: r.top.slice(0, step),
     });
   }
 

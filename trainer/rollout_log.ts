@@ -37,7 +37,8 @@ export class RolloutLog {
   }
 
   /** Writes an iteration's first groups, up to `trainer.rollouts_to_log` rollouts; at least one group. */
-  async appendIteration({ metrics, trajectories, learned, settings }: IterationReport): Promise<void> {
+  async appendIteration(report: IterationReport): Promise<void> {
+    const { metrics, trajectories, learned, threshold, klWeights } = report;
     const { aepo, algorithm } = this.#config;
     let logged = 0;
     for (const [group, members] of groupsOf(trajectories)) {
@@ -46,13 +47,19 @@ export class RolloutLog {
       const images = await this.#imagesOf(trajectories[members[0]].problem.row);
       for (const t of members.map((i) => trajectories[i])) {
         // As the loss has them: the kernel's formula on the host.
-        const bonus = tokenBonus(t.windows, t.mask, settings.threshold, t.lambda * aepo.entropy_bonus);
+        const bonus = tokenBonus(t.windows, t.mask, threshold, t.lambda * aepo.entropy_bonus);
         this.#log.append(rolloutRecord(t, {
           step: metrics.step,
           pieces: this.#piecesOf(t.tokens),
           images,
-          advantages: tokenAdvantages(t.advantage, t.tokens.length, bonus, algorithm.length_normalise),
-          klWeight: settings.klWeights[t.bucket],
+          advantages: tokenAdvantages(
+            t.advantages ?? t.advantage,
+            t.tokens.length,
+            bonus,
+            algorithm.length_normalise,
+          ),
+          bonus: t.lambda > 0 ? bonus : undefined,
+          klWeight: klWeights[t.bucket],
           learned: learned.has(group),
         }));
       }

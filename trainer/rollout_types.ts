@@ -20,6 +20,8 @@ export interface RolloutEngineOptions {
   readonly banned?: readonly number[];
   /** Most patches of pictures of one prompt; 0, the default, takes text only. */
   readonly patches?: number;
+  /** Rollouts also tell the most likely token of every step; false by default. */
+  readonly topTokens?: boolean;
   /** Most branches that one rollout and its branches make together, a cache block a slot each; 0 by default. */
   readonly branches?: number;
 }
@@ -80,6 +82,8 @@ export interface Rollout {
   readonly logps: Float32Array;
   /** Exact entropy at each new token's step, nats. */
   readonly entropies: Float32Array;
+  /** The most likely token at each new token's step; there with the engine's `topTokens`. */
+  readonly topTokens?: Uint32Array;
   /** Ended by a stop token, or cut at `max_tokens` or the engine's `maxLength`. */
   readonly finish: "stop" | "length";
   /** Where it left its parent, for a branch: what is before that step, values too, is the parent's. */

@@ -19,6 +19,8 @@ export interface RolloutContext {
   readonly images: readonly string[];
   /** [L] Ã, each token's advantage. */
   readonly advantages: ArrayLike<number>;
+  /** [L] ψ, its part from entropy; undefined where it has none. */
+  readonly bonus?: ArrayLike<number>;
   /** Weight of the KL term outside and inside windows. */
   readonly klWeight: { readonly outside: number; readonly inside: number };
   /** Whether the update learned from its group. */
@@ -31,7 +33,7 @@ export interface RolloutContext {
  */
 export function rolloutRecord(t: ShapedTrajectory, context: RolloutContext): LogRecord {
   const { row } = t.problem;
-  const { step, pieces, images, advantages, klWeight, learned } = context;
+  const { step, pieces, images, advantages, bonus, klWeight, learned } = context;
   return {
     step,
     stage: "aepo",
@@ -64,6 +66,7 @@ export function rolloutRecord(t: ShapedTrajectory, context: RolloutContext): Log
     windows: rounded(t.windows, 3),
     high_entropy: spans(t.mask),
     advantages: rounded(advantages, 3),
+    ...(bonus && { bonus: rounded(bonus, 3) }),
   };
 }
 

@@ -34,6 +34,7 @@ import {
   type RunState,
   saveState,
 } from "./run_state.ts";
+import { rulesOf } from "./rules.ts";
 import { learningRate } from "./schedule.ts";
 import { SftTrainer } from "./sft.ts";
 import { writeAtomically } from "./atomic_write.ts";
@@ -165,6 +166,7 @@ class Run {
       max_num_seqs: rollout.max_num_seqs,
       block_size: rollout.block_size,
       chunk: rollout.chunk,
+      top_tokens: config.aepo.enabled && rulesOf(config).mask === "trigger",
       branches: config.aepo.branching.enabled ? branchesPerRoot(rollout.n, config.aepo.branching.share) : 0,
     });
     const problems = async (list: Row[], name: string) => {
@@ -331,14 +333,7 @@ class Run {
     cursor.taken = this.#state.taken;
     const reference = algorithm.disable_kl ? undefined : await this.#reference();
     const update = new PolicyUpdate(this.#policy, reference, optimizer, config);
-    const { targets, kappa, threshold } = this.#state;
-    const stage = new AepoStage(
-      this.#policy,
-      update,
-      config,
-      cursor,
-      targets && kappa ? { targets, kappa, threshold } : undefined,
-    );
+    const stage = new AepoStage(this.#policy, update, config, cursor, this.#state.controllers);
     const name = aepo.entropy_shaping || aepo.kl_shaping ? "AEPO" : "policy optimization";
     const phase = monitor.phase(name, iterations - this.#state.step, "iterations");
     try {
@@ -357,7 +352,7 @@ class Run {
           step: iteration,
           optimizerStep: optimizer.step,
           taken: cursor.taken,
-          ...stage.state(),
+          controllers: stage.state(),
         });
         this.#metrics.append(report.metrics);
         await this.#rollouts.appendIteration(report);

@@ -39,7 +39,8 @@ export interface LossSequence {
   readonly windows: ArrayLike<number>;
   /** 1 inside high-entropy windows. */
   readonly mask: ArrayLike<number>;
-  readonly advantage: number;
+  /** Of every token, before the bonus. */
+  readonly advantages: ArrayLike<number>;
   /** Weight of a token in the loss: 1/(B L) or 1/N. */
   readonly weight: number;
   /** Share of each token's loss, KL included, that this response bears; 1 of every token where it is left out. */
@@ -65,7 +66,7 @@ export class TokenLoss {
   #graph: SequenceGraph;
   #program: Program;
   #tensors: Record<
-    "behaviour" | "sequence" | "spans" | "sequenceOf" | "advantages" | "stats" | "partial",
+    "behaviour" | "sequence" | "spans" | "sequenceOf" | "base" | "advantages" | "stats" | "partial",
     Tensor
   >;
   #rows = 0;
@@ -83,6 +84,7 @@ export class TokenLoss {
       sequence: data("sequence records", [n, SEQUENCE_FIELDS]),
       spans: data("response spans", [n, 2], "u32"),
       sequenceOf: data("sequence of token", [n], "u32"),
+      base: data("advantages before the bonus", [n]),
       advantages: data("token advantages", [n]),
       stats: data("token statistics", [n, columns]),
       partial: data("partial statistics", [Math.ceil(n / PARTIAL_TOKENS), columns]),
@@ -103,6 +105,7 @@ export class TokenLoss {
         behaviour: t.behaviour,
         sequence: t.sequence,
         spans: t.spans,
+        base: t.base,
         out: t.advantages,
       }, dims)
       .add(policyLoss, {
@@ -113,6 +116,7 @@ export class TokenLoss {
         advantages: t.advantages,
         dlogp: graph.dlogp,
         stats: t.stats,
+        dkl: graph.dkl,
       }, dims)
       .add(columnSum, { dy: t.stats, partial: t.partial }, { tokens, width: columns, chunk: PARTIAL_TOKENS })
       .add(columnSumFinish, { partial: t.partial, out: this.totals }, {
@@ -132,12 +136,14 @@ export class TokenLoss {
     const rows = sequences.reduce((n, s) => n + s.logps.length, 0);
     const behaviour = new Float32Array(4 * rows);
     const sequenceOf = new Uint32Array(rows);
+    const base = new Float32Array(rows);
     // Tokens that bear a part of their loss have a record like their sequence's with a smaller weight, behind the others.
     const records = sequences.map((s) => recordOf(s, 1));
     const spans = new Uint32Array(2 * sequences.length);
     let row = 0;
     sequences.forEach((s, i) => {
       spans.set([row, s.logps.length], 2 * i);
+      base.set(s.advantages, row);
       const byCredit = new Map([[1, i]]);
       for (let k = 0; k < s.logps.length; k++, row++) {
         behaviour.set([s.logps[k], s.reference[k], s.windows[k], s.mask[k]], 4 * row);
@@ -150,6 +156,7 @@ export class TokenLoss {
     this.#sequences = sequences.length;
     gpu.write(this.#tensors.behaviour, behaviour);
     gpu.write(this.#tensors.sequenceOf, sequenceOf);
+    gpu.write(this.#tensors.base, base);
     gpu.write(this.#tensors.sequence, Float32Array.from(records.flat()));
     gpu.write(this.#tensors.spans, spans);
   }
@@ -170,7 +177,7 @@ export class TokenLoss {
 
 /** A sequence record of policy_loss.wgsl, [8]. */
 function recordOf(s: LossSequence, credit: number): number[] {
-  return [s.advantage, s.weight * credit, s.klOutside, s.klInside, s.bonus, s.threshold, s.bucket, 0];
+  return [0, s.weight * credit, s.klOutside, s.klInside, s.bonus, s.threshold, s.bucket, 0];
 }
 
 /** Names the columns of {@link TokenLoss.totals} as read back. */

@@ -19,6 +19,8 @@ export interface WaitingRollout {
   readonly tokens: readonly number[];
   readonly logps: readonly number[];
   readonly entropies: readonly number[];
+  /** The most likely tokens; empty without the engine's `topTokens`. */
+  readonly top: readonly number[];
 }
 
 /**

@@ -4,9 +4,10 @@ import { CausalLM } from "../../models/causal_lm.ts";
 import { loadModelConfig } from "../../models/config.ts";
 import { scoreTokens } from "../../models/scoring.ts";
 import { loadConfig } from "../../trainer/config.ts";
+import { perBucket } from "../../trainer/difficulty.ts";
 import { AdamW } from "../../trainer/optimizer.ts";
 import { Policy } from "../../trainer/policy.ts";
-import { PolicyUpdate, type UpdateReport } from "../../trainer/policy_update.ts";
+import { PolicyUpdate, type UpdateReport, type UpdateSettings } from "../../trainer/policy_update.ts";
 import { initialWeights } from "../../trainer/pretrain.ts";
 import { groupsOf } from "../../trainer/shape_batch.ts";
 import type { ShapedTrajectory } from "../../trainer/trajectory.ts";
@@ -14,12 +15,9 @@ import { oneGpu } from "../shaders/one_gpu.ts";
 
 const options = { sanitizeOps: false, sanitizeResources: false };
 const MICRO = new URL("../../models/micro", import.meta.url).pathname;
+const KL = { outside: 0.05, inside: 0.02 };
 const SETTINGS = {
-  klWeights: {
-    easy: { outside: 0.05, inside: 0.02 },
-    medium: { outside: 0.05, inside: 0.02 },
-    hard: { outside: 0.05, inside: 0.02 },
-  },
+  klBudget: { weights: () => perBucket(() => KL), readsSequences: false, afterStep: () => {} },
   threshold: 0.5,
   lr: 1e-3,
 };
@@ -92,16 +90,18 @@ function tree(model: CausalLM): Promise<ShapedTrajectory[][]> {
 }
 
 /** One update from fresh weights under these settings; the report and the weights after it. */
-function update(folder: string, ...overrides: string[]) {
-  return updateOn(rollouts, folder, ...overrides);
+function update(folder: string, ...changes: (string | Partial<UpdateSettings>)[]) {
+  return updateOn(rollouts, folder, ...changes);
 }
 
 async function updateOn(
   groups: (model: CausalLM) => Promise<ShapedTrajectory[][]>,
   folder: string,
-  ...overrides: string[]
+  ...changes: (string | Partial<UpdateSettings>)[]
 ): Promise<{ report: UpdateReport; weights: Float32Array }> {
   const gpu = await oneGpu();
+  const overrides = changes.filter((c) => typeof c === "string");
+  const settings = Object.assign({ ...SETTINGS }, ...changes.filter((c) => typeof c === "object"));
   const { config } = loadConfig({
     overrides: ["data.max_prompt_length=16", "data.max_response_length=24", ...overrides],
   });
@@ -128,7 +128,7 @@ async function updateOn(
     optimizer,
     config,
   );
-  const report = await stage.run(await groups(policy.model), SETTINGS, { lap: () => {} });
+  const report = await stage.run(await groups(policy.model), settings, { lap: () => {} });
   const all: Float32Array[] = [];
   for await (const p of policy.model.parameters.weights()) all.push(p.data);
   stage.free();
@@ -182,6 +182,28 @@ Deno.test({
 });
 
 Deno.test({
+  name: "policy update: the exact KL, in many small passes as in one; its weight pulls the policy back",
+  ...options,
+  fn: () =>
+    withFolder(async (folder) => {
+      const exact = await update(folder, "algorithm.kl_penalty=full");
+      const { metrics } = exact.report;
+      assert(exact.report.steps.every((s) => s.applied) && metrics["actor/logp_gap_max"] < 1e-5);
+      const many = await update(folder, "algorithm.kl_penalty=full", "worker.actor.micro_batch_tokens=40");
+      assert(meanDifference(exact.weights, many.weights) < 1e-6);
+      assertAlmostEquals(many.report.metrics["actor/kl"], metrics["actor/kl"], 1e-3 * metrics["actor/kl"]);
+      // The sampled estimate is unbiased, so both see the same move; they are not the same number.
+      const sampled = (await update(folder)).report.metrics["actor/kl"];
+      assert(metrics["actor/kl"] > sampled / 3 && metrics["actor/kl"] < sampled * 3);
+      assert(Math.abs(metrics["actor/kl"] - sampled) > 1e-3 * sampled);
+      const heavy = { outside: 50, inside: 50 };
+      const klBudget = { ...SETTINGS.klBudget, weights: () => perBucket(() => heavy) };
+      const held = await update(folder, { klBudget }, "algorithm.kl_penalty=full");
+      assert(held.report.metrics["actor/kl"] < metrics["actor/kl"]);
+    }),
+});
+
+Deno.test({
   name: "policy update: averaging, clipping and the KL term each change it; no KL needs no reference",
   ...options,
   fn: () =>
@@ -212,18 +234,25 @@ Deno.test({
   ...options,
   fn: () =>
     withFolder(async (folder) => {
-      const by = async (credit: string, mode: string) =>
+      const by = async (credit: string, ...settings: string[]) =>
         await updateOn(
           tree,
           folder,
           `aepo.branching.credit=${credit}`,
-          `worker.actor.loss_avg_mode=${mode}`,
+          ...settings,
           "worker.actor.ppo_epochs=2",
         );
-      for (const mode of ["seq", "token"]) {
-        const weighted = await by("weighted", mode);
-        const once = await by("once", mode);
-        const full = await by("full", mode);
+      for (
+        const settings of [
+          ["worker.actor.loss_avg_mode=seq"],
+          ["worker.actor.loss_avg_mode=token"],
+          ["worker.actor.loss_avg_mode=token", "algorithm.kl_penalty=full"],
+        ]
+      ) {
+        const mode = settings.join(" ");
+        const weighted = await by("weighted", ...settings);
+        const once = await by("once", ...settings);
+        const full = await by("full", ...settings);
         // Both have the same advantage: whoever bears the prefix, its gradient is the same.
         assert(meanDifference(weighted.weights, once.weights) < 1e-6, mode);
         assert(meanDifference(weighted.weights, full.weights) > 1e-5, mode);

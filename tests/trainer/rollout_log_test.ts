@@ -15,7 +15,11 @@ const WEIGHTS = { outside: 0.05, inside: 0.025 };
 const PICTURED = [...microRows({ seed: 1, count: 2, split: "train", families: ["tally"] })];
 
 /** What an iteration of `groups` of three rollouts reports; the second of each group is a branch of the first. */
-function iteration(tokenizer: Tokenizer, groups: number): IterationReport {
+function iteration(
+  tokenizer: Tokenizer,
+  groups: number,
+  given: (length: number) => Partial<ShapedTrajectory> = () => ({}),
+): IterationReport {
   const tokens = Uint32Array.from([...tokenizer.encode("first 6+8=14 so"), tokenizer.idOf("<|im_end|>")!]);
   const numbers = (of: (t: number) => number) => Float32Array.from(tokens, (_, t) => of(t));
   const trajectories = Array.from({ length: 3 * groups }, (_, i): ShapedTrajectory => ({
@@ -37,12 +41,14 @@ function iteration(tokenizer: Tokenizer, groups: number): IterationReport {
     reward: { overall: -0.1, shaping: -0.1, format: 0, overlong: 0 },
     advantage: 1.5,
     lambda: 0.1,
+    ...given(tokens.length),
   }));
   return {
     metrics: { step: 7, stage: "aepo" },
     trajectories,
     learned: new Set([0]),
-    settings: { klWeights: { easy: WEIGHTS, medium: WEIGHTS, hard: WEIGHTS }, threshold: 0.5, lr: 1 },
+    threshold: 0.5,
+    klWeights: { easy: WEIGHTS, medium: WEIGHTS, hard: WEIGHTS },
     update: undefined,
   };
 }
@@ -50,13 +56,16 @@ function iteration(tokenizer: Tokenizer, groups: number): IterationReport {
 async function logged(
   groups: number,
   most: number,
+  given?: (length: number) => Partial<ShapedTrajectory>,
 ): Promise<{ records: Record<string, any>[]; pictures: string[] }> {
   const folder = await RunFolder.open(await Deno.makeTempDir(), 1);
   try {
     const { config } = loadConfig({ overrides: [`trainer.rollouts_to_log=${most}`] });
     using log = MetricsLog.open(folder.generationsPath);
     const tokenizer = await Tokenizer.load(MICRO);
-    await new RolloutLog(log, folder, tokenizer, config).appendIteration(iteration(tokenizer, groups));
+    await new RolloutLog(log, folder, tokenizer, config).appendIteration(
+      iteration(tokenizer, groups, given),
+    );
     const pictures = await Array.fromAsync(Deno.readDir(folder.picturesPath), (entry) => entry.name);
     return { records: await generationsOf(folder.path), pictures };
   } finally {
@@ -77,6 +86,8 @@ Deno.test("rollout log: a line has the text of every token and what its loss was
   const mean = 3 * 0.1 * 0.5 / length;
   assertAlmostEquals(first.advantages[0], 1.5 + 0.05 - mean, 6e-4);
   assertAlmostEquals(first.advantages[length - 1], 1.5 - mean, 6e-4);
+  assertEquals(first.bonus.length, length);
+  assertAlmostEquals(first.bonus[0], 0.05 - mean, 6e-4);
   assertEquals([first.parent, second.parent, second.branch_step, second.branch_entropy], [
     undefined,
     0,
@@ -84,6 +95,17 @@ Deno.test("rollout log: a line has the text of every token and what its loss was
     0.75,
   ]);
   assertEquals(pictures, first.images);
+});
+
+Deno.test("rollout log: advantages that differ by token are logged as they are, with or without the bonus", async () => {
+  const byToken = (length: number) => Float64Array.from({ length }, (_, t) => t - 2);
+  for (const lambda of [0, 0.1]) {
+    const { records: [first] } = await logged(1, -1, (n) => ({ advantages: byToken(n), lambda }));
+    const { length } = first.tokens;
+    const bonus: number[] = first.bonus ?? Array(length).fill(0);
+    assertEquals(first.bonus !== undefined, lambda > 0);
+    byToken(length).forEach((a, t) => assertAlmostEquals(first.advantages[t], a + bonus[t], 1.1e-3));
+  }
 });
 
 Deno.test("rollout log: whole groups up to the limit, at least one; each picture is kept once", async () => {

@@ -35,7 +35,10 @@ export interface ShownRollout {
   readonly windows: readonly number[];
   /** High-entropy windows as [first, end) pairs of tokens. */
   readonly high_entropy: readonly (readonly [number, number])[];
+  /** Ã of each token. */
   readonly advantages?: readonly number[];
+  /** Its part ψ from entropy, where it has one. */
+  readonly bonus?: readonly number[];
 }
 
 /** Where in the run a rollout was sampled. */

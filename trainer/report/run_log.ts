@@ -168,6 +168,7 @@ class Shown {
       windows: r.windows,
       high_entropy: r.high_entropy,
       advantages: r.advantages,
+      bonus: r.bonus,
     });
   }
 

@@ -14,7 +14,7 @@ import { el, figure, signed, svg, visible } from "./dom.js";
  * @type {Record<string, { name: string, of: (r: ShownRollout, t: number) => number | undefined, diverging?: boolean, unit: string }>}
  */
 export const MEASURES = {
-  window: { name: "window entropy", of: (r, t) => r.windows[t], unit: "nats" },
+  window: { name: "window entropy", of: (r, t) => Math.max(0, r.windows[t]), unit: "nats" },
   entropy: { name: "token entropy", of: (r, t) => r.entropies[t], unit: "nats" },
   advantage: { name: "advantage", of: (r, t) => r.advantages?.[t], diverging: true, unit: "" },
   kl: { name: "KL weight", of: (r, t) => klWeight(r, t), unit: "" },
@@ -126,18 +126,17 @@ function describe(r, t, threshold) {
   const inside = inWindow(r, t);
   /** @type {[string, string][]} */
   const rows = [["entropy H", `${figure(r.entropies[t], 3)} nats`]];
-  const bar = threshold === undefined
-    ? ""
-    : inside
-    ? ` ≥ τ ${figure(threshold, 3)}`
-    : `, τ ${figure(threshold, 3)}`;
-  rows.push(["window entropy H̄", `${figure(r.windows[t], 3)}${bar}`]);
+  const window = r.windows[t];
+  // Inside, H̄ may lie below τ: one of the mask rules does not look at windows. Both are rounded.
+  const reaches = inside && threshold !== undefined && window > threshold - 1e-3;
+  const bar = threshold === undefined ? "" : `${reaches ? " ≥" : ","} τ ${figure(threshold, 3)}`;
+  // The release's windows need w tokens to come; where they are not, −1 stands for none.
+  rows.push(["window entropy H̄", window < 0 ? `none${bar}` : `${figure(window, 3)}${bar}`]);
   rows.push(["high-entropy window", inside ? "inside" : "outside"]);
   if (r.logps) rows.push(["log π", `${figure(r.logps[t], 3)} (${figure(100 * Math.exp(r.logps[t]), 1)} %)`]);
   if (r.advantages) {
-    const base = r.advantage ?? 0;
-    const bonus = r.advantages[t] - base;
-    const parts = Math.abs(bonus) < 5e-4 ? "" : ` = A ${signed(base, 3)}, ψ ${signed(bonus, 3)}`;
+    const bonus = r.bonus?.[t];
+    const parts = bonus ? ` = A ${signed(r.advantages[t] - bonus, 3)}, ψ ${signed(bonus, 3)}` : "";
     rows.push(["advantage Ã", `${signed(r.advantages[t], 3)}${parts}`]);
   }
   if (r.kl_weight) rows.push(["KL weight", figure(klWeight(r, t), 4)]);
@@ -160,7 +159,8 @@ export function entropyStrip(r, threshold, scale, branches) {
   const n = r.windows.length;
   const top = Math.max(scale, ...r.windows, (threshold ?? 0) * 1.2);
   const bars = { inside: "", outside: "" };
-  r.windows.forEach((h, t) => {
+  r.windows.forEach((window, t) => {
+    const h = Math.max(0, window);
     bars[inWindow(r, t) ? "inside" : "outside"] += `M${t + 0.06},1v${(-h / top).toFixed(4)}h0.88v${
       (h / top).toFixed(4)
     }z`;
