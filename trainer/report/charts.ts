@@ -45,7 +45,7 @@ export function colourOf(difficulty: string | undefined): string {
 
 // The type of linkedom's window names no document.
 const { document } = linkedom.parseHTML("<!doctype html><html><body></body></html>") as unknown as {
-  document: Document;
+  document: Plot.PlotOptions["document"];
 };
 
 /** Above so many points a line is drawn as their running mean, and the points behind it faintly. */
@@ -227,7 +227,7 @@ function frame({ x, y, width, percent }: Axes): Plot.PlotOptions {
   };
 }
 
-function plot(options: Plot.PlotOptions): (SVGSVGElement | HTMLElement) & Plot.Plot {
+function plot(options: Plot.PlotOptions): Plot.Plot & { readonly outerHTML: string } {
   return Plot.plot({
     document,
     style: { background: "none", overflow: "visible", fontSize: "11px" },
@@ -236,6 +236,6 @@ function plot(options: Plot.PlotOptions): (SVGSVGElement | HTMLElement) & Plot.P
   });
 }
 
-function svgOf(chart: Element): Markup {
+function svgOf(chart: { readonly outerHTML: string }): Markup {
   return new Markup(chart.outerHTML);
 }
