@@ -53,9 +53,9 @@ async function passes(gpu: Gpu): Promise<Session> {
       for (let i = 0; i < repeats; i++) {
         const metrics = await iterate();
         tokens = metrics["batch/generated_tokens"] as number;
-        laps = Object.entries(metrics).filter(([name]) => name.startsWith("timing_s/")).map(([name, seconds]) =>
-          `${name.slice("timing_s/".length)} ${(seconds as number).toFixed(2)} s`
-        ).join(", ");
+        laps = Object.entries(metrics).filter(([name]) => name.startsWith("timing_s/")).map((
+          [name, seconds],
+        ) => `${name.slice("timing_s/".length)} ${(seconds as number).toFixed(2)} s`).join(", ");
       }
       inPasses = await times.take();
       return tokens;

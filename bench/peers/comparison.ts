@@ -80,7 +80,9 @@ export async function compare(
       if (!(error instanceof PeerFailure)) throw error;
       const kept = error instanceof PeerTooSlow ? entrant.times.length : 0;
       entrant.failed = kept === 0;
-      entrant.note = kept === 0 ? error.message : `${entrant.note}; ${work.name}: cut off after ${kept} of ${rounds} rounds`;
+      entrant.note = kept === 0
+        ? error.message
+        : `${entrant.note}; ${work.name}: cut off after ${kept} of ${rounds} rounds`;
       entrant.times.length = kept;
       await entrant.runner?.close();
       entrant.runner = undefined;

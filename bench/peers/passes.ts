@@ -45,7 +45,15 @@ export class PassTimes {
       encoder.resolveQuerySet(this.#sets[from / PASSES], 0, 2 * count, buffer, 0);
       device.queue.submit([encoder.finish()]);
       const size = bytes / 4;
-      const tensor = { name: "pass times", shape: [size], dtype: "u32", buffer, offset: 0, size, bytes } as const;
+      const tensor = {
+        name: "pass times",
+        shape: [size],
+        dtype: "u32",
+        buffer,
+        offset: 0,
+        size,
+        bytes,
+      } as const;
       const [read] = await this.#gpu.read(tensor);
       const times = new BigUint64Array(read.buffer, read.byteOffset, 2 * count);
       for (let i = 0; i < count; i++) nanoseconds += Number(times[2 * i + 1] - times[2 * i]);

@@ -86,7 +86,10 @@ export class PeerProcess {
   async #next(limit: number, what: string): Promise<Answer> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new PeerTooSlow(`cut off: ${limit.toFixed(0)} s were not enough ${what}`)), 1000 * limit);
+      timer = setTimeout(
+        () => reject(new PeerTooSlow(`cut off: ${limit.toFixed(0)} s were not enough ${what}`)),
+        1000 * limit,
+      );
     });
     try {
       const { value, done } = await Promise.race([this.#answers.next(), late]);
