@@ -37,17 +37,17 @@ function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor {
 }
 
 /**
- * The training step; returns the loss of `repeats` steps' last. Embeddings are looked up by a product with one-hot rows:
- * the gradient of a gather has no kernel in WebAssembly, and on WebGPU under a software driver it comes out wrong (the
- * loss of the second step tells).
+ * The training step; returns the loss of `repeats` steps' last.
+ * @param oneHot looks embeddings up by a product: the gradient of a gather has no kernel in WebAssembly
  */
-export function trainingSteps(w: TrainWork): (repeats: number) => Promise<number> {
+export function trainingSteps(w: TrainWork, oneHot: boolean): (repeats: number) => Promise<number> {
   const { model: c, sequences, length } = w;
   const { num_attention_heads: heads, num_key_value_heads: kv, head_dim: size } = c;
   const tokens = sequences * length;
   const group = heads / kv;
   const ids = tokenIds(tokens, c.vocab_size);
-  const inputs = tf.oneHot(tf.tensor1d(Int32Array.from(ids), "int32"), c.vocab_size);
+  const inputs = tf.tensor1d(Int32Array.from(ids), "int32");
+  const hot = oneHot ? tf.oneHot(inputs, c.vocab_size) as tf.Tensor2D : undefined;
   // Row t of a sequence is scored with token t + 1; the last one has none.
   const isLast = (i: number) => (i + 1) % length === 0;
   const next = tf.tensor1d(Int32Array.from(ids, (_, i) => isLast(i) ? 0 : ids[i + 1]), "int32");
@@ -73,8 +73,8 @@ export function trainingSteps(w: TrainWork): (repeats: number) => Promise<number
   };
 
   const loss = (): tf.Scalar => {
-    const embedding = p["model.embed_tokens.weight"];
-    let x = tf.matMul(inputs, embedding as unknown as tf.Tensor2D) as tf.Tensor;
+    const embedding = p["model.embed_tokens.weight"] as unknown as tf.Tensor2D;
+    let x: tf.Tensor = hot ? tf.matMul(hot, embedding) : tf.gather(embedding, inputs);
     for (let layer = 0; layer < c.num_hidden_layers; layer++) {
       const get = (name: string) => p[`model.layers.${layer}.${name}`];
       const h = rmsnorm(x, get("input_layernorm.weight"), c.rms_norm_eps);
@@ -104,7 +104,10 @@ export function trainingSteps(w: TrainWork): (repeats: number) => Promise<number
     tf.tidy(() => {
       const { value, grads } = tf.variableGrads(loss);
       const names = Object.keys(grads);
-      const norm = tf.sqrt(tf.addN(names.map((name) => tf.sum(tf.square(grads[name])))));
+      // Two at a time: `addN` binds all of its inputs at once, more than WebGPU allows, and fails without a word.
+      const norm = tf.sqrt(
+        names.map((name) => tf.sum(tf.square(grads[name]))).reduce((a, b) => tf.add(a, b)),
+      );
       const clip = tf.minimum(1, tf.div(ADAMW.maxNorm, tf.add(norm, 1e-6)));
       for (const variable of Object.values(p)) {
         variable.assign(tf.mul(variable, 1 - ADAMW.lr * ADAMW.weightDecay));
