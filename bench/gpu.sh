@@ -54,7 +54,7 @@ if [ -n "$pack" ]; then
   mkdir -p "$pack"
   pack=$(cd "$pack" && pwd)
   deno=$(deno eval 'console.log(Deno.execPath())')
-  tar -C "$(dirname "$deno")" -cf - "$(basename "$deno")" | xz -T0 >"$pack/deno.tar.xz"
+  tar -C "$(dirname "$deno")" -cf - "$(basename "$deno")" | xz -T0 -3 >"$pack/deno.tar.xz"
   # A fresh folder has what this project needs and nothing else; sources' maps and other systems' binaries stay behind.
   fresh=$(mktemp -d)
   trap 'rm -rf "$fresh"' EXIT
@@ -62,8 +62,8 @@ if [ -n "$pack" ]; then
   DENO_DIR=$home/peers deno cache --quiet --config bench/peers/packages.json bench/peers/{jax_js,tfjs,gpu_js}.ts
   small=(--exclude=*.map --exclude=*_test.js --exclude=*.min.js --exclude=*.fesm*.js --exclude=*.es2017.js
     --exclude=darwin-* --exclude=win32-* --exclude=*.tgz)
-  tar "${small[@]}" -C "$fresh" -cf - npm | xz -T0 >"$pack/packages.tar.xz"
-  tar "${small[@]}" -C "$home/peers" -cf - npm | xz -T0 >"$pack/peers.tar.xz"
+  tar "${small[@]}" -C "$fresh" -cf - npm | xz -T0 -3 >"$pack/packages.tar.xz"
+  tar "${small[@]}" -C "$home/peers" -cf - npm | xz -T0 -3 >"$pack/peers.tar.xz"
   if command -v apt-get >/dev/null; then
     (cd "$pack" && apt-get download libvulkan1) || echo "gpu.sh: no libvulkan1 in the kit" >&2
   fi

@@ -9,7 +9,7 @@ import { GpuError } from "../../gpu/errors.ts";
 /** A query set holds at most 4,096 entries, two for a pass. */
 const PASSES = 2048;
 
-/** Puts timestamps around every compute pass that the device begins from now on. */
+/** Puts timestamps around every compute pass that the device begins, until it is closed. */
 export class PassTimes {
   #gpu: Gpu;
   #sets: GPUQuerySet[] = [];
@@ -29,6 +29,15 @@ export class PassTimes {
       encoder.beginComputePass = (pass) => begin({ ...pass, timestampWrites: this.#next() });
       return encoder;
     };
+  }
+
+  /** Leaves the device as it was. */
+  close(): void {
+    // The device's own method, on its prototype, shows again.
+    delete (this.#gpu.device as Partial<GPUDevice>).createCommandEncoder;
+    for (const set of this.#sets) set.destroy();
+    this.#sets = [];
+    this.#passes = 0;
   }
 
   /** Seconds in passes since the last call. */
