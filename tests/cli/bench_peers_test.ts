@@ -6,6 +6,8 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { wallTime } from "../../bench/clock.ts";
+import { copyWorkload } from "../../bench/copy.ts";
 import {
   compare,
   type ComparedRow,
@@ -15,6 +17,7 @@ import {
 } from "../../bench/peers/comparison.ts";
 import { trainingFlops } from "../../bench/peers/flops.ts";
 import { OWN, type Peer, PEERS, pythonPeers } from "../../bench/peers/peers.ts";
+import { PassTimes } from "../../bench/peers/passes.ts";
 import { PeerFailure, PeerProcess, PeerTooSlow } from "../../bench/peers/process.ts";
 import { generationOf, processorName } from "../../bench/peers/processor.ts";
 import {
@@ -28,9 +31,13 @@ import { MARK } from "../../bench/peers/serve.ts";
 import { TARGETED, targetOf, verdict } from "../../bench/peers/targets.ts";
 import { configOf, weights, WORKS } from "../../bench/peers/work.ts";
 import { SHAPES } from "../../bench/shapes.ts";
+import { waitCosts } from "../../bench/waits.ts";
+import { allocate } from "../../bench/workload.ts";
 import { chosen, ratiosOf } from "../../cli/bench_peers.ts";
 import { checkText, comparisonText } from "../../cli/peer_tables.ts";
 import { UserError } from "../../gpu/errors.ts";
+import { Program } from "../../gpu/program.ts";
+import { oneGpu } from "../shaders/one_gpu.ts";
 
 const [MATMUL] = WORKS;
 
@@ -235,6 +242,40 @@ Deno.test("peers: the operations of a training step are those of its matrices an
   const products = 6 * (4 * block * 16 * 128 + 512 * 128 * 16 * 127);
   const pairs = 16 * 128 * 129 / 2;
   assertEquals(trainingFlops(tiny), products + 4 * 6 * 2 * 128 * pairs);
+});
+
+Deno.test("peers: the time in passes is what the device did since the last question, not what the host waited", async () => {
+  const gpu = await oneGpu();
+  const w = copyWorkload("vec4f", 1 / 64);
+  const tensors = allocate(gpu, w);
+  const program = new Program(gpu, "passes").add(w.kernel, tensors, w.dims);
+  await program.run();
+  const times = new PassTimes(gpu);
+  try {
+    const wall = await wallTime(gpu, async () => {
+      // More passes than one query set holds.
+      for (let i = 0; i < 2100; i++) await program.run();
+      await gpu.idle();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await program.run(50);
+    });
+    const busy = 1000 * await times.take();
+    assert(busy > 0 && busy <= wall - 290, `${busy} of ${wall} ms`);
+    assertEquals(await times.take(), 0);
+  } finally {
+    times.close();
+  }
+  // Closed, it counts no more.
+  await program.run();
+  assertEquals(await times.take(), 0);
+  program.destroy();
+  for (const tensor of Object.values(tensors)) gpu.pool.free(tensor);
+});
+
+Deno.test("peers: a wait costs more than a launch, and everything something", async () => {
+  const { dispatch, submit, wait, read } = await waitCosts(await oneGpu(), 3);
+  for (const cost of [wait, read, submit]) assert(cost > 0, `${cost}`);
+  assert(dispatch < wait && submit < wait, `${dispatch}, ${submit}, ${wait}`);
 });
 
 Deno.test("peers: who fails, computes something else or cannot stays in the table with the reason", async () => {
