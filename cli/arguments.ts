@@ -108,7 +108,11 @@ export interface BenchArgs {
   check: boolean;
   /** Compare, and keep the ratios. */
   save: boolean;
-  /** Interpreter with PyTorch, one more peer. */
+  /** Seconds that a peer may spend on one kind of work. */
+  limit: number;
+  /** Minutes after which a comparison ends with what it has. */
+  minutes: number;
+  /** Interpreter with PyTorch, transformers and TRL, more peers. */
   python?: string;
 }
 
@@ -257,7 +261,9 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .option("--peers", "compare with other libraries, which it installs, on the same work in turns", false)
     .option("--check", "compare, and fail where a ratio fell by more than 20 % of the saved one", false)
     .option("--save", "compare, and keep the ratios in bench/results", false)
-    .option("--python <program>", "compare with PyTorch under this interpreter too")
+    .option("--python <program>", "compare with PyTorch, transformers and TRL under this interpreter too")
+    .option("--limit <s>", "seconds that a peer may spend on one work; then it is cut off", integer(1), 180)
+    .option("--minutes <n>", "minutes after which a comparison ends with what it has", number(0.1, 1e4), 60)
     .action((names: string[], options) =>
       void (invocation = { command: "bench", args: { names, ...options } as BenchArgs })
     );

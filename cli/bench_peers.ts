@@ -3,14 +3,13 @@ import { fileURLToPath } from "node:url";
 import { UserError } from "../gpu/errors.ts";
 import { compare, type ComparedRow } from "../bench/peers/comparison.ts";
 import {
+  INSTALL,
   OWN,
   PACKAGES_FOLDER,
   type Peer,
-  PEER_FLAGS,
-  PEER_SCRIPTS,
   PEERS,
-  pytorch,
-  writePytorchScript,
+  pythonPeers,
+  writePythonScripts,
 } from "../bench/peers/peers.ts";
 import { checkText, comparisonText, type PeerReport } from "./peer_tables.ts";
 import { checkRatios, loadResults, type SavedResults, saveResults } from "../bench/peers/results.ts";
@@ -28,11 +27,15 @@ export interface PeerBenchArgs {
   readonly names: readonly string[];
   readonly json: boolean;
   readonly rounds: number;
+  /** Seconds that a peer may spend on one kind of work. */
+  readonly limit: number;
+  /** Minutes after which the comparison ends with what it has. */
+  readonly minutes: number;
   /** Compare with the saved ratios. */
   readonly check: boolean;
   /** Keep the ratios. */
   readonly save: boolean;
-  /** A Python interpreter with PyTorch. */
+  /** A Python interpreter with PyTorch, transformers and TRL, or with some of them. */
   readonly python?: string;
 }
 
@@ -40,20 +43,22 @@ export interface PeerBenchArgs {
 export async function benchPeers(args: PeerBenchArgs): Promise<number> {
   const rounds = Math.max(LEAST_ROUNDS, args.rounds);
   const saved = args.check ? await loadResults(RESULTS_FOLDER) : [];
-  const script = args.python === undefined ? undefined : await writePytorchScript();
+  const scripts = await Deno.makeTempDir({ prefix: "ares-bench-" });
   try {
-    const all = args.python === undefined ? PEERS : [...PEERS, pytorch(args.python, script!)];
+    await writePythonScripts(scripts);
+    const all = args.python === undefined ? PEERS : [...PEERS, ...pythonPeers(args.python, scripts)];
     const { works, peers } = chosen(args.names, all);
     if (peers.some(({ group }) => group === "javascript")) await install();
+    const limits = { rounds, seconds: args.limit, end: performance.now() + 60_000 * args.minutes };
     const rows: ComparedRow[] = [];
     for (const work of works) {
-      rows.push(...await compare(work, peers, rounds, (note) => console.error(note)));
+      rows.push(...await compare(work, peers, limits, (note) => console.error(note)));
     }
     const report = reportOf(rows, rounds);
     console.log(args.json ? JSON.stringify(report) : comparisonText(report));
     return await keep(report, saved, args);
   } finally {
-    if (script !== undefined) await Deno.remove(script);
+    await Deno.remove(scripts, { recursive: true });
   }
 }
 
@@ -87,9 +92,8 @@ export function chosen(
 /** Fetches the peers' packages; a failure shows again, with its reason, in every row that needs them. */
 async function install(): Promise<void> {
   console.error(`installing the JavaScript peers into ${PACKAGES_FOLDER}`);
-  const config = PEER_FLAGS.filter((flag) => flag !== "-A" && flag !== "--no-check");
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["cache", ...config, ...PEER_SCRIPTS],
+    args: [...INSTALL],
     env: { DENO_DIR: PACKAGES_FOLDER, NO_COLOR: "1" },
     stdout: "null",
     stderr: "piped",

@@ -3,7 +3,7 @@ import { renderTable } from "./table.ts";
 import type { ComparedRow } from "../bench/peers/comparison.ts";
 import { OWN } from "../bench/peers/peers.ts";
 import type { CheckResult } from "../bench/peers/results.ts";
-import { targetOf, verdict } from "../bench/peers/targets.ts";
+import { TARGETED, targetOf, verdict } from "../bench/peers/targets.ts";
 
 /** Most characters of a reason. */
 const REASON = 400;
@@ -36,7 +36,7 @@ export function comparisonText(r: PeerReport): string {
     ];
   };
   const head = ["work", "peer", "median", "unit", `${OWN} / peer`, "floor", "goal", ""];
-  const missing = r.rows.filter((row) => row.speed === null);
+  const tried = r.rows.filter((row) => row.speed !== null || row.failed);
   // What a peer says of itself is the same at each kind of work, or nearly.
   const versions = new Set(
     r.rows.filter((row) => row.speed !== null && row.peer !== OWN).map((row) => row.note),
@@ -45,10 +45,43 @@ export function comparisonText(r: PeerReport): string {
     `${r.adapter ?? "no adapter"}, ${
       r.driver ?? "no driver"
     }; medians of ${r.rounds} rounds in turns; ${OWN} / peer: how many times as fast as the peer this project is`,
-    renderTable(head, r.rows.map(cells), { left: [0, 1, 3, 7] }),
+    renderTable(head, tried.map(cells), { left: [0, 1, 3, 7] }),
+    targetLine(r.rows),
     ...[...versions].sort(),
-    ...missing.map((row) => `${row.work}, ${row.peer}: ${row.failed ? "failed: " : ""}${brief(row.note)}`),
+    ...tried.filter((row) => row.failed).map((row) => `${row.work}, ${row.peer}: failed: ${brief(row.note)}`),
+    ...unable(r.rows),
   ].join("\n");
+}
+
+/** How many targets of the works that were done are reached, and which were not measured. */
+function targetLine(rows: readonly ComparedRow[]): string {
+  const works = new Set(rows.map(({ work }) => work));
+  const ratios = TARGETED.filter(([work]) => works.has(work)).map(([work, peer]) => ({
+    work,
+    peer,
+    ratio: rows.find((row) => row.work === work && row.peer === peer)?.ratio ?? null,
+  }));
+  const measured = ratios.filter(({ ratio }) => ratio !== null);
+  const reached = (key: "floor" | "goal") =>
+    measured.filter((row) => row.ratio! >= (targetOf(row)[key] ?? 0)).length;
+  const unmeasured = ratios.filter(({ ratio }) => ratio === null).map(({ work, peer }) =>
+    `${work} with ${peer}`
+  );
+  const counts = `targets: of ${measured.length} measured, ${reached("floor")} above the floor, ${
+    reached("goal")
+  } at the goal`;
+  return unmeasured.length === 0 ? counts : `${counts}; not measured: ${unmeasured.join(", ")}`;
+}
+
+/** Who leaves out what, and why; a ceiling is made for one work and has nothing to say of the others. */
+function unable(rows: readonly ComparedRow[]): string[] {
+  const works = new Map<string, string[]>();
+  for (const { work, peer, speed, failed, group, note } of rows) {
+    if (speed !== null || failed || group === "ceiling") continue;
+    const reason = `${peer}: ${note}`;
+    works.set(reason, [...works.get(reason) ?? [], work]);
+  }
+  return [...works].map(([reason, names]) => `${reason} (${names.join(", ")})`);
 }
 
 /** A reason on one line: a refused shader comes with its whole text, which is for `--json`. */

@@ -6,6 +6,7 @@ import { SequenceGraph } from "../../models/sequence_graph.ts";
 import { linearKernels } from "../../shaders/linear.ts";
 import { RolloutEngine } from "../../trainer/rollout.ts";
 import { SftTrainer } from "../../trainer/sft.ts";
+import { aepoIterations } from "./ares_aepo.ts";
 import { grpoIteration } from "./ares_grpo.ts";
 import { adamw, promptsOf, sampling } from "./ares_setup.ts";
 import { processorName } from "./processor.ts";
@@ -81,6 +82,15 @@ async function generate(gpu: Gpu, w: GenerateWork): Promise<Session["run"]> {
   };
 }
 
+async function aepo(gpu: Gpu): Promise<Session["run"]> {
+  const iterate = await aepoIterations(gpu);
+  return async (repeats) => {
+    let tokens = 0;
+    for (let i = 0; i < repeats; i++) tokens = (await iterate())["batch/generated_tokens"] as number;
+    return tokens;
+  };
+}
+
 async function open(work: Work): Promise<Session> {
   const gpu = await Gpu.open();
   const { name, driver, software } = gpu.facts;
@@ -98,6 +108,8 @@ async function open(work: Work): Promise<Session> {
         what,
         run: await grpoIteration(gpu, work, configOf(work.model)),
       };
+    case "aepo":
+      return { what, run: await aepo(gpu) };
   }
 }
 

@@ -5,11 +5,9 @@
  */
 import { median } from "../clock.ts";
 import { OWN, type Peer } from "./peers.ts";
-import { PeerFailure, PeerProcess } from "./process.ts";
+import { PeerFailure, PeerProcess, PeerTooSlow } from "./process.ts";
+import type { Time } from "./serve.ts";
 import type { Work } from "./work.ts";
-
-/** Seconds that a peer may take to get ready, and for one piece of work. */
-export const LIMIT = 300;
 
 /** One peer at one kind of work. */
 export interface ComparedRow {
@@ -30,6 +28,16 @@ export interface ComparedRow {
   readonly failed: boolean;
 }
 
+/** How long a comparison may take. */
+export interface Limits {
+  /** Turns of everyone. */
+  readonly rounds: number;
+  /** Seconds that a peer may spend on one kind of work, getting ready included; then it is cut off. */
+  readonly seconds: number;
+  /** When the whole comparison ends, on `performance.now()`'s clock. */
+  readonly end: number;
+}
+
 /** What the rows need of a process; {@link PeerProcess}, or a stand-in. */
 export type Runner = Pick<PeerProcess, "ready" | "run" | "close">;
 
@@ -41,76 +49,102 @@ interface Entrant {
   runner?: Runner;
   note: string;
   failed: boolean;
-  seconds: number[];
+  /** Seconds left to it. */
+  left: number;
+  times: Time[];
 }
 
 /** One kind of work by all peers; the first is this project. */
 export async function compare(
   work: Work,
   peers: readonly Peer[],
-  rounds: number,
+  limits: Limits,
   tell: (note: string) => void,
   start: (peer: Peer, work: Work) => Runner = (peer, work) => new PeerProcess(peer, work),
 ): Promise<ComparedRow[]> {
+  const { rounds } = limits;
   const entrants = peers.map((peer): Entrant => {
     const reason = peer.cannot[work.kind];
-    return { peer, note: reason ?? "", failed: false, seconds: [] };
+    return { peer, note: reason ?? "", failed: false, left: limits.seconds, times: [] };
   });
-  let own: number | undefined;
-  const fail = async (entrant: Entrant, error: unknown) => {
-    if (!(error instanceof PeerFailure)) throw error;
-    entrant.note = error.message;
-    entrant.failed = true;
-    entrant.seconds = [];
-    await entrant.runner?.close();
-    entrant.runner = undefined;
+  /** Charges the time of `act` to the entrant, who is out when it fails. */
+  const turn = async (entrant: Entrant, what: string, act: (seconds: number) => Promise<void>) => {
+    const started = performance.now();
+    const seconds = Math.min(entrant.left, (limits.end - started) / 1000);
+    try {
+      if (seconds <= 0) throw new PeerTooSlow("cut off: the time of the whole comparison is up");
+      tell(`${work.name}: ${what}, ${entrant.peer.name}`);
+      await act(seconds);
+      entrant.left -= (performance.now() - started) / 1000;
+    } catch (error) {
+      if (!(error instanceof PeerFailure)) throw error;
+      const kept = error instanceof PeerTooSlow ? entrant.times.length : 0;
+      entrant.failed = kept === 0;
+      entrant.note = kept === 0
+        ? error.message
+        : `${entrant.note}; ${work.name}: cut off after ${kept} of ${rounds} rounds`;
+      entrant.times.length = kept;
+      await entrant.runner?.close();
+      entrant.runner = undefined;
+    }
   };
+  let own: readonly number[] = [];
   try {
     for (const entrant of entrants) {
       if (entrant.note !== "") continue;
-      tell(`${work.name}: ${entrant.peer.name} gets ready`);
-      try {
+      await turn(entrant, "getting ready", async (seconds) => {
         entrant.runner = start(entrant.peer, work);
-        const { what, value } = await entrant.runner.ready(LIMIT);
+        const { what, values } = await entrant.runner.ready(seconds);
         entrant.note = what;
-        if (entrant.peer.name === OWN) own = value;
-        else if (own !== undefined && !(Math.abs(value - own) <= TOLERANCE * Math.max(1, Math.abs(own)))) {
-          throw new PeerFailure(`computes something else: ${value} where this project has ${own}`);
-        }
-      } catch (error) {
-        await fail(entrant, error);
-      }
+        if (entrant.peer.name === OWN) own = values;
+        // What is not a program of its own computes something else on purpose.
+        else if (entrant.peer.group !== "ceiling") refuseOther(values, own);
+      });
     }
     for (let round = 0; round < rounds; round++) {
       for (const entrant of entrants) {
         if (!entrant.runner) continue;
-        tell(`${work.name}: round ${round + 1} of ${rounds}, ${entrant.peer.name}`);
-        try {
-          entrant.seconds.push(await entrant.runner.run(LIMIT));
-        } catch (error) {
-          await fail(entrant, error);
-        }
+        await turn(entrant, `round ${round + 1} of ${rounds}`, async (seconds) => {
+          entrant.times.push(await entrant.runner!.run(seconds));
+        });
       }
     }
   } finally {
     for (const { runner } of entrants) await runner?.close();
   }
-  const ours = entrants.find(({ peer }) => peer.name === OWN)?.seconds ?? [];
-  return entrants.map(({ peer, note, failed, seconds }): ComparedRow => ({
-    work: work.name,
-    peer: peer.name,
-    group: peer.group,
-    unit: work.unit,
-    speed: seconds.length > 0 ? work.amount / median(seconds) : null,
-    seconds,
-    ratio: peer.name === OWN ? null : ratioOf(ours, seconds),
-    note,
-    failed,
-  }));
+  const ours = entrants.find(({ peer }) => peer.name === OWN)?.times ?? [];
+  return entrants.map(({ peer, note, failed, times }): ComparedRow => {
+    const seconds = times.map((time) => time.seconds);
+    return {
+      work: work.name,
+      peer: peer.name,
+      group: peer.group,
+      unit: work.unit,
+      speed: seconds.length > 0 ? work.amount / median(seconds) : null,
+      seconds,
+      ratio: peer.name === OWN ? null : ratioOf(ours, times),
+      note,
+      failed,
+    };
+  });
+}
+
+/** @throws PeerFailure when the first runs' numbers are not this project's, as far as both have them */
+function refuseOther(values: readonly number[], own: readonly number[]): void {
+  const other = values.findIndex((value, i) =>
+    i < own.length && !(Math.abs(value - own[i]) <= TOLERANCE * Math.max(1, Math.abs(own[i])))
+  );
+  if (other < 0) return;
+  throw new PeerFailure(
+    `computes something else: ${values[other]} in run ${other + 1} where this project has ${own[other]}`,
+  );
 }
 
 /** How many times as fast the first is: rounds are compared one by one, for they saw the same load. */
-export function ratioOf(own: readonly number[], peer: readonly number[]): number | null {
-  if (own.length === 0 || own.length !== peer.length) return null;
-  return median(own.map((seconds, round) => peer[round] / seconds));
+export function ratioOf(own: readonly Time[], peer: readonly Time[]): number | null {
+  const ratios = peer.flatMap(({ seconds, whole }, round) => {
+    const ours = whole ?? own[round]?.seconds;
+    return ours === undefined ? [] : [seconds / ours];
+  });
+  return ratios.length === 0 ? null : median(ratios);
 }

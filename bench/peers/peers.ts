@@ -1,18 +1,30 @@
 /** Who is compared, with what each can do and how its process is started. @module */
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PRELUDE } from "./python.ts";
 import { PYTORCH } from "./pytorch.ts";
+import { TRANSFORMERS } from "./transformers.ts";
+import { TRL } from "./trl.ts";
 import type { Work } from "./work.ts";
 
 /** This project's name among its peers. */
 export const OWN = "ares";
 
+/** The step that runs all its operations as fast as the adapter's best product. */
+export const BEST_PRODUCT = "best product";
+
+/** The iteration that is nothing but its compute passes. */
+export const PASSES = "passes alone";
+
+type Cannot = Readonly<Partial<Record<Work["kind"], string>>>;
+
 /** A program that does some of the work. */
 export interface Peer {
   readonly name: string;
-  /** What it runs on; ratios to peers on the same adapter say most. */
-  readonly group: "own" | "javascript" | "pytorch";
+  /** What it runs on; ratios to peers on the same adapter say most. A `ceiling` is a part of this project. */
+  readonly group: "own" | "ceiling" | "javascript" | "python";
   /** Why it does not do a kind of work; the other kinds it does. */
-  readonly cannot: Readonly<Partial<Record<Work["kind"], string>>>;
+  readonly cannot: Cannot;
   /** Program and arguments, the work's JSON left out, which comes first among the script's own. */
   readonly command: (work: string) => readonly string[];
   /** Variables of its process. */
@@ -24,72 +36,103 @@ const local = (name: string): string => fileURLToPath(new URL(name, import.meta.
 /** Holds the peers' packages; git ignores it. */
 export const PACKAGES_FOLDER = local("../../.ares/peers");
 
-const CONFIG = local("packages.json");
+/** A configuration that knows the peers' packages and nothing else, with a frozen lock of their own beside it. */
+const CONFIG = ["--quiet", "--config", local("packages.json")];
 
-/** Arguments of a `deno` that knows the peers' packages and nothing else; the lock file is for the project's own. */
-export const PEER_FLAGS: readonly string[] = ["-A", "--no-check", "--no-lock", "--quiet", "--config", CONFIG];
+/** The scripts whose packages are installed before anything is timed. */
+const SCRIPTS = ["jax_js.ts", "tfjs.ts", "gpu_js.ts"].map(local);
 
-const NO_GRPO = "has no reinforcement trainer to compare with";
+/** Arguments of the `deno` that fetches the packages into {@link PACKAGES_FOLDER}. */
+export const INSTALL: readonly string[] = ["cache", ...CONFIG, ...SCRIPTS];
 
-function javascript(name: string, file: string, device: string, cannot: Peer["cannot"]): Peer {
+function own(name: string, group: Peer["group"], file: string, cannot: Cannot): Peer {
   return {
     name,
-    group: "javascript",
-    cannot: { grpo: NO_GRPO, ...cannot },
-    command: (work) => [Deno.execPath(), "run", ...PEER_FLAGS, local(file), work, device],
-    env: { DENO_DIR: PACKAGES_FOLDER },
-  };
-}
-
-const NO_MODEL = "only its product is compared: nobody has written the model in it here";
-
-/** Everyone but PyTorch, this project first. */
-export const PEERS: readonly Peer[] = [
-  {
-    name: OWN,
-    group: "own",
-    cannot: {},
-    command: (
-      work,
-    ) => [
+    group,
+    cannot,
+    command: (work) => [
       Deno.execPath(),
       "run",
       "-A",
       "--no-check",
       "--config",
       local("../../deno.json"),
-      local("ares.ts"),
+      local(file),
       work,
     ],
     env: {},
-  },
+  };
+}
+
+const NO_AEPO = "has no AEPO";
+
+function javascript(name: string, file: string, device: string, cannot: Cannot): Peer {
+  return {
+    name,
+    group: "javascript",
+    cannot: { grpo: "has no reinforcement trainer to compare with", aepo: NO_AEPO, ...cannot },
+    command: (work) => [Deno.execPath(), "run", "-A", "--no-check", ...CONFIG, local(file), work, device],
+    env: { DENO_DIR: PACKAGES_FOLDER },
+  };
+}
+
+const NO_SAMPLING = "its products and training step are compared: nobody has written sampling in it here";
+const ONE_STEP = "a ceiling of the training step alone";
+const ONE_ITERATION = "a ceiling of the AEPO iteration alone";
+
+/** Everyone but the Python libraries, this project first. */
+export const PEERS: readonly Peer[] = [
+  own(OWN, "own", "ares.ts", {}),
+  own(BEST_PRODUCT, "ceiling", "ares_ceiling.ts", {
+    matmul: ONE_STEP,
+    generate: ONE_STEP,
+    grpo: ONE_STEP,
+    aepo: ONE_STEP,
+  }),
+  own(PASSES, "ceiling", "ares_ceiling.ts", {
+    matmul: ONE_ITERATION,
+    train: ONE_ITERATION,
+    generate: ONE_ITERATION,
+    grpo: ONE_ITERATION,
+  }),
   javascript("jax-js webgpu", "jax_js.ts", "webgpu", {}),
   javascript("jax-js wasm", "jax_js.ts", "wasm", {}),
-  javascript("tf.js webgpu", "tfjs.ts", "webgpu", { train: NO_MODEL, generate: NO_MODEL }),
-  javascript("tf.js wasm", "tfjs.ts", "wasm", { train: NO_MODEL, generate: NO_MODEL }),
+  javascript("tf.js webgpu", "tfjs.ts", "webgpu", { generate: NO_SAMPLING }),
+  javascript("tf.js wasm", "tfjs.ts", "wasm", { generate: NO_SAMPLING }),
   javascript("gpu.js webgpu", "gpu_js.ts", "webgpu", {
     train: "has no gradients",
     generate: "has no models; a cache and sampling would have to be written in it",
   }),
 ];
 
-/** The scripts whose packages are installed before anything is timed. */
-export const PEER_SCRIPTS: readonly string[] = ["jax_js.ts", "tfjs.ts", "gpu_js.ts"].map(local);
+const ONLY_GENERATES = "its generate is compared; the rest is PyTorch's row";
+const ONLY_GRPO = "its GRPOTrainer is compared; the rest is PyTorch's row";
 
-/** PyTorch under the given interpreter; `script` is a file with {@link PYTORCH}. */
-export function pytorch(python: string, script: string): Peer {
-  return {
-    name: "PyTorch",
-    group: "pytorch",
-    cannot: {},
-    command: (work) => [python, script, work],
+/** A Python library: its name, its script and what that leaves out. */
+const PYTHON: readonly (readonly [name: string, script: string, cannot: Cannot])[] = [
+  ["PyTorch", PYTORCH, {}],
+  ["HF generate", TRANSFORMERS, { matmul: ONLY_GENERATES, train: ONLY_GENERATES, grpo: ONLY_GENERATES }],
+  ["TRL", TRL, { matmul: ONLY_GRPO, train: ONLY_GRPO, generate: ONLY_GRPO }],
+];
+
+/** The Python libraries under an interpreter that has them; their scripts lie in `folder`. */
+export function pythonPeers(python: string, folder: string): Peer[] {
+  return PYTHON.map(([name, , cannot]) => ({
+    name,
+    group: "python",
+    cannot: { aepo: NO_AEPO, ...cannot },
+    command: (work) => [python, join(folder, scriptName(name)), work],
     env: {},
-  };
+  }));
 }
 
-/** Writes the script for {@link pytorch} to a temporary file. */
-export async function writePytorchScript(): Promise<string> {
-  const file = await Deno.makeTempFile({ prefix: "ares-bench-", suffix: ".py" });
-  await Deno.writeTextFile(file, PYTORCH);
-  return file;
+/** Writes the scripts for {@link pythonPeers} into a folder. */
+export async function writePythonScripts(folder: string): Promise<void> {
+  for (const [name, script] of PYTHON) {
+    await Deno.writeTextFile(join(folder, scriptName(name)), PRELUDE + script);
+  }
+}
+
+function scriptName(peer: string): string {
+  return `${peer.toLowerCase().replaceAll(" ", "_")}.py`;
 }

@@ -1,10 +1,13 @@
 /** A peer's process, seen from the bench: asked for one run at a time, ended when it takes too long. @module */
 import type { Peer } from "./peers.ts";
-import { type Answer, MARK } from "./serve.ts";
+import { type Answer, MARK, type Time } from "./serve.ts";
 import type { Work } from "./work.ts";
 
 /** Why a peer has no time: it failed, ended or was too slow. */
 export class PeerFailure extends Error {}
+
+/** It was too slow: what it did before counts. */
+export class PeerTooSlow extends PeerFailure {}
 
 type Ready = Extract<Answer, { kind: "ready" }>;
 
@@ -55,8 +58,8 @@ export class PeerProcess {
     return answer;
   }
 
-  /** Seconds of one piece of work; at most `limit` seconds are waited. */
-  async run(limit: number): Promise<number> {
+  /** The time of one piece of work; at most `limit` seconds are waited. */
+  async run(limit: number): Promise<Time> {
     try {
       await this.#input.write(new TextEncoder().encode("run\n"));
     } catch {
@@ -64,7 +67,7 @@ export class PeerProcess {
     }
     const answer = await this.#next(limit, "for a run");
     if (answer.kind !== "time") throw new PeerFailure(`answered ${answer.kind} to a run`);
-    return answer.seconds;
+    return answer;
   }
 
   /** Ends the process. */
@@ -83,7 +86,10 @@ export class PeerProcess {
   async #next(limit: number, what: string): Promise<Answer> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new PeerFailure(`took more than ${limit} s ${what}`)), 1000 * limit);
+      timer = setTimeout(
+        () => reject(new PeerTooSlow(`cut off: ${limit.toFixed(0)} s were not enough ${what}`)),
+        1000 * limit,
+      );
     });
     try {
       const { value, done } = await Promise.race([this.#answers.next(), late]);

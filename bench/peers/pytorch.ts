@@ -1,56 +1,8 @@
-/**
- * PyTorch, and Hugging Face transformers where the interpreter has them, as a script for whatever Python is named: the
- * conversation of serve.ts and the numbers of work.ts over again, for it shares nothing with this project but text.
- * @module
- */
+/** PyTorch: products, and the loops that one would write by hand around a plain Qwen2. @module */
 
-/** The script. */
+/** The script, without what all of them share. */
 export const PYTORCH = String.raw`
-import json, math, os, sys, time
-import numpy as np
-import torch
 import torch.nn.functional as F
-
-work = json.loads(sys.argv[1])
-# Some builds start with one thread.
-torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-device = "cuda" if torch.cuda.is_available() else "cpu"
-STEP, SECONDS, TOP_P = 0.6180339887, 0.4, 0.99
-LR, BETAS, EPS, DECAY, MAX_NORM = 1e-4, (0.9, 0.99), 1e-8, 0.01, 1.0
-what = "PyTorch %s, %s, %d threads" % (torch.__version__, device, torch.get_num_threads())
-
-
-def wait():
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def say(**answer):
-    print("@peer " + json.dumps(answer), flush=True)
-
-
-def spread(size):
-    return torch.from_numpy((np.arange(size) * STEP % 1 - 0.5).astype(np.float32)).to(device)
-
-
-def token_ids(count, vocabulary):
-    return torch.from_numpy((np.arange(count) * 7919 + 13) % vocabulary).to(device)
-
-
-def weights(name, shape):
-    if name.endswith("norm.weight"):
-        return torch.ones(shape)
-    if name.endswith(".bias"):
-        return torch.zeros(shape)
-    seed = 0
-    for c in name:
-        seed = (seed * 31 + ord(c)) % 2**32
-    h = (np.arange(math.prod(shape), dtype=np.uint64) * 0x9E3779B1 + seed) % 2**32
-    h = ((h ^ (h >> np.uint64(16))) * np.uint64(0x85EBCA6B)) % np.uint64(2**32)
-    h = ((h ^ (h >> np.uint64(13))) * np.uint64(0xC2B2AE35)) % np.uint64(2**32)
-    h = h ^ (h >> np.uint64(16))
-    values = (h / 2**32 - 0.5) * (2 * math.sqrt(3) * 0.02)
-    return torch.from_numpy(values.astype(np.float32)).reshape(shape)
 
 
 class Block(torch.nn.Module):
@@ -137,27 +89,6 @@ class Model(torch.nn.Module):
         return self.norm(x)
 
 
-def transformers_model(c, context):
-    """Hugging Face's Qwen2, or None without transformers."""
-    try:
-        from transformers import Qwen2Config, Qwen2ForCausalLM, __version__
-    except ImportError:
-        return None
-    global what
-    what += ", transformers " + __version__
-    keys = [k for k in c if k not in ("head_dim",)]
-    return Qwen2ForCausalLM(Qwen2Config(**{k: c[k] for k in keys}, max_position_embeddings=256,
-                                        tie_word_embeddings=True, eos_token_id=None, bos_token_id=None))
-
-
-def fill(module, prefix):
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if name != "lm_head.weight":
-                parameter.copy_(weights(prefix + name, tuple(parameter.shape)))
-    return module.to(device)
-
-
 def matmul():
     m, k, n = work["m"], work["k"], work["n"]
     a, b = spread(m * k).view(m, k), spread(k * n).view(k, n)
@@ -203,17 +134,6 @@ def generate():
     global what
     c, n, prompt, fresh = work["model"], work["sequences"], work["prompt"], work["fresh"]
     ids = token_ids(n * prompt, c["vocab_size"]).view(n, prompt)
-    hugging = transformers_model(c, prompt + fresh)
-    if hugging is not None:
-        hugging = fill(hugging, "").eval()
-
-        def run(repeats):
-            for _ in range(repeats):
-                out = hugging.generate(ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=1.0,
-                                       top_p=TOP_P, top_k=0, max_new_tokens=fresh, pad_token_id=0)
-            wait()
-            return out.shape[0] * (out.shape[1] - prompt)
-        return run
     what += ", lean Qwen2"
     model = fill(Model(c, prompt + fresh), "model.").eval()
 
@@ -264,9 +184,9 @@ def grpo():
                 old, ref = logps(model, whole, prompt), logps(reference, whole, prompt)
             new = logps(model, whole, prompt)
             ratio = (new - old).exp()
-            gain = torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+            gain = torch.minimum(ratio * advantage, ratio.clamp(1 - CLIP, 1 + CLIP) * advantage)
             gap = ref - new
-            loss = (0.05 * (gap.exp() - gap - 1) - gain).mean()
+            loss = (KL * (gap.exp() - gap - 1) - gain).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
@@ -275,27 +195,6 @@ def grpo():
         return new.numel()
     return run
 
-try:
-    run = {"matmul": matmul, "train": train, "generate": generate, "grpo": grpo}[work["kind"]]()
 
-    def timed(repeats):
-        start = time.perf_counter()
-        run(repeats)
-        return time.perf_counter() - start
-
-    start = time.perf_counter()
-    value = run(1)
-    if time.perf_counter() - start < 10:
-        run(1)
-    repeats, seconds = 1, timed(1)
-    while seconds < SECONDS / 2 and repeats < 4096:
-        repeats *= 2
-        seconds = timed(repeats)
-    say(kind="ready", what=what, value=value)
-    for line in sys.stdin:
-        if line.strip() == "run":
-            say(kind="time", seconds=timed(repeats) / repeats)
-except Exception as error:
-    say(kind="error", reason="%s: %s" % (type(error).__name__, error))
-    sys.exit(1)
+serve({"matmul": matmul, "train": train, "generate": generate, "grpo": grpo})
 `;

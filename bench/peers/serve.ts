@@ -16,11 +16,18 @@ export type Answer =
     readonly kind: "ready";
     /** Device and version, in words. */
     readonly what: string;
-    /** A number of the first run that must be the same for everyone: see {@link Session.run}. */
-    readonly value: number;
+    /** Numbers of the first runs that must be the same for everyone: see {@link Session.run}. */
+    readonly values: readonly number[];
   }
-  | { readonly kind: "time"; readonly seconds: number }
+  | ({ readonly kind: "time" } & Time)
   | { readonly kind: "error"; readonly reason: string };
+
+/** The time of one piece of work. */
+export interface Time {
+  readonly seconds: number;
+  /** Seconds of this project at the same piece, where the peer is a part of it: the kernels without what is between them. */
+  readonly whole?: number;
+}
 
 /** A peer that is ready for its work. */
 export interface Session {
@@ -31,13 +38,15 @@ export interface Session {
    * @returns an element of the product (row 1, column 2), the loss before the step, the number of tokens made
    */
   run(repeats: number): Promise<number>;
+  /** What a run counts for where that is not the time that it took. */
+  counted?(seconds: number): Time;
 }
 
 /** Shortest time that is measured: what takes less is repeated. */
 const SECONDS = 0.4;
 
-/** Milliseconds of a first run that may be followed by two more before anything is timed; one otherwise. */
-const PATIENCE = 10_000;
+/** Seconds of a first run that may be followed by two more before anything is timed; one otherwise. */
+const PATIENCE = 10;
 
 /** Serves until standard input ends. */
 export async function serve(
@@ -46,30 +55,30 @@ export async function serve(
   const say = (answer: Answer) => console.log(MARK + JSON.stringify(answer));
   try {
     const session = await open(JSON.parse(Deno.args[0]));
+    const values: number[] = [];
     const time = async (repeats: number): Promise<number> => {
       const start = performance.now();
-      await session.run(repeats);
+      values.push(await session.run(repeats));
       return (performance.now() - start) / 1000;
     };
-    const start = performance.now();
-    const value = await session.run(1);
     // The second run may still compile (an optimizer's second step, a pipeline's first reuse); the slowest do without
     // one more.
-    if (performance.now() - start < PATIENCE) await session.run(1);
+    if (await time(1) < PATIENCE) await time(1);
+    let seconds = await time(1);
+    const first = [...values];
     let repeats = 1;
-    for (
-      let seconds = await time(1);
-      seconds < SECONDS / 2 && repeats < 4096;
-      seconds = await time(repeats)
-    ) {
+    while (seconds < SECONDS / 2 && repeats < 4096) {
       repeats *= 2;
+      seconds = await time(repeats);
     }
-    say({ kind: "ready", what: session.what, value });
+    say({ kind: "ready", what: session.what, values: first });
     for await (
       const chunk of Deno.stdin.readable.pipeThrough(new TextDecoderStream())
     ) {
       for (let i = chunk.split("run\n").length - 1; i > 0; i--) {
-        say({ kind: "time", seconds: await time(repeats) / repeats });
+        const taken = await time(repeats);
+        const { seconds, whole } = session.counted?.(taken) ?? { seconds: taken };
+        say({ kind: "time", seconds: seconds / repeats, whole: whole && whole / repeats });
       }
     }
   } catch (error) {

@@ -1,7 +1,8 @@
-/** TensorFlow.js on WebGPU or WebAssembly: products. @module */
+/** TensorFlow.js on WebGPU or WebAssembly: products, and the training step of a plain Qwen2. @module */
 import { fileURLToPath } from "node:url";
-import * as tf from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs";
 import { serve, type Session } from "./serve.ts";
+import { trainingSteps } from "./tfjs_qwen2.ts";
 import { spread } from "../workload.ts";
 import type { Work } from "./work.ts";
 
@@ -19,7 +20,7 @@ async function open(work: Work): Promise<Session> {
     throw new Error(`tf.js could not set up ${device}`);
   }
   await tf.ready();
-  const what = `tf.js ${tf.version_core}, ${device}`;
+  const what = `tf.js ${tf.version.tfjs}, ${device}`;
   if (work.kind === "matmul") {
     const { m, k, n } = work;
     const a = tf.tensor2d(spread(m * k), [m, k]);
@@ -35,7 +36,11 @@ async function open(work: Work): Promise<Session> {
       },
     };
   }
-  throw new Error(`tf.js is compared at products only, not at ${work.kind}`);
+  if (work.kind === "train") {
+    const oneHot = device === "wasm";
+    return { what: oneHot ? `${what}, one-hot embedding` : what, run: trainingSteps(work, oneHot) };
+  }
+  throw new Error(`tf.js is compared at products and training steps, not at ${work.kind}`);
 }
 
 await serve(open);

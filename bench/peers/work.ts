@@ -62,8 +62,13 @@ export interface GrpoWork extends Named {
   readonly fresh: number;
 }
 
+/** A whole iteration of AEPO as the built-in demo has it; of no peer, but of what an iteration spends outside the GPU. */
+export interface AepoWork extends Named {
+  readonly kind: "aepo";
+}
+
 /** One kind of work. */
-export type Work = MatmulWork | TrainWork | GenerateWork | GrpoWork;
+export type Work = MatmulWork | TrainWork | GenerateWork | GrpoWork | AepoWork;
 
 /** The optimizer's settings, and the norm that gradients are clipped to. */
 export const ADAMW = {
@@ -128,7 +133,7 @@ function train(name: string, model: PeerModel, sequences: number): TrainWork {
   };
 }
 
-/** W1 to W4. */
+/** W1 to W4, and an iteration of the demo. */
 export const WORKS: readonly Work[] = [
   matmul(512, 512, 512),
   matmul(1024, 1024, 1024),
@@ -156,6 +161,7 @@ export const WORKS: readonly Work[] = [
     prompt: 32,
     fresh: 64,
   },
+  { kind: "aepo", name: "AEPO iteration", amount: 1, unit: "iterations/s" },
 ];
 
 /**

@@ -72,7 +72,16 @@ Deno.test("arguments: the other commands' defaults", () => {
   assertEquals(parseArguments(["doctor"]), { command: "doctor", args: { json: false } });
   assertEquals(parseArguments(["bench"]), {
     command: "bench",
-    args: { names: [], json: false, rounds: 5, peers: false, check: false, save: false },
+    args: {
+      names: [],
+      json: false,
+      rounds: 5,
+      peers: false,
+      check: false,
+      save: false,
+      limit: 180,
+      minutes: 60,
+    },
   });
   // No seed: the recipe's own, so that the command without options makes the shipped model.
   assertEquals(parseArguments(["pretrain"]), {
@@ -136,11 +145,24 @@ Deno.test("arguments: the other commands with everything", () => {
       peers: false,
       check: false,
       save: false,
+      limit: 180,
+      minutes: 60,
     },
   });
-  assertEquals(parseArguments(words("bench W1 --peers --check --save --python p/python")), {
+  const compared = "bench W1 --peers --check --save --python p/python --limit 9 --minutes 2";
+  assertEquals(parseArguments(words(compared)), {
     command: "bench",
-    args: { names: ["W1"], json: false, rounds: 5, peers: true, check: true, save: true, python: "p/python" },
+    args: {
+      names: ["W1"],
+      json: false,
+      rounds: 5,
+      peers: true,
+      check: true,
+      save: true,
+      python: "p/python",
+      limit: 9,
+      minutes: 2,
+    },
   });
   assertEquals(parseArguments(words("pretrain --text --out o --tokens 1000 --seed 4")), {
     command: "pretrain",

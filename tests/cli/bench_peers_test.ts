@@ -6,9 +6,19 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { compare, type ComparedRow, ratioOf, type Runner } from "../../bench/peers/comparison.ts";
-import { OWN, type Peer, PEERS, pytorch } from "../../bench/peers/peers.ts";
-import { PeerFailure, PeerProcess } from "../../bench/peers/process.ts";
+import { wallTime } from "../../bench/clock.ts";
+import { copyWorkload } from "../../bench/copy.ts";
+import {
+  compare,
+  type ComparedRow,
+  type Limits,
+  ratioOf,
+  type Runner,
+} from "../../bench/peers/comparison.ts";
+import { trainingFlops } from "../../bench/peers/flops.ts";
+import { OWN, type Peer, PEERS, pythonPeers } from "../../bench/peers/peers.ts";
+import { PassTimes } from "../../bench/peers/passes.ts";
+import { PeerFailure, PeerProcess, PeerTooSlow } from "../../bench/peers/process.ts";
 import { generationOf, processorName } from "../../bench/peers/processor.ts";
 import {
   checkRatios,
@@ -21,11 +31,17 @@ import { MARK } from "../../bench/peers/serve.ts";
 import { TARGETED, targetOf, verdict } from "../../bench/peers/targets.ts";
 import { configOf, weights, WORKS } from "../../bench/peers/work.ts";
 import { SHAPES } from "../../bench/shapes.ts";
+import { waitCosts } from "../../bench/waits.ts";
+import { allocate } from "../../bench/workload.ts";
 import { chosen, ratiosOf } from "../../cli/bench_peers.ts";
 import { checkText, comparisonText } from "../../cli/peer_tables.ts";
 import { UserError } from "../../gpu/errors.ts";
+import { Program } from "../../gpu/program.ts";
+import { oneGpu } from "../shaders/one_gpu.ts";
 
 const [MATMUL] = WORKS;
+
+const limits = (rounds: number, seconds = 60): Limits => ({ rounds, seconds, end: Infinity });
 
 function results(date: string, ratios: SavedResults["ratios"], adapter = "card"): SavedResults {
   return { adapter, driver: "1", date, ratios };
@@ -44,11 +60,13 @@ const peer = (name: string, more: Partial<Peer> = {}): Peer => ({
 function runner(value: number, answers: readonly (number | string)[], log: string[] = [], name = ""): Runner {
   let next = 0;
   return {
-    ready: () => Promise.resolve({ kind: "ready", what: `${name} 1.0`, value }),
+    ready: () => Promise.resolve({ kind: "ready", what: `${name} 1.0`, values: [value] }),
     run: () => {
       log.push(name);
       const answer = answers[next++];
-      return typeof answer === "string" ? Promise.reject(new PeerFailure(answer)) : Promise.resolve(answer);
+      return typeof answer === "string"
+        ? Promise.reject(new PeerFailure(answer))
+        : Promise.resolve({ seconds: answer });
     },
     close: () => {
       log.push(`${name} closed`);
@@ -127,7 +145,7 @@ Deno.test("peers: everyone has a turn a round; a ratio is the median of the roun
   const rows = await compare(
     MATMUL,
     Object.keys(seconds).map((name) => peer(name)),
-    3,
+    limits(3),
     () => {},
     ({ name }) => {
       return runner(5, seconds[name], log, name);
@@ -138,7 +156,126 @@ Deno.test("peers: everyone has a turn a round; a ratio is the median of the roun
   assertEquals(rows.map(({ ratio }) => ratio), [null, 2, 0.5]);
   assertEquals(rows[1].speed, MATMUL.amount / 8);
   assertEquals(ratiosOf(rows), { [MATMUL.name]: { slow: 2, fast: 0.5 } });
-  assertEquals([ratioOf([], []), ratioOf([1, 2], [1])], [null, null]);
+  assertEquals([ratioOf([], []), ratioOf([{ seconds: 1 }], [])], [null, null]);
+});
+
+Deno.test("peers: a part of this project is held against the whole of the same run", async () => {
+  const whole: Runner = {
+    ...runner(0, []),
+    run: () => Promise.resolve({ seconds: 3, whole: 4 }),
+  };
+  const peers = [peer(OWN), peer("part", { group: "ceiling" })];
+  const start = ({ name }: Peer) => name === OWN ? runner(5, [100, 1, 100]) : whole;
+  const rows = await compare(MATMUL, peers, limits(3), () => {}, start);
+  // Neither this project's own rounds nor what the part computes count.
+  assertEquals(rows.map(({ ratio, failed }) => [ratio, failed]), [[null, false], [0.75, false]]);
+});
+
+Deno.test("peers: who is too slow is cut off and keeps the rounds that it did; a failure keeps none", async () => {
+  const given: number[] = [];
+  const late = (rounds: number): Runner => {
+    const own = runner(5, [1, 1, 1]);
+    let done = 0;
+    return {
+      ...own,
+      run: async (limit) => {
+        given.push(limit);
+        if (done++ >= rounds) throw new PeerTooSlow("cut off: not enough for a run");
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return { seconds: 2 };
+      },
+    };
+  };
+  const peers = [peer(OWN), peer("late"), peer("never")];
+  const start = ({ name }: Peer) => name === OWN ? runner(5, [1, 1, 1]) : late(name === "late" ? 2 : 0);
+  const rows = await compare(MATMUL, peers, limits(3, 10), () => {}, start);
+  assertEquals(rows.map(({ ratio, failed }) => [ratio, failed]), [[null, false], [2, false], [null, true]]);
+  assertStringIncludes(rows[1].note, "cut off after 2 of 3 rounds");
+  assertStringIncludes(rows[2].note, "not enough for a run");
+  // Its time is one sum: each round has what the ones before have left.
+  const [first, , second, third] = given;
+  assert(first <= 10 && second <= first - 0.015 && third <= second - 0.015, `${given}`);
+});
+
+Deno.test("peers: nothing is begun when the whole comparison's time is up", async () => {
+  const started: string[] = [];
+  const rows = await compare(
+    MATMUL,
+    [peer(OWN), peer("other")],
+    { rounds: 3, seconds: 60, end: performance.now() },
+    () => {},
+    ({ name }) => {
+      started.push(name);
+      return runner(5, [1, 1, 1]);
+    },
+  );
+  assertEquals(started, []);
+  for (const row of rows) assertMatch(row.note, /time of the whole comparison is up/);
+});
+
+Deno.test("peers: a second step that went another way is noticed", async () => {
+  const steps = (values: number[]): Runner => ({
+    ...runner(0, [1, 1, 1]),
+    ready: () => Promise.resolve({ kind: "ready", what: "", values }),
+  });
+  const losses: Record<string, number[]> = {
+    [OWN]: [6.27, 6.21],
+    same: [6.27, 6.21, 6.1],
+    wrong: [6.27, 6.25],
+  };
+  const rows = await compare(
+    WORKS.find(({ kind }) => kind === "train")!,
+    Object.keys(losses).map((name) => peer(name)),
+    limits(3),
+    () => {},
+    ({ name }) => steps(losses[name]),
+  );
+  assertEquals(rows.map(({ failed }) => failed), [false, false, true]);
+  assertStringIncludes(rows[2].note, "computes something else: 6.25 in run 2");
+});
+
+Deno.test("peers: the operations of a training step are those of its matrices and its attention", () => {
+  const tiny = WORKS.find(({ name }) => name === "W2 tiny");
+  assert(tiny?.kind === "train");
+  // Of a block: q and o, k and v, gate, up and down.
+  const block = 2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 384;
+  const products = 6 * (4 * block * 16 * 128 + 512 * 128 * 16 * 127);
+  const pairs = 16 * 128 * 129 / 2;
+  assertEquals(trainingFlops(tiny), products + 4 * 6 * 2 * 128 * pairs);
+});
+
+Deno.test("peers: the time in passes is what the device did since the last question, not what the host waited", async () => {
+  const gpu = await oneGpu();
+  const w = copyWorkload("vec4f", 1 / 64);
+  const tensors = allocate(gpu, w);
+  const program = new Program(gpu, "passes").add(w.kernel, tensors, w.dims);
+  await program.run();
+  const times = new PassTimes(gpu);
+  try {
+    const wall = await wallTime(gpu, async () => {
+      // More passes than one query set holds.
+      for (let i = 0; i < 2100; i++) await program.run();
+      await gpu.idle();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await program.run(50);
+    });
+    const busy = 1000 * await times.take();
+    assert(busy > 0 && busy <= wall - 290, `${busy} of ${wall} ms`);
+    assertEquals(await times.take(), 0);
+  } finally {
+    times.close();
+  }
+  // Closed, it counts no more.
+  await program.run();
+  assertEquals(await times.take(), 0);
+  program.destroy();
+  for (const tensor of Object.values(tensors)) gpu.pool.free(tensor);
+});
+
+Deno.test("peers: a wait costs more than a launch, and everything something", async () => {
+  const { dispatch, submit, wait, read } = await waitCosts(await oneGpu(), 3);
+  for (const cost of [wait, read, submit]) assert(cost > 0, `${cost}`);
+  assert(dispatch < wait && submit < wait, `${dispatch}, ${submit}, ${wait}`);
 });
 
 Deno.test("peers: who fails, computes something else or cannot stays in the table with the reason", async () => {
@@ -150,7 +287,7 @@ Deno.test("peers: who fails, computes something else or cannot stays in the tabl
     peer("wrong"),
     peer("unable", { cannot: { matmul: "has no products" } }),
   ];
-  const rows = await compare(MATMUL, peers, 3, () => {}, start);
+  const rows = await compare(MATMUL, peers, limits(3), () => {}, start);
   assertEquals(rows.map(({ speed, ratio, failed }) => [speed !== null, ratio, failed]), [
     [true, null, false],
     [false, null, true],
@@ -160,17 +297,17 @@ Deno.test("peers: who fails, computes something else or cannot stays in the tabl
   const text = comparisonText({ adapter: "card", driver: "1", date: "", rounds: 3, rows });
   assertStringIncludes(text, `${MATMUL.name}, broken: failed: took fire`);
   assertStringIncludes(text, `${MATMUL.name}, wrong: failed: computes something else: 5.1`);
-  assertStringIncludes(text, `${MATMUL.name}, unable: has no products`);
+  assertStringIncludes(text, `unable: has no products (${MATMUL.name})`);
   assertEquals(ratiosOf(rows), {});
 });
 
 Deno.test("peers: when this project fails nobody has a ratio; a fault of the bench is not hidden", async () => {
   const start = ({ name }: Peer) => name === OWN ? runner(5, [1, "lost"]) : runner(5, [1, 1, 1]);
-  const rows = await compare(MATMUL, [peer(OWN), peer("other")], 3, () => {}, start);
+  const rows = await compare(MATMUL, [peer(OWN), peer("other")], limits(3), () => {}, start);
   assertEquals(rows.map(({ ratio, failed }: ComparedRow) => [ratio, failed]), [[null, true], [null, false]]);
   await assertRejects(
     () =>
-      compare(MATMUL, [peer(OWN)], 3, () => {}, () => {
+      compare(MATMUL, [peer(OWN)], limits(3), () => {}, () => {
         throw new TypeError("a bug");
       }),
     TypeError,
@@ -188,14 +325,14 @@ Deno.test("peers: a process is asked for one run at a time, whatever else it pri
     script(`
       const say = (answer) => console.log(${JSON.stringify(MARK)} + JSON.stringify(answer));
       console.log("loading");
-      say({ kind: "ready", what: "script", value: 7 });
+      say({ kind: "ready", what: "script", values: [7] });
       for await (const _ of Deno.stdin.readable) { console.log("working"); say({ kind: "time", seconds: 0.5 }); }
     `),
     MATMUL,
   );
   try {
-    assertEquals(await process.ready(60), { kind: "ready", what: "script", value: 7 });
-    assertEquals([await process.run(60), await process.run(60)], [0.5, 0.5]);
+    assertEquals(await process.ready(60), { kind: "ready", what: "script", values: [7] });
+    assertEquals([(await process.run(60)).seconds, (await process.run(60)).seconds], [0.5, 0.5]);
   } finally {
     await process.close();
   }
@@ -209,7 +346,7 @@ Deno.test("peers: a process that ends, complains or is too slow fails with the r
       60,
       /^out of memory$/,
     ],
-    ["setTimeout(() => {}, 60_000)", 0.2, /took more than 0.2 s to get ready/],
+    ["setTimeout(() => {}, 60_000)", 1, /cut off: 1 s were not enough to get ready/],
   ];
   for (const [text, limit, reason] of cases) {
     const process = new PeerProcess(script(text), MATMUL);
@@ -225,7 +362,7 @@ Deno.test("peers: a process that ends, complains or is too slow fails with the r
 Deno.test("peers: a program that is not there fails with its name", async () => {
   const missing = peer("missing", { command: () => ["/nowhere/python", "script"] });
   const start = (p: Peer) => p === missing ? new PeerProcess(p, MATMUL) : runner(5, [1, 1, 1]);
-  const rows = await compare(MATMUL, [peer(OWN), missing], 3, () => {}, start);
+  const rows = await compare(MATMUL, [peer(OWN), missing], limits(3), () => {}, start);
   assert(rows[1].failed);
   assertStringIncludes(rows[1].note, "/nowhere/python cannot be started");
 });
@@ -241,17 +378,17 @@ Deno.test("peers: names choose works, peers or both; this project always takes p
   assertThrows(() => chosen(["W1", "nothing"], PEERS), UserError, "no work and no peer is called nothing");
 });
 
-Deno.test("peers: every peer says why it leaves out work; every kind of work has somebody but W4", () => {
+Deno.test("peers: every peer says why it leaves out work; every kind of work has somebody but W4 and AEPO", () => {
   for (const { kind } of WORKS) {
-    const able = PEERS.filter((p) => p.name !== OWN && p.cannot[kind] === undefined);
-    assertEquals(able.length > 0, kind !== "grpo", kind);
+    const able = PEERS.filter((p) => p.group === "javascript" && p.cannot[kind] === undefined);
+    assertEquals(able.length > 0, kind !== "grpo" && kind !== "aepo", kind);
     for (const p of PEERS) assert(p.cannot[kind] === undefined || p.cannot[kind].length > 10, p.name);
   }
 });
 
 Deno.test("peers: a work's model is the whole of the shape it is timed on; weights have one deviation", () => {
   for (const work of WORKS) {
-    if (work.kind === "matmul") continue;
+    if (work.kind === "matmul" || work.kind === "aepo") continue;
     const { config: own } = work.model.hidden_size === 128 ? SHAPES.tiny : SHAPES.small;
     // Through JSON, as a peer's process gets it; `raw` keeps the text that it was read from.
     const read = configOf(JSON.parse(JSON.stringify(work.model)));
@@ -268,12 +405,12 @@ Deno.test("peers: what a ratio is beside floor and goal", () => {
   assertEquals(verdict(1.5, { floor: 1, goal: 2 }), "below the goal");
   assertEquals(verdict(2, { floor: null, goal: 2 }), "goal reached");
   assertEquals(verdict(null, { floor: 1, goal: 2 }), "");
-  assertEquals(targetOf({ work: "W3 tiny", peer: "PyTorch" }), { floor: 0.4, goal: 1 });
+  assertEquals(targetOf({ work: "W3 tiny", peer: "HF generate" }), { floor: 0.4, goal: 1 });
   assertEquals(targetOf({ work: "W3 tiny", peer: "gpu.js" }), { floor: null, goal: null });
   // A target under a name that nothing has would never be looked at.
   for (const [work, peer] of TARGETED) {
     assert(WORKS.some(({ name }) => name === work), work);
-    assert([...PEERS, pytorch("", "")].some(({ name }) => name === peer), peer);
+    assert([...PEERS, ...pythonPeers("", "")].some(({ name }) => name === peer), peer);
   }
 });
 
