@@ -18,13 +18,15 @@ export async function aepoIterations(gpu: Gpu): Promise<() => Promise<LogRecord>
     trainable: true,
     prompts: data,
     micro_batch_tokens: actor.micro_batch_tokens,
+    micro_batch_patches: actor.micro_batch_patches,
+    freeze: actor.model.freeze_vision_tower ? ["vision_tower", "merger"] : [],
     recompute: actor.model.enable_gradient_checkpointing,
     max_num_seqs: rollout.max_num_seqs,
     block_size: rollout.block_size,
     chunk: rollout.chunk,
   });
-  const rows = await loadRows(config, false, silent);
-  const { problems } = await policy.writer.problems(rows.train);
+  const rows = await loadRows(config, policy.model.config.vision !== undefined, silent);
+  const { problems } = await policy.writer.problems(rows.train, undefined, actor.micro_batch_patches);
   const { lr, betas, weight_decay } = actor.optim;
   const optimizer = new AdamW(gpu, policy.model.parameters, {
     lr,
