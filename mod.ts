@@ -91,6 +91,7 @@ export { type AdapterFacts, Gpu, type HostArray } from "./gpu/device.ts";
 export { GpuError, UserError } from "./gpu/errors.ts";
 export {
   type Access,
+  type AdapterTraits,
   defineKernel,
   type DimValues,
   type Grid,
@@ -123,7 +124,7 @@ export {
 export type { BlockConfig } from "./models/block_config.ts";
 export type { CheckpointDtype } from "./models/checkpoint_folder.ts";
 export { loadModelConfig, type ModelConfig, parameterShapes, parseModelConfig } from "./models/config.ts";
-export type { DecodeGraph, DecodeOptions, SamplingOptions } from "./models/decode_graph.ts";
+export type { DecodeGraph, DecodeOptions, PlacedSequence, SamplingOptions } from "./models/decode_graph.ts";
 export { type GenerationConfig, loadGenerationConfig } from "./models/generation_config.ts";
 export { decodeImage, type DecodeOptions as ImageDecodeOptions, type RgbImage } from "./models/image.ts";
 export {
@@ -192,6 +193,7 @@ export {
   type AepoConfig,
   type AlgorithmConfig,
   batchArithmetic,
+  type BranchingConfig,
   type Config,
   type ConfigSources,
   configTable,
@@ -200,8 +202,10 @@ export {
   type LoadedConfig,
   type LrScheduler,
   type MicroConfig,
+  type ReferenceConfig,
   type RewardConfig,
   type RolloutConfig,
+  type RulesConfig,
   toYaml,
   type TrainerConfig,
 } from "./trainer/config.ts";
@@ -230,6 +234,7 @@ export {
   type EvaluationOptions,
   type GroupFigures,
   type JudgedResponse,
+  type ResponseTokens,
 } from "./trainer/evaluate.ts";
 export {
   extractBoxed,
@@ -243,6 +248,7 @@ export { type Monitor, type MonitorPhase, silent } from "./trainer/monitor.ts";
 export { AdamW, type AdamWOptions, type StepResult } from "./trainer/optimizer.ts";
 export { Policy, type PolicyOptions } from "./trainer/policy.ts";
 export { initialWeights, pretrain, type PretrainOptions } from "./trainer/pretrain.ts";
+export type { BranchOptions, BranchOrigin } from "./trainer/branching.ts";
 export {
   type ChunkProgress,
   type GenerateOptions,
@@ -252,12 +258,23 @@ export {
   type RolloutPrompt,
 } from "./trainer/rollout.ts";
 export type { BlindRecord, EvaluationRecord } from "./trainer/run_state.ts";
+export { writeReport } from "./trainer/report/write_report.ts";
 export { learningRate, type ScheduleOptions } from "./trainer/schedule.ts";
 export { train, type TrainOptions, type TrainSummary } from "./trainer/scheduler.ts";
 export { type SftStep, SftTrainer } from "./trainer/sft.ts";
 
 // The method's formulas, pure.
-export { groupAdvantages, type GroupScale, rlooAdvantages } from "./trainer/advantage.ts";
+export {
+  type AdvantagesAndReturns,
+  gae,
+  groupAdvantages,
+  type GroupScale,
+  referenceGroupAdvantages,
+  reinforcePlusPlus,
+  remaxAdvantages,
+  rlooAdvantages,
+  type Rows,
+} from "./trainer/advantage.ts";
 export { type Bucket, bucketOf, BUCKETS, type Recipe } from "./trainer/difficulty.ts";
 export {
   batchThreshold,
@@ -265,6 +282,7 @@ export {
   entropyOf,
   logSoftmax,
   quantile,
+  semanticMask,
   windowEntropy,
   windowMask,
 } from "./trainer/entropy.ts";
@@ -276,7 +294,14 @@ export {
   type SampledKlKind,
   type ValueAndGrad,
 } from "./trainer/kl.ts";
-export { KappaController, type KappaOptions, kappaStep } from "./trainer/kl_controller.ts";
+export {
+  BetaBuckets,
+  type BetaOptions,
+  type BetaState,
+  KappaController,
+  type KappaOptions,
+  kappaStep,
+} from "./trainer/kl_controller.ts";
 export {
   type KlTerm,
   type LossAverage,
@@ -288,6 +313,24 @@ export {
   type PolicyOptions as PolicyLossOptions,
   type TokenBatch,
 } from "./trainer/policy_objective.ts";
+export {
+  countTriggers,
+  normaliseToken,
+  percentileThreshold,
+  REASONING_TRIGGERS,
+  type TriggerCounts,
+} from "./trainer/reference_entropy.ts";
+export {
+  EntropyThresholdEma,
+  type ReferenceReward,
+  referenceReward,
+  type ReferenceRewardInput,
+  referenceShaping,
+  type ReferenceTargetOptions,
+  ReferenceTargets,
+  type ReferenceTargetState,
+} from "./trainer/reference_recipe.ts";
+export { type MaskRule, type Rules, rulesOf } from "./trainer/rules.ts";
 export {
   type BucketShaping,
   EntropyTargets,

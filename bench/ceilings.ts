@@ -12,7 +12,8 @@ import { type Workload, workload } from "./workload.ts";
 /** Forward and both gradients of a linear layer with `n` tokens, inputs and outputs, in the adapter's variant. */
 export function matmuls(n: number, software: boolean): Workload[] {
   const dims = { tokens: n, inputs: n, outputs: n, stride: n, accumulate: 0 };
-  const { forward, backwardInput, backwardWeight } = linearKernels[software ? "linear" : "linear_tiled"];
+  const { forward, backwardInput, backwardWeight } =
+    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   return [forward, backwardInput, backwardWeight].map((kernel) =>
     workload(kernel as KernelSpec, `${n} x ${n} x ${n}`, dims)
   );

@@ -1,19 +1,19 @@
 /** Embedding, rows picked for the head, and the head's own kernels: the two ends of a model. @module */
 import { embeddingBackward, embeddingForward, embeddingPlan } from "../shaders/embedding.ts";
+import { fullKlDivergence, fullKlGradient } from "../shaders/full_kl.ts";
 import { headGradient, headReduce } from "../shaders/head.ts";
 import { gatherRows, scatterRows } from "../shaders/rows.ts";
-import { fitted } from "../shaders/values.ts";
 import type { ModelShape } from "./shapes.ts";
 import { spread, tokenIds, type Workload, workload } from "./workload.ts";
 
 /** The kernels before the first and after the last block. */
-export function endWorkloads(s: ModelShape, software: boolean): Workload[] {
+export function endWorkloads(s: ModelShape): Workload[] {
   const { config: c, tokens, rows } = s;
   const width = c.hidden_size;
   const vocabulary = c.vocab_size;
   const table = { width, first_row: 0, rows: vocabulary };
   const embed = (count: number) =>
-    workload(fitted(embeddingForward, width, software), `${s.name} ${count} x ${width}`, {
+    workload(embeddingForward, `${s.name} ${count} x ${width}`, {
       tokens: count,
       ...table,
     }, { ids: tokenIds(count, vocabulary) });
@@ -36,7 +36,7 @@ export function endWorkloads(s: ModelShape, software: boolean): Workload[] {
     embed(tokens),
     embed(s.slots),
     workload(
-      fitted(embeddingBackward, width, software),
+      embeddingBackward,
       `${s.name} ${tokens} x ${width}`,
       { unique: plan.unique.length, ...table },
       { ...plan, dy: spread(tokens * width) },
@@ -46,5 +46,7 @@ export function endWorkloads(s: ModelShape, software: boolean): Workload[] {
     workload(scatterRows, picked, { rows: tokens, width }, { inverse, dy: spread(rows * width) }),
     workload(headReduce, logits, tile, { targets }),
     workload(headGradient, logits, tile, { targets }),
+    workload(fullKlDivergence, logits, tile),
+    workload(fullKlGradient, logits, tile, { targets }),
   ];
 }

@@ -2,7 +2,6 @@
 import { storagePlan } from "../models/parameters.ts";
 import { adamw, adamwBf16Kahan } from "../shaders/adamw.ts";
 import { gradNormFinish, partialsOf, sumOfSquares } from "../shaders/grad_norm.ts";
-import { fitted } from "../shaders/values.ts";
 import type { ModelShape } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
 
@@ -19,7 +18,7 @@ const SETTINGS = {
 const NORM = Float32Array.of(1, 1, 1, 0);
 
 /** The kernels on a model's largest matrix, and the end of its gradient norm. */
-export function optimizerWorkloads(s: ModelShape, software: boolean): Workload[] {
+export function optimizerWorkloads(s: ModelShape): Workload[] {
   const sizes = storagePlan(s.config).map(({ shape }) => shape.reduce((a, b) => a * b, 1));
   const n = Math.max(...sizes);
   const parts = sizes.reduce((sum, size) => sum + partialsOf(size), 0);
@@ -30,9 +29,9 @@ export function optimizerWorkloads(s: ModelShape, software: boolean): Workload[]
   const packed = new Uint32Array(Math.ceil(n / 2)).fill(0x3c003c00);
   const bf16 = { p: packed, g: packed, m: packed, v: packed, c: new Uint32Array(packed.length), norm: NORM };
   return [
-    workload(fitted(sumOfSquares, n, software), shape, { n, slot: 0 }),
+    workload(sumOfSquares, shape, { n, slot: 0 }),
     workload(gradNormFinish, `${s.name} ${parts} partial sums`, { parts, max_norm: 1 }),
-    workload(fitted(adamw, n, software), shape, dims, { v, norm: NORM }),
-    workload(fitted(adamwBf16Kahan, n, software), shape, dims, bf16),
+    workload(adamw, shape, dims, { v, norm: NORM }),
+    workload(adamwBf16Kahan, shape, dims, bf16),
   ];
 }

@@ -7,19 +7,12 @@
 import { qkvWidth, ropeDims } from "../models/layer.ts";
 import { patchWidth, visionBlock } from "../models/vision_config.ts";
 import { packImages } from "../models/vision_layout.ts";
-import {
-  attentionBackwardKeyValue,
-  attentionBackwardQuery,
-  attentionDelta,
-  attentionForward,
-} from "../shaders/attention.ts";
 import { embeddingForward } from "../shaders/embedding.ts";
 import { geluBackward, geluForward } from "../shaders/gelu.ts";
 import { linearKernels } from "../shaders/linear.ts";
 import { rope } from "../shaders/rope.ts";
 import { gatherRows, NO_ROW } from "../shaders/rows.ts";
-import { fitted } from "../shaders/values.ts";
-import { attentionCosts } from "./attention.ts";
+import { attentionCosts, attentionOf } from "./attention.ts";
 import {
   attentionProduct,
   patchesIn,
@@ -39,17 +32,17 @@ export function visionWorkloads(software: boolean): Workload[] {
   const tiny = TINY_VISION.config.hidden_size;
   return [
     ...patchWorkloads(TINY_VISION, software),
-    ...attentionWorkloads(TINY_VISION, "windows"),
-    ...attentionWorkloads(TINY_VISION, "images"),
+    ...attentionWorkloads(TINY_VISION, "windows", software),
+    ...attentionWorkloads(TINY_VISION, "images", software),
     ...mergerWorkloads(TINY_VISION, tiny, software),
-    ...geluWorkloads(TINY_VISION, software),
-    ...imageTokenWorkloads(TINY_VISION, tiny, software),
+    ...geluWorkloads(TINY_VISION),
+    ...imageTokenWorkloads(TINY_VISION, tiny),
     ...patchWorkloads(TOWER_7B, software),
-    ...attentionWorkloads(TOWER_7B, "windows"),
-    ...(software ? [] : attentionWorkloads(TOWER_7B, "images")),
+    ...attentionWorkloads(TOWER_7B, "windows", software),
+    ...(software ? [] : attentionWorkloads(TOWER_7B, "images", software)),
     ...(software ? [] : mergerWorkloads(TOWER_7B, TOKEN_WIDTH_7B, software)),
-    ...geluWorkloads(TOWER_7B, software),
-    ...imageTokenWorkloads(TOWER_7B, TOKEN_WIDTH_7B, software),
+    ...geluWorkloads(TOWER_7B),
+    ...imageTokenWorkloads(TOWER_7B, TOKEN_WIDTH_7B),
   ];
 }
 
@@ -69,41 +62,42 @@ function patchWorkloads(s: VisionShape, software: boolean): Workload[] {
   const vision = s.config.vision!;
   const block = visionBlock(vision);
   const tokens = patchesIn(s);
-  const { forward, backwardWeight } = linearKernels[software ? "linear" : "linear_tiled"];
+  const { forward, backwardWeight } = linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   const outputs = block.hidden_size;
   const embed = { tokens, inputs: patchWidth(vision), outputs, stride: outputs, accumulate: 0 };
   const name = label(s, `embedding ${embed.inputs} x ${outputs}`);
   const { cos, sin } = packImages(picturesOf(s), vision);
   const positions = Uint32Array.from({ length: tokens }, (_, i) => i);
   const rotation = { ...ropeDims(block, tokens, 1), tokens };
-  const rotate = fitted(rope, block.head_dim / 2, software);
   return [
     workload(forward, name, embed),
     workload(backwardWeight, name, embed),
-    workload(rotate, label(s, `${qkvWidth(block)}`), rotation, { positions, cos, sin }),
+    workload(rope, label(s, `${qkvWidth(block)}`), rotation, { positions, cos, sin }),
   ];
 }
 
 /** Attention without a mask, in windows or over whole pictures. */
-function attentionWorkloads(s: VisionShape, kind: "windows" | "images"): Workload[] {
+function attentionWorkloads(s: VisionShape, kind: "windows" | "images", software: boolean): Workload[] {
   const { num_attention_heads: heads, head_dim } = visionBlock(s.config.vision!);
   const tokens = patchesIn(s);
   const dims = { tokens, heads, kv_heads: heads, causal: 0, scale: head_dim ** -0.5 };
   const data = { segments: segmentsOf(s, kind) };
   const flops = attentionCosts(head_dim, attentionProduct(s, kind));
   const name = label(s, kind === "windows" ? "in windows" : "whole pictures");
-  const forward = attentionForward(head_dim);
-  const backward = [attentionBackwardQuery(head_dim), attentionBackwardKeyValue(head_dim)];
+  const { forward, delta, backwardQuery, backwardKeyValue } = attentionOf(head_dim, software);
   return [
     workload(forward, name, dims, data, { flops: flops[forward.name] }),
-    workload(attentionDelta(head_dim), name, { tokens, heads }),
-    ...backward.map((kernel) => workload(kernel, name, dims, data, { flops: flops[kernel.name] })),
+    workload(delta, name, { tokens, heads }),
+    ...[backwardQuery, backwardKeyValue].map((kernel) =>
+      workload(kernel, name, dims, data, { flops: flops[kernel.name] })
+    ),
   ];
 }
 
 /** The merger's two products with their gradients. */
 function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean): Workload[] {
-  const { forwardBias, backwardInput, backwardWeight } = linearKernels[software ? "linear" : "linear_tiled"];
+  const { forwardBias, backwardInput, backwardWeight } =
+    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   const { tokens, width: inputs } = merged(s);
   return [inputs, tokenWidth].flatMap((outputs) => {
     const name = `${s.name} merger ${tokens} x ${inputs} x ${outputs}`;
@@ -117,19 +111,14 @@ function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean):
 }
 
 /** The activation between them. */
-function geluWorkloads(s: VisionShape, software: boolean): Workload[] {
+function geluWorkloads(s: VisionShape): Workload[] {
   const dims = merged(s);
-  return [geluForward, geluBackward].map((kernel) =>
-    workload(
-      fitted<string, "tokens" | "width">(kernel, dims.width, software),
-      `${s.name} merger ${dims.tokens} x ${dims.width}`,
-      dims,
-    )
-  );
+  const name = `${s.name} merger ${dims.tokens} x ${dims.width}`;
+  return [workload(geluForward, name, dims), workload(geluBackward, name, dims)];
 }
 
 /** Image tokens to their rows between those of text, and the gradient of these rows back. */
-function imageTokenWorkloads(s: VisionShape, width: number, software: boolean): Workload[] {
+function imageTokenWorkloads(s: VisionShape, width: number): Workload[] {
   const rows = merged(s).tokens;
   const places = rows / s.pictures;
   const length = places + s.text;
@@ -143,7 +132,7 @@ function imageTokenWorkloads(s: VisionShape, width: number, software: boolean): 
   const name = `${s.name} ${rows} image tokens of ${tokens} x ${width}`;
   return [
     workload(
-      fitted(embeddingForward, width, software),
+      embeddingForward,
       name,
       { tokens, width, first_row: 0, rows },
       { ids, weight: spread(rows * width) },

@@ -17,14 +17,14 @@ import type { Workload } from "./workload.ts";
 export function allWorkloads(software: boolean): Workload[] {
   const list = Object.values(SHAPES).flatMap((s) => [
     ...linearWorkloads(s, software),
-    ...attentionWorkloads(s),
-    ...blockWorkloads(s, software),
-    ...endWorkloads(s, software),
-    ...decodeWorkloads(s),
-    ...optimizerWorkloads(s, software),
+    ...attentionWorkloads(s, software),
+    ...blockWorkloads(s),
+    ...endWorkloads(s),
+    ...decodeWorkloads(s, software),
+    ...optimizerWorkloads(s),
   ]);
   list.push(
-    ...attentionWorkloads(WIDE_HEADS),
+    ...attentionWorkloads(WIDE_HEADS, software),
     ...otherLinearWorkloads(),
     ...policyWorkloads(SHAPES.tiny),
     ...visionWorkloads(software),

@@ -4,12 +4,33 @@
  * @module
  */
 import { GpuError } from "./errors.ts";
+import { BEFORE, throughTextures } from "./through_textures.ts";
+import { unroll } from "./unroll.ts";
 
-/** How a kernel uses a binding. */
-export type Access = "read" | "write" | "inout";
+/**
+ * How a kernel uses a binding. `texture` reads a tensor of f32 values, a multiple of four of them, through a
+ * `texture_2d<f32>`: element 4i is texel (i & 1023, i >> 10). The program keeps the texture current. `update` is `inout`
+ * whose reads go through such a texture: they see what stood there before the launch. A text that declares storage
+ * arrays of vec4f serves both ways of reading ({@link kernelText}).
+ */
+export type Access = "read" | "write" | "inout" | "texture" | "update";
+
+/** Whether a launch changes the tensor. */
+export const writes = (access: Access): boolean => access !== "read" && access !== "texture";
+
+/** Whether a launch reads the tensor's mirror. */
+export const mirrored = (access: Access): boolean => access === "texture" || access === "update";
 
 /** The values of a kernel's dims at one launch. */
 export type DimValues<D extends string = string> = Readonly<Record<D, number>>;
+
+/** What decides which sibling of a kernel an adapter gets. */
+export interface AdapterTraits {
+  /** True for lavapipe, SwiftShader and other adapters that run on the CPU. */
+  readonly software: boolean;
+  /** Invocations of a subgroup where kernels may use subgroups and the adapter has one size only, else 0. */
+  readonly subgroup: number;
+}
 
 /** Workgroups along x, y, z. */
 export type Grid = readonly [number, number, number];
@@ -31,10 +52,21 @@ export interface KernelSpec<B extends string = string, D extends string = string
   readonly dims: Readonly<Record<D, "u32" | "f32">>;
   /** Sizes of register tiles and the like, put in front of the text as `const NAME = value;` declarations. */
   readonly consts?: Readonly<Record<string, number>>;
+  /** For a text that relies on subgroups of exactly `size` invocations: that size, and what other adapters run. */
+  readonly subgroup?: { readonly size: number; readonly otherwise: KernelSpec<B, D> };
   /** Elements each binding must hold at least. */
   sizes(d: DimValues<D>): Readonly<Record<B, number>>;
-  /** The sibling with the same bindings and dims that suits these sizes and the adapter; a program asks for it. */
-  readonly fit?: (dims: Readonly<Record<string, unknown>>, software: boolean) => KernelSpec<B, D>;
+  /** Bindings that are read wherever the data says: of these the whole tensor is mirrored, not `sizes`. */
+  readonly scattered?: readonly string[];
+  /**
+   * The sibling with the same bindings and dims that suits these dims, the adapter and the elements of the tensors at hand;
+   * a program asks for it.
+   */
+  readonly fit?: (
+    dims: Readonly<Record<string, unknown>>,
+    adapter: AdapterTraits,
+    elements: Readonly<Record<string, number>>,
+  ) => KernelSpec<B, D>;
   /** Workgroups to start. */
   grid(d: DimValues<D>): Grid;
   /** Arithmetic operations, and bytes that must move at least once. */
@@ -53,12 +85,12 @@ export function linearGrid(n: number, perGroup: number): Grid {
   return [x, Math.ceil(groups / x), 1];
 }
 
-/** The text that is compiled: the constants, then the file. */
+/** The text that is compiled: the constants, then the file with its marked loops written out and its textures read. */
 export function kernelText(spec: KernelSpec): string {
   const consts = Object.entries(spec.consts ?? {}).map(([name, value]) =>
     `const ${name} = ${Number.isInteger(value) ? `${value}u` : `${value}f`};\n`
   );
-  return consts.join("") + spec.source;
+  return consts.join("") + throughTextures(unroll(spec.source, spec.consts), Object.values(spec.bindings));
 }
 
 /** Compiles kernels once for a device. */
@@ -89,7 +121,7 @@ export class KernelCache {
 
   async #compile(spec: KernelSpec, text: string): Promise<GPUComputePipeline> {
     const device = this.#device;
-    const storage = Object.keys(spec.bindings).length;
+    const storage = Object.values(spec.bindings).filter((access) => access !== "texture").length;
     if (storage > device.limits.maxStorageBuffersPerShaderStage) {
       throw new GpuError(
         `kernel ${spec.name} binds ${storage} buffers, this adapter allows ${device.limits.maxStorageBuffersPerShaderStage}`,
@@ -109,8 +141,17 @@ export class KernelCache {
       entries.push({
         binding: i + 1,
         visibility: 4,
-        buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+        ...access === "texture"
+          ? { texture: { sampleType: "unfilterable-float" } }
+          : { buffer: { type: access === "read" ? "read-only-storage" : "storage" } },
       });
+      if (access === "update") {
+        entries.push({
+          binding: BEFORE + i + 1,
+          visibility: 4,
+          texture: { sampleType: "unfilterable-float" },
+        });
+      }
     });
     const layout = device.createPipelineLayout({
       bindGroupLayouts: [device.createBindGroupLayout({ entries })],

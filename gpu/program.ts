@@ -5,8 +5,10 @@
  */
 import type { Gpu } from "./device.ts";
 import { GpuError } from "./errors.ts";
-import type { KernelSpec } from "./kernel.ts";
+import { type KernelSpec, mirrored, writes } from "./kernel.ts";
+import { fillMirror, fitsTexture, makeTextures, type Mirror, planMirrors } from "./mirrors.ts";
 import type { Tensor } from "./tensor.ts";
+import { BEFORE } from "./through_textures.ts";
 
 /** A size or scalar of a launch: fixed, or asked for again at every run. */
 export type Dim = number | (() => number);
@@ -18,11 +20,18 @@ interface Launch {
   readonly offset: number;
   readonly constant: boolean;
   grid: readonly [number, number, number];
+  /** Elements that each binding needs in this run. */
+  sizes: Readonly<Record<string, number>>;
 }
 
 interface Built {
   readonly pipelines: readonly GPUComputePipeline[];
   readonly groups: readonly GPUBindGroup[];
+  /** Filled before the first launch of a run. */
+  readonly constant: readonly Mirror[];
+  /** Filled before the launch of that index. */
+  readonly changing: ReadonlyMap<number, readonly Mirror[]>;
+  readonly textures: readonly GPUTexture[];
   readonly uniforms: GPUBuffer;
   readonly image: DataView<ArrayBuffer>;
   /** Whether the image holds the fixed sizes. */
@@ -74,10 +83,17 @@ export class Program {
     tensors: Readonly<Record<B, Tensor>>,
     dims: Readonly<Record<D, Dim>>,
   ): this {
-    const kernel = general.fit?.(dims, this.#gpu.facts.software) ?? general;
+    const elements: Record<string, number> = {};
+    for (const name in tensors) elements[name] = tensors[name]?.size ?? 0;
+    let kernel = general.fit?.(dims, this.#gpu.facts, elements) ?? general;
+    if (kernel.subgroup && kernel.subgroup.size !== this.#gpu.facts.subgroup) {
+      kernel = kernel.subgroup.otherwise;
+    }
     if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);
+    const reads = (i: number): boolean => mirrored(kernel.bindings[names[i]]);
+    if (list.some((t, i) => t && reads(i) && !fitsTexture(this.#gpu.device, t))) kernel = general;
     const limit = this.#gpu.device.limits.maxStorageBufferBindingSize;
     names.forEach((name, i) => {
       const tensor = list[i];
@@ -93,7 +109,7 @@ export class Program {
       list.forEach((other, j) => {
         if (
           j < i && other.buffer === tensor.buffer &&
-          (kernel.bindings[name] !== "read" || kernel.bindings[names[j]] !== "read")
+          (writes(kernel.bindings[name]) || writes(kernel.bindings[names[j]]))
         ) {
           throw new GpuError(`${kernel.name}: ${name} and ${names[j]} share the buffer of ${tensor.name}`);
         }
@@ -108,6 +124,7 @@ export class Program {
       offset: this.#bytes,
       constant: Object.values(dims).every((value) => typeof value === "number"),
       grid: [1, 1, 1],
+      sizes: {},
     });
     this.#bytes += Math.ceil(size / align) * align;
     return this;
@@ -126,7 +143,27 @@ export class Program {
       size: Math.max(16, this.#bytes),
       usage: 0x40 | 8,
     });
+    const mirrors = planMirrors(this.#launches.map((l) => {
+      const bindings = Object.entries(l.kernel.bindings).map(([binding, access], i) => ({
+        binding,
+        access,
+        tensor: l.tensors[i],
+      }));
+      return {
+        mirrored: bindings.filter((b) => mirrored(b.access)),
+        written: bindings.filter((b) => writes(b.access)).map((b) => b.tensor),
+      };
+    }));
     device.pushErrorScope("validation");
+    const textures = makeTextures(device, mirrors, this.label);
+    const views = new Map<string, GPUTextureView>();
+    for (const m of mirrors) {
+      for (const r of m.readers) views.set(`${r.launch} ${r.binding}`, m.texture!.createView());
+    }
+    const changing = new Map<number, Mirror[]>();
+    for (const m of mirrors) {
+      if (m.before !== undefined) changing.set(m.before, [...changing.get(m.before) ?? [], m]);
+    }
     const groups = this.#launches.map((l, i) =>
       device.createBindGroup({
         label: l.kernel.name,
@@ -140,10 +177,14 @@ export class Program {
               size: Math.max(16, Math.ceil(Object.keys(l.kernel.dims).length / 4) * 16),
             },
           },
-          ...l.tensors.map((t, j) => ({
-            binding: j + 1,
-            resource: { buffer: t.buffer, offset: t.offset, size: Math.max(4, Math.ceil(t.bytes / 4) * 4) },
-          })),
+          ...Object.entries(l.kernel.bindings).flatMap(([name, access], j) => {
+            const t = l.tensors[j];
+            const texture = { binding: j + 1, resource: views.get(`${i} ${name}`)! };
+            if (access === "texture") return texture;
+            const size = Math.max(4, Math.ceil(t.bytes / 4) * 4);
+            const tensor = { binding: j + 1, resource: { buffer: t.buffer, offset: t.offset, size } };
+            return access === "update" ? [tensor, { ...texture, binding: BEFORE + j + 1 }] : tensor;
+          }),
         ],
       })
     );
@@ -152,6 +193,9 @@ export class Program {
     this.#built = {
       pipelines,
       groups,
+      constant: mirrors.filter((m) => m.before === undefined),
+      changing,
+      textures,
       uniforms,
       image: new DataView(new ArrayBuffer(Math.max(16, this.#bytes))),
       filled: false,
@@ -165,13 +209,29 @@ export class Program {
     await this.build();
     this.#fill();
     const encoder = this.#gpu.device.createCommandEncoder({ label: this.label });
-    const pass = encoder.beginComputePass();
-    for (let i = 0; i < times; i++) this.#encode(pass, 0, this.#launches.length);
-    pass.end();
+    this.#fillMirrors(encoder, this.#built!.constant);
+    let pass: GPUComputePassEncoder | undefined;
+    for (let i = 0; i < times; i++) {
+      for (let launch = 0; launch < this.#launches.length; launch++) {
+        const stale = this.#built!.changing.get(launch);
+        if (stale) {
+          // A pass holds no copies.
+          pass?.end();
+          pass = undefined;
+          this.#fillMirrors(encoder, stale);
+        }
+        pass ??= encoder.beginComputePass();
+        this.#encode(pass, launch);
+      }
+    }
+    pass?.end();
     this.#gpu.device.queue.submit([encoder.finish()]);
   }
 
-  /** Runs once with a timestamp around every launch; needs the feature `timestamp-query`. Summed by kernel. */
+  /**
+   * Runs once with a timestamp around every launch; needs the feature `timestamp-query`. Summed by kernel. Filling
+   * textures lies between the launches and is not in it.
+   */
   async profile(): Promise<KernelTime[]> {
     this.#gpu.check();
     const { device } = this.#gpu;
@@ -189,7 +249,9 @@ export class Program {
       const bytes = (to - from) * 16;
       const resolved = device.createBuffer({ size: bytes, usage: 0x200 | 4 });
       const encoder = device.createCommandEncoder();
+      if (from === 0) this.#fillMirrors(encoder, this.#built!.constant);
       for (let i = from; i < to; i++) {
+        this.#fillMirrors(encoder, this.#built!.changing.get(i));
         const pass = encoder.beginComputePass({
           timestampWrites: {
             querySet: set,
@@ -197,7 +259,7 @@ export class Program {
             endOfPassWriteIndex: (i - from) * 2 + 1,
           },
         });
-        this.#encode(pass, i, i + 1);
+        this.#encode(pass, i);
         pass.end();
       }
       encoder.resolveQuerySet(set, 0, (to - from) * 2, resolved, 0);
@@ -229,21 +291,30 @@ export class Program {
     return [...rows].map(([name, row]) => ({ name, ...row })).sort((a, b) => b.milliseconds - a.milliseconds);
   }
 
-  /** Frees the uniform buffer. The tensors belong to whoever made them. */
+  /** Frees the uniform buffer and the textures. The tensors belong to whoever made them. */
   destroy(): void {
     this.#built?.uniforms.destroy();
+    for (const texture of this.#built?.textures ?? []) texture.destroy();
     this.#built = undefined;
     this.#building = undefined;
   }
 
-  #encode(pass: GPUComputePassEncoder, from: number, to: number): void {
-    const { pipelines, groups } = this.#built!;
-    for (let i = from; i < to; i++) {
-      const [x, y, z] = this.#launches[i].grid;
-      if (x === 0 || y === 0 || z === 0) continue;
-      pass.setPipeline(pipelines[i]);
-      pass.setBindGroup(0, groups[i]);
-      pass.dispatchWorkgroups(x, y, z);
+  #encode(pass: GPUComputePassEncoder, launch: number): void {
+    const [x, y, z] = this.#launches[launch].grid;
+    if (x === 0 || y === 0 || z === 0) return;
+    pass.setPipeline(this.#built!.pipelines[launch]);
+    pass.setBindGroup(0, this.#built!.groups[launch]);
+    pass.dispatchWorkgroups(x, y, z);
+  }
+
+  /** Fills the parts that the launches of this run read. */
+  #fillMirrors(encoder: GPUCommandEncoder, mirrors: readonly Mirror[] = []): void {
+    for (const m of mirrors) {
+      const sizes = m.readers.map(({ launch, binding }) => {
+        const { kernel, sizes } = this.#launches[launch];
+        return kernel.scattered?.includes(binding) ? m.tensor.size : sizes[binding];
+      });
+      fillMirror(encoder, m, Math.max(...sizes));
     }
   }
 
@@ -277,7 +348,7 @@ export class Program {
         else image.setFloat32(at, value, true);
         at += 4;
       }
-      const sizes = kernel.sizes(values);
+      const sizes = launch.sizes = kernel.sizes(values);
       Object.keys(kernel.bindings).forEach((name, i) => {
         if (sizes[name] > launch.tensors[i].size) {
           throw new GpuError(

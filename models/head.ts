@@ -6,12 +6,25 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Dim, Program } from "../gpu/program.ts";
 import { type RowWindow, rowWindows, type Tensor } from "../gpu/tensor.ts";
+import { fullKlDivergence, fullKlGradient } from "../shaders/full_kl.ts";
 import { headGradient, headReduce } from "../shaders/head.ts";
 import { addLinear, addLinearBackwardInput, addLinearBackwardWeight } from "../shaders/linear.ts";
 import type { Parameter } from "./parameters.ts";
 
 /** Most elements of the logits tile unless a caller says otherwise: 16 MiB. */
 const TILE_ELEMENTS = 4 * 1024 * 1024;
+
+/** A frozen model's head over the same rows: what the exact KL is taken to. */
+export interface HeadReference {
+  /** Its head's weight [vocabulary, hidden]. */
+  readonly weight: Parameter;
+  /** [R, hidden] its normed hidden states. */
+  readonly hidden: Tensor;
+  /** [R, 4] its result: the log-sum-exp is read. */
+  readonly result: Tensor;
+  /** [R] ∂L/∂KL. */
+  readonly dkl: Tensor;
+}
 
 /** Tensors of the rows at hand; R = capacity in rows. */
 export interface HeadRows {
@@ -20,10 +33,12 @@ export interface HeadRows {
   readonly hidden: Tensor;
   /** [R] next tokens. */
   readonly targets: Tensor;
-  /** [R, 4]: log-probability of the target, entropy, log-sum-exp, 0. */
+  /** [R, 4]: log-probability of the target, entropy, log-sum-exp, KL to the reference (0 without). */
   readonly result: Tensor;
   /** Logits are divided by this before the softmax. */
   readonly temperature: () => number;
+  /** Where the exact KL is wanted; its own forward pass goes first. */
+  readonly reference?: HeadReference;
 }
 
 /** The head of a model for up to `capacity` rows at a time. */
@@ -34,6 +49,8 @@ export class Head {
   #gradients: RowWindow[];
   #tile: Tensor;
   #running: Tensor;
+  #referenceTile: Tensor | undefined;
+  #columns: number;
   #width: number;
   #stride: number;
 
@@ -48,6 +65,7 @@ export class Head {
     this.#gpu = gpu;
     this.#weight = weight;
     this.#width = width;
+    this.#columns = columns;
     this.#windows = rowWindows(weight.weight, limit, columns);
     this.#gradients = weight.gradient ? rowWindows(weight.gradient, limit, columns) : [];
     this.#stride = Math.ceil(Math.min(this.#windows[0].rows, vocabulary) / 4) * 4;
@@ -65,6 +83,18 @@ export class Head {
         this.#dims(r, window, i),
       );
     });
+    const { reference } = r;
+    if (!reference) return;
+    // A second round: the divergence needs the whole log-sum-exp of both.
+    this.#windows.forEach((window, i) => {
+      if (this.#windows.length > 1) this.#recordTile(program, r, window);
+      program.add(fullKlDivergence, {
+        logits: this.#tile,
+        reference_logits: this.#recordReferenceTile(program, r, reference, i),
+        reference_result: reference.result,
+        result: r.result,
+      }, this.#tileDims(r, window));
+    });
   }
 
   /**
@@ -74,11 +104,18 @@ export class Head {
   recordBackward(program: Program, r: HeadRows, dlogp: Tensor, dentropy: Tensor, dhidden: Tensor): void {
     this.#windows.forEach((window, i) => {
       if (this.#windows.length > 1) this.#recordTile(program, r, window);
-      program.add(
-        headGradient,
-        { tile: this.#tile, targets: r.targets, result: r.result, dlogp, dentropy },
-        this.#dims(r, window, i),
-      );
+      const tensors = { tile: this.#tile, targets: r.targets, result: r.result, dlogp, dentropy };
+      const { reference } = r;
+      if (reference) {
+        program.add(fullKlGradient, {
+          ...tensors,
+          reference_logits: this.#windows.length > 1
+            ? this.#recordReferenceTile(program, r, reference, i)
+            : this.#referenceTile!,
+          reference_result: reference.result,
+          dkl: reference.dkl,
+        }, this.#tileDims(r, window));
+      } else program.add(headGradient, tensors, this.#dims(r, window, i));
       const shape = this.#shape(r, window);
       addLinearBackwardInput(program, { dy: this.#tile, weight: window.tensor, dx: dhidden }, shape, i > 0);
       if (this.#weight.gradient) {
@@ -95,6 +132,7 @@ export class Head {
   free(): void {
     this.#gpu.pool.free(this.#tile);
     this.#gpu.pool.free(this.#running);
+    if (this.#referenceTile) this.#gpu.pool.free(this.#referenceTile);
   }
 
   #shape(r: HeadRows, window: RowWindow) {
@@ -105,14 +143,30 @@ export class Head {
     addLinear(program, { x: r.hidden, weight: window.tensor, y: this.#tile }, this.#shape(r, window));
   }
 
-  #dims(r: HeadRows, window: RowWindow, index: number) {
+  /** Records the reference's logits of the same columns; both tables have the same shape, so the windows are alike. */
+  #recordReferenceTile(program: Program, r: HeadRows, reference: HeadReference, index: number): Tensor {
+    const tile = this.#referenceTile ??= this.#gpu.alloc(
+      "scratch reference logits tile",
+      this.#tile.shape,
+      "scratch",
+    );
+    const limit = this.#gpu.device.limits.maxStorageBufferBindingSize;
+    const weight = rowWindows(reference.weight.weight, limit, this.#columns)[index].tensor;
+    addLinear(program, { x: reference.hidden, weight, y: tile }, this.#shape(r, this.#windows[index]));
+    return tile;
+  }
+
+  #tileDims(r: HeadRows, window: RowWindow) {
     return {
       rows: r.rows,
       stride: this.#stride,
       first: window.first,
       columns: window.rows,
-      last: index === this.#windows.length - 1 ? 1 : 0,
       inverse_temperature: () => 1 / r.temperature(),
     };
+  }
+
+  #dims(r: HeadRows, window: RowWindow, index: number) {
+    return { ...this.#tileDims(r, window), last: index === this.#windows.length - 1 ? 1 : 0 };
   }
 }

@@ -41,6 +41,11 @@ export interface GraphOptions {
   readonly patches?: number;
   /** Keys and values of every token go to its row of this cache, see {@link SequenceGraph.cacheRows}. */
   readonly cache?: KvCache;
+  /**
+   * A frozen model's graph of the same capacity, whose exact KL goes into `result` and whose `dkl` into the gradient. It is
+   * given the same batch, and its forward pass goes first.
+   */
+  readonly reference?: SequenceGraph;
 }
 
 /** Forward and backward of a model for batches up to a capacity. */
@@ -49,12 +54,16 @@ export class SequenceGraph {
   readonly model: CausalLM;
   /** Capacity in tokens. */
   readonly capacity: number;
-  /** [rows, 4]: log-probability of the target, exact entropy (nats), log-sum-exp, 0. */
+  /** [rows, 4]: log-probability of the target, exact entropy (nats), log-sum-exp, exact KL to the reference (0 without). */
   readonly result: Tensor;
   /** [rows] ∂L/∂logp, to be set before {@link backward}. */
   readonly dlogp: Tensor;
   /** [rows] ∂L/∂H; zero unless it is set. */
   readonly dentropy: Tensor;
+  /** [rows] ∂L/∂KL to the reference; read with one, zero unless it is set. */
+  readonly dkl: Tensor;
+  /** [rows, hidden] what the head reads: the scored rows of `normed`. */
+  readonly headInput: Tensor;
   /** [tokens, hidden] after the final norm. */
   readonly normed: Tensor;
   /** Logits are divided by this before the softmax. */
@@ -106,7 +115,8 @@ export class SequenceGraph {
     this.result = activation("head result", [R, 4]);
     this.dlogp = activation("dlogp", [R]);
     this.dentropy = activation("dentropy", [R]);
-    gpu.clear(this.dentropy);
+    this.dkl = activation("dkl", [R]);
+    gpu.clear(this.dentropy, this.dkl);
     const ctx: SequenceContext = {
       config: c,
       tokens: () => this.#tokens,
@@ -135,6 +145,11 @@ export class SequenceGraph {
     const normed = activation("final normed", [T, c.hidden_size]);
     const rstd = activation("final rstd", [T]);
     const picked = activation("head input", [R, c.hidden_size]);
+    this.headInput = picked;
+    const { reference } = options;
+    if (reference && reference.dlogp.size < R) {
+      throw new RangeError(`the reference's graph takes ${reference.dlogp.size} rows, this one ${R}`);
+    }
     const head = this.#head = new Head(gpu, model.headWeight, R);
     this.normed = normed;
     const rows: HeadRows = {
@@ -143,6 +158,12 @@ export class SequenceGraph {
       targets: this.#inputs.targets,
       result: this.result,
       temperature: () => this.temperature,
+      reference: reference && {
+        weight: reference.model.headWeight,
+        hidden: reference.headInput,
+        result: reference.result,
+        dkl: this.dkl,
+      },
     };
 
     const width = c.hidden_size;

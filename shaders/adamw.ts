@@ -40,11 +40,11 @@ export const adamw: KernelSpec<"p" | "g" | "m" | "v" | "norm", AdamwDims> = vari
     name: "adamw",
     source: valuePrelude(v) + SHADERS.adamw,
     entry: "adamw",
-    bindings: { p: "inout", g: "read", m: "inout", v: "inout", norm: "read" },
+    bindings: { p: v.inout, g: v.read, m: v.inout, v: v.inout, norm: v.read },
     dims: DIMS,
-    consts: { GROUP: v.group },
+    consts: { GROUP: v.flat },
     sizes: ({ n }) => ({ p: n, g: n, m: n, v: n, norm: 4 }),
-    grid: ({ n }) => linearGrid(n / v.lanes, v.group),
+    grid: ({ n }) => linearGrid(n / v.lanes, v.flat),
     cost: ({ n }) => ({ flops: 14 * n, bytes: 28 * n }),
   })
 );

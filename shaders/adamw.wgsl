@@ -14,14 +14,16 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> g: array<Value>;
 @group(0) @binding(3) var<storage, read_write> m: array<Value>;
 @group(0) @binding(4) var<storage, read_write> v: array<Value>;
-@group(0) @binding(5) var<storage, read> norm: array<f32>;
+@group(0) @binding(5) var<storage, read> norm: array<vec4f>;
 
 @compute @workgroup_size(GROUP)
 fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
          @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
-  if (i >= dims.n / LANES || norm[2] == 0.0) { return; }
-  let slope = g[i] * norm[1];
+  if (i >= dims.n / LANES) { return; }
+  let scale = norm[0];
+  if (scale.z == 0.0) { return; }
+  let slope = g[i] * scale.y;
   let mean = (1.0 - dims.one_minus_beta1) * m[i] + dims.one_minus_beta1 * slope;
   let square = (1.0 - dims.one_minus_beta2) * v[i] + dims.one_minus_beta2 * slope * slope;
   m[i] = mean;

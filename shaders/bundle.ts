@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_head_32" | "attention_head_64" | "attention_registers" | "column_sum" | "embedding" | "entropy_window" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_tiled" | "philox" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "slots" | "swiglu" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "top_token" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -19,14 +19,16 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> g: array<Value>;
 @group(0) @binding(3) var<storage, read_write> m: array<Value>;
 @group(0) @binding(4) var<storage, read_write> v: array<Value>;
-@group(0) @binding(5) var<storage, read> norm: array<f32>;
+@group(0) @binding(5) var<storage, read> norm: array<vec4f>;
 
 @compute @workgroup_size(GROUP)
 fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
          @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
-  if (i >= dims.n / LANES || norm[2] == 0.0) { return; }
-  let slope = g[i] * norm[1];
+  if (i >= dims.n / LANES) { return; }
+  let scale = norm[0];
+  if (scale.z == 0.0) { return; }
+  let slope = g[i] * scale.y;
   let mean = (1.0 - dims.one_minus_beta1) * m[i] + dims.one_minus_beta1 * slope;
   let square = (1.0 - dims.one_minus_beta2) * v[i] + dims.one_minus_beta2 * slope * slope;
   m[i] = mean;
@@ -487,7 +489,7 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
 // At the end the parts are merged. Loop trips of one invocation: HEAD_DIM / 4 per 4·LANES positions.
 // Forward only. Source: online softmax of arXiv 1805.02867, merging of partial results as in flash-decoding.
 
-struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, scale: f32 }
+struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k_cache: array<vec4f>;
@@ -616,7 +618,7 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
 // slots, 4 heads over 2, head size 32 and context 100 on a software adapter: 0.6 against 2.2 ms. Loop trips of one
 // invocation: (position + 1) / SPLIT, then a few.
 
-struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, scale: f32 }
+struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k_cache: array<vec4f>;
@@ -736,6 +738,100 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
     out[(s * d.heads + a) * D4 + c] = sum_a / total.x;
     out[(s * d.heads + b) * D4 + c] = sum_b / total.y;
   }
+}
+`,
+  attention_decode_texture: `// attention_decode.wgsl for software adapters, which read k and v through textures; formula, shapes and bindings stand
+// there.
+//
+// One invocation serves a slot and HEADS query heads that share a kv head (those that are missing repeat the last one), and
+// walks the slot's blocks, four positions at a time: what costs is the loads of k and v, so every one serves all HEADS, and
+// queries and sums stay in registers. Nothing passes between invocations. HEAD_DIM, D4 = HEAD_DIM / 4 and HEADS stand in
+// front of this text. Loop trips of one invocation: positions / 4 and one or two more a block.
+
+struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
+@group(0) @binding(2) var k_cache: texture_2d<f32>;
+@group(0) @binding(3) var v_cache: texture_2d<f32>;
+@group(0) @binding(4) var<storage, read> table: array<u32>;
+@group(0) @binding(5) var<storage, read> slots: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4f>;
+
+const LOWEST = -3e38;
+
+fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+
+@compute @workgroup_size(16)
+fn decode(@builtin(global_invocation_id) id: vec3u) {
+  let group = d.heads / d.kv_heads;
+  let sets = (group + HEADS - 1u) / HEADS;
+  let s = id.x / (d.kv_heads * sets);
+  if (s >= d.slots) { return; }
+  let part = id.x % (d.kv_heads * sets);
+  let kv_head = part / sets;
+  let head = kv_head * group + part % sets * HEADS;
+  let last = (kv_head + 1u) * group - 1u;
+  var n = 0u;
+  if (slots[s * 8u + 2u] == 1u) { n = slots[s * 8u + 1u] + 1u; }
+  var q: array<array<vec4f, D4>, HEADS>;
+  var sum: array<array<vec4f, D4>, HEADS>;
+  //# for h in HEADS
+  let q\$h = (s * (d.heads + 2u * d.kv_heads) + min(head + \$h, last)) * D4;
+  //# for c in D4
+  q[\$h][\$c] = qkv[q\$h + \$c] * d.scale;
+  //# end
+  var top\$h = LOWEST;
+  var total\$h = 0.0;
+  //# end
+  let stride = d.kv_heads * D4;
+  var entry = s * d.max_blocks;
+  for (var start = 0u; start < n; start += d.block_size) {
+    let base = table[entry] * d.block_size * stride + kv_head * D4;
+    entry++;
+    let held = min(n - start, d.block_size);
+    for (var i = 0u; i < held; i += 4u) {
+      // Positions past the end repeat the last one, with a score that counts nothing.
+      //# for j in 4
+      let at\$j = base + min(i + \$j, held - 1u) * stride;
+      //# end
+      let valid = vec4u(i) + vec4u(0u, 1u, 2u, 3u) < vec4u(held);
+      //# for h in HEADS
+      var score\$h = vec4f();
+      //# end
+      //# for c in D4
+      let k\$c = mat4x4f(
+        texel(k_cache, at0 + \$c), texel(k_cache, at1 + \$c), texel(k_cache, at2 + \$c), texel(k_cache, at3 + \$c));
+      //# for h in HEADS
+      score\$h += q[\$h][\$c] * k\$c;
+      //# end
+      //# end
+      //# for h in HEADS
+      score\$h = select(vec4f(LOWEST), score\$h, valid);
+      let highest\$h = max(top\$h, highest(score\$h));
+      let keep\$h = exp(top\$h - highest\$h);
+      let p\$h = exp(score\$h - highest\$h);
+      top\$h = highest\$h;
+      total\$h = total\$h * keep\$h + dot(p\$h, vec4f(1.0));
+      //# end
+      //# for c in D4
+      let v\$c = mat4x4f(
+        texel(v_cache, at0 + \$c), texel(v_cache, at1 + \$c), texel(v_cache, at2 + \$c), texel(v_cache, at3 + \$c));
+      //# for h in HEADS
+      sum[\$h][\$c] = sum[\$h][\$c] * keep\$h + v\$c * p\$h;
+      //# end
+      //# end
+    }
+  }
+  //# for h in HEADS
+  // A dead slot has sums of zero.
+  let inverse\$h = select(1.0 / total\$h, 0.0, n == 0u);
+  if (head + \$h <= last) {
+    let out\$h = (s * d.heads + head + \$h) * D4;
+    //# for c in D4
+    out[out\$h + \$c] = sum[\$h][\$c] * inverse\$h;
+    //# end
+  }
+  //# end
 }
 `,
   attention_head_32: `// Four rows of 32 values in registers, for attention_registers.wgsl: written out, since loops over private arrays are
@@ -916,11 +1012,279 @@ fn backward_key_value_registers(@builtin(workgroup_id) wid: vec3u, @builtin(num_
   write_dqkv(x.v, &dv);
 }
 `,
+  attention_texture: `// Attention of attention.wgsl for software adapters: the same formulas, bindings and results, with qkv, dout and out read
+// through textures and every sum in registers until its one store.
+// A thread owns one row of one side (a query, or a key with its value) and meets the other side's rows COLUMNS at a time.
+// The GROUP threads of a workgroup own neighbouring rows and walk one range, the union of what their rows see. SHARE
+// threads run as one vector: each loads another texel of the rows they meet, and a broadcast hands it to all. A load costs
+// some 150 instructions whether its lanes want one texel or 16 different ones, a broadcast 3 (tiny model, SHARE 16 against
+// 1: 3 to 5 times as fast). More rows to a thread were no faster: they compile longer and meet more that they do not see.
+// No thread of a workgroup leaves early, since a broadcast takes whatever its lane holds.
+// HEAD = D; VECTORS = D / 4; LOADS = COLUMNS * VECTORS / SHARE, a whole number; SINGLES = COLUMNS / SHARE, at least 1.
+
+struct Dims { tokens: u32, heads: u32, kv_heads: u32, causal: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var qkv: texture_2d<f32>;
+@group(0) @binding(2) var<storage, read> segments: array<vec2u>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> lse: array<f32>;
+
+struct DeltaDims { tokens: u32, heads: u32 }
+@group(0) @binding(0) var<uniform> delta_dims: DeltaDims;
+@group(0) @binding(1) var delta_dout: texture_2d<f32>;
+@group(0) @binding(2) var delta_out: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> delta: array<f32>;
+
+@group(0) @binding(3) var dout: texture_2d<f32>;
+@group(0) @binding(4) var<storage, read> backward_lse: array<f32>;
+@group(0) @binding(5) var<storage, read> backward_delta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4f>;
+
+const NOTHING = -1e30;
+
+alias Row = array<vec4f, VECTORS>;
+// What a thread loads of COLUMNS rows.
+alias Part = array<vec4f, LOADS>;
+alias Scores = array<f32, COLUMNS>;
+
+// Where a head, counted over q, k and v heads, starts in qkv.
+fn place(token: u32, head: u32) -> u32 { return (token * (dims.heads + 2u * dims.kv_heads) + head) * VECTORS; }
+
+// A query row of a k, v head is one of its query heads at a token.
+fn query_token(row: u32) -> u32 { return row / (dims.heads / dims.kv_heads); }
+fn query_head(r: u32, kv_head: u32) -> u32 {
+  let shared_by = dims.heads / dims.kv_heads;
+  let head = kv_head * shared_by + r % shared_by;
+  return head;
+}
+
+// The keys x..y-1 that a token sees.
+fn firsts(token: u32) -> u32 { return segments[token].x; }
+fn seen(token: u32) -> vec2u {
+  var end = token + 1u;
+  if (dims.causal == 0u) { end = segments[token].y; }
+  return vec2u(firsts(token), end);
+}
+// The tokens x..y-1 that see a key.
+fn seers(key: u32) -> vec2u {
+  var range = segments[key];
+  if (dims.causal == 1u) { range.x = key; }
+  return range;
+}
+
+// sum + a . b
+fn dot_onto(sum: f32, a: vec4f, b: vec4f) -> f32 { return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum)))); }
+
+@compute @workgroup_size(GROUP)
+fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+           @builtin(local_invocation_index) lane: u32) {
+  let i = wid.y * groups.x + wid.x;
+  let rows = dims.tokens * (dims.heads / dims.kv_heads);
+  let kv_head = i % dims.kv_heads;
+  let block = i / dims.kv_heads * GROUP;
+  if (block >= rows) { return; }
+  // A row beyond the last repeats it and stores equal values.
+  let row = min(block + lane, rows - 1u);
+  let token = query_token(row);
+  let head = query_head(row, kv_head);
+  let own = seen(token);
+  let from_q = place(token, head);
+  var q: Row;
+  var o: Row;
+  //# for d in VECTORS
+  q[\$d] = texel(qkv, from_q + \$d) * dims.scale;
+  //# end
+  var top = NOTHING;
+  var sum = 0.0;
+  let share = lane % SHARE;
+  let end = seen(query_token(min(block + GROUP, rows) - 1u)).y;
+  for (var key = seen(query_token(block)).x; key < end; key += COLUMNS) {
+    var k: Part;
+    var v: Part;
+    //# for l in LOADS
+    {
+      let n = \$l * SHARE + share;
+      let at = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
+      k[\$l] = texel(qkv, at);
+      v[\$l] = texel(qkv, at + dims.kv_heads * VECTORS);
+    }
+    //# end
+    // The zeros are written out: without them a variable keeps what it had in the round before.
+    var s = Scores();
+    var now = top;
+    //# for c in COLUMNS
+    //# for d in VECTORS
+    s[\$c] = dot_onto(s[\$c], q[\$d], subgroupBroadcast(k[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    //# end
+    if (key + \$c < own.x || key + \$c >= own.y) { s[\$c] = 2.0 * NOTHING; }
+    now = max(now, s[\$c]);
+    //# end
+    let shrink = exp(top - now);
+    top = now;
+    sum *= shrink;
+    //# for c in COLUMNS
+    s[\$c] = exp(s[\$c] - now);
+    sum += s[\$c];
+    //# end
+    //# for d in VECTORS
+    o[\$d] *= shrink;
+    //# for c in COLUMNS
+    o[\$d] = fma(vec4f(s[\$c]), subgroupBroadcast(v[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE), o[\$d]);
+    //# end
+    //# end
+  }
+  let at = token * dims.heads + head;
+  lse[at] = top + log(sum);
+  //# for d in VECTORS
+  out[at * VECTORS + \$d] = o[\$d] / sum;
+  //# end
+}
+
+@compute @workgroup_size(GROUP)
+fn delta_of(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+            @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  if (i >= delta_dims.tokens * delta_dims.heads) { return; }
+  var sum = 0.0;
+  for (var d = i * VECTORS; d < (i + 1u) * VECTORS; d++) {
+    sum = dot_onto(sum, texel(delta_dout, d), texel(delta_out, d));
+  }
+  delta[i] = sum;
+}
+
+@compute @workgroup_size(GROUP)
+fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                  @builtin(local_invocation_index) lane: u32) {
+  let i = wid.y * groups.x + wid.x;
+  let rows = dims.tokens * (dims.heads / dims.kv_heads);
+  let kv_head = i % dims.kv_heads;
+  let block = i / dims.kv_heads * GROUP;
+  if (block >= rows) { return; }
+  let row = min(block + lane, rows - 1u);
+  let token = query_token(row);
+  let head = query_head(row, kv_head);
+  let own = seen(token);
+  let from_q = place(token, head);
+  let at = token * dims.heads + head;
+  let log_sum = backward_lse[at];
+  let own_delta = backward_delta[at];
+  var q: Row;
+  var g: Row;
+  var dq: Row;
+  //# for d in VECTORS
+  q[\$d] = texel(qkv, from_q + \$d) * dims.scale;
+  g[\$d] = texel(dout, at * VECTORS + \$d);
+  //# end
+  let share = lane % SHARE;
+  let end = seen(query_token(min(block + GROUP, rows) - 1u)).y;
+  for (var key = seen(query_token(block)).x; key < end; key += COLUMNS) {
+    var k: Part;
+    var v: Part;
+    //# for l in LOADS
+    {
+      let n = \$l * SHARE + share;
+      let from_k = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
+      k[\$l] = texel(qkv, from_k);
+      v[\$l] = texel(qkv, from_k + dims.kv_heads * VECTORS);
+    }
+    //# end
+    var s = Scores();
+    var ds = Scores();
+    //# for c in COLUMNS
+    //# for d in VECTORS
+    s[\$c] = dot_onto(s[\$c], q[\$d], subgroupBroadcast(k[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    ds[\$c] = dot_onto(ds[\$c], g[\$d], subgroupBroadcast(v[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    //# end
+    s[\$c] = select(0.0, exp(s[\$c] - log_sum), key + \$c >= own.x && key + \$c < own.y);
+    ds[\$c] = s[\$c] * (ds[\$c] - own_delta);
+    //# end
+    //# for d in VECTORS
+    //# for c in COLUMNS
+    dq[\$d] = fma(vec4f(ds[\$c]), subgroupBroadcast(k[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE), dq[\$d]);
+    //# end
+    //# end
+  }
+  //# for d in VECTORS
+  dqkv[from_q + \$d] = dq[\$d] * dims.scale;
+  //# end
+}
+
+@compute @workgroup_size(GROUP)
+fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                      @builtin(local_invocation_index) lane: u32) {
+  let i = wid.y * groups.x + wid.x;
+  let shared_by = dims.heads / dims.kv_heads;
+  let kv_head = i % dims.kv_heads;
+  let block = i / dims.kv_heads * GROUP;
+  if (block >= dims.tokens) { return; }
+  let key = min(block + lane, dims.tokens - 1u);
+  let own = seers(key);
+  let from_k = place(key, dims.heads + kv_head);
+  let from_v = from_k + dims.kv_heads * VECTORS;
+  var k: Row;
+  var v: Row;
+  var dk: Row;
+  var dv: Row;
+  //# for d in VECTORS
+  k[\$d] = texel(qkv, from_k + \$d) * dims.scale;
+  v[\$d] = texel(qkv, from_v + \$d);
+  //# end
+  let share = lane % SHARE;
+  let end = seers(min(block + GROUP, dims.tokens) - 1u).y * shared_by;
+  for (var row = seers(block).x * shared_by; row < end; row += COLUMNS) {
+    var q: Part;
+    var g: Part;
+    //# for l in LOADS
+    {
+      let n = \$l * SHARE + share;
+      let met = min(row + n / VECTORS, end - 1u);
+      let token = query_token(met);
+      let head = query_head(met, kv_head);
+      q[\$l] = texel(qkv, place(token, head) + n % VECTORS);
+      g[\$l] = texel(dout, (token * dims.heads + head) * VECTORS + n % VECTORS);
+    }
+    //# end
+    // lse and delta of the rows.
+    var numbers: array<vec4f, SINGLES>;
+    //# for l in SINGLES
+    {
+      let met = min(row + \$l * SHARE + share % COLUMNS, end - 1u);
+      let at = query_token(met) * dims.heads + query_head(met, kv_head);
+      numbers[\$l] = vec4f(backward_lse[at], backward_delta[at], 0.0, 0.0);
+    }
+    //# end
+    var s = Scores();
+    var ds = Scores();
+    //# for c in COLUMNS
+    //# for d in VECTORS
+    s[\$c] = dot_onto(s[\$c], k[\$d], subgroupBroadcast(q[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    ds[\$c] = dot_onto(ds[\$c], v[\$d], subgroupBroadcast(g[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    //# end
+    {
+      let token = query_token(row + \$c);
+      let number = subgroupBroadcast(numbers[\$c / SHARE], \$c % SHARE);
+      s[\$c] = select(0.0, exp(s[\$c] - number.x), token >= own.x && token < own.y);
+      ds[\$c] = s[\$c] * (ds[\$c] - number.y);
+    }
+    //# end
+    //# for d in VECTORS
+    //# for c in COLUMNS
+    dk[\$d] = fma(vec4f(ds[\$c]), subgroupBroadcast(q[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE), dk[\$d]);
+    dv[\$d] = fma(vec4f(s[\$c]), subgroupBroadcast(g[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE), dv[\$d]);
+    //# end
+    //# end
+  }
+  //# for d in VECTORS
+  dqkv[from_k + \$d] = dk[\$d] * dims.scale;
+  dqkv[from_v + \$d] = dv[\$d];
+  //# end
+}
+`,
   column_sum: `// Sums over tokens, for the gradients of biases and norm weights, in two stages so that no thread runs a long loop and
 // the order of additions is fixed:
 //   column_sum   partial[c,j] = sum over the tokens t of chunk c of dy[t,j];  dy [T, N], partial [chunks, N]
 //   finish       out[j] += sum_c partial[c,j];                               partial [rows, N], out [N]
-// Prelude: Value, LANES. GROUP threads a workgroup, each at its own columns.
+// Prelude: Value, LANES, place. GROUP threads a workgroup, each at its own columns.
 
 struct SumDims { tokens: u32, width: u32, chunk: u32 }
 @group(0) @binding(0) var<uniform> sum_dims: SumDims;
@@ -937,10 +1301,11 @@ fn column_sum(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups
               @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = sum_dims.width / LANES;
-  let first = i / n * sum_dims.chunk;
+  let at = place(i, n);
+  let first = at.y * sum_dims.chunk;
   if (first >= sum_dims.tokens) { return; }
   var sum = Value(0.0);
-  for (var t = first; t < min(first + sum_dims.chunk, sum_dims.tokens); t++) { sum += dy[t * n + i % n]; }
+  for (var t = first; t < min(first + sum_dims.chunk, sum_dims.tokens); t++) { sum += dy[t * n + at.x]; }
   partial[i] = sum;
 }
 
@@ -960,7 +1325,7 @@ fn finish(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: ve
 //   forward    ids [T], weight [rows, W], y [T, W]
 //   backward   dweight[unique[u], :] += sum of dy[t, :] over the tokens t = order[starts[u]] .. order[starts[u+1] - 1],
 //              the tokens sorted by id: each row of dweight has one thread a column, so the order of additions is fixed.
-// Prelude: Value, LANES. One thread a Value.
+// Prelude: Value, LANES, place. One thread a Value.
 
 struct ForwardDims { tokens: u32, width: u32, first_row: u32, rows: u32 }
 @group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
@@ -983,8 +1348,9 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
   let n = forward_dims.width / LANES;
   if (i >= forward_dims.tokens * n) { return; }
   // Below the window the difference wraps round to a large number.
-  let row = ids[i / n] - forward_dims.first_row;
-  if (row < forward_dims.rows) { y[i] = weight[row * n + i % n]; }
+  let at = place(i, n);
+  let row = ids[at.y] - forward_dims.first_row;
+  if (row < forward_dims.rows) { y[i] = weight[row * n + at.x]; }
 }
 
 @compute @workgroup_size(GROUP)
@@ -992,13 +1358,14 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
             @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = backward_dims.width / LANES;
-  let u = i / n;
+  let at = place(i, n);
+  let u = at.y;
   if (u >= backward_dims.unique) { return; }
   let row = unique[u] - backward_dims.first_row;
   if (row >= backward_dims.rows) { return; }
   var sum = Value(0.0);
-  for (var k = starts[u]; k < starts[u + 1u]; k++) { sum += dy[order[k] * n + i % n]; }
-  dweight[row * n + i % n] += sum;
+  for (var k = starts[u]; k < starts[u + 1u]; k++) { sum += dy[order[k] * n + at.x]; }
+  dweight[row * n + at.x] += sum;
 }
 `,
   entropy_window: `// High-entropy windows over packed response tokens: N tokens, spans [B, 2] = (first token, length) of every sequence.
@@ -1007,7 +1374,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
 //   quantile     out[i] = the q-quantile of sequence i by linear interpolation at rank q (n − 1), found by bisection
 //                over the bits of the floats: exact, and no sort; −1 where the sequence is empty
 //   threshold    out[0] = mean of values [B] without those of empty sequences: τ; 0 where all are empty
-//   mask         mask[t] = 1 where window_mean[t] ≥ τ; counts[i] = Σ mask of sequence i: N_HE
+//   mask         mask[t] = 1 where window_mean[t] ≥ τ and the window exists (τ may be −1, the reference's first one);
+//                counts[i] = Σ mask of sequence i: N_HE
 // Source: ARES section 3.2; the quantile is taken of the window entropies, as the reference tables do.
 // One workgroup a sequence, its lanes side by side along the tokens; sums go through a fixed tree.
 
@@ -1133,7 +1501,7 @@ fn mask(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   let length = spans[2u * group.x + 1u];
   var count = 0u;
   for (var t = lane.x; t < length; t += LANES) {
-    let inside = values[first + t] >= tau[0];
+    let inside = values[first + t] > -0.5 && values[first + t] >= tau[0];
     mask_out[first + t] = select(0.0, 1.0, inside);
     count += select(0u, 1u, inside);
   }
@@ -1144,6 +1512,70 @@ fn mask(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
     workgroupBarrier();
   }
   if (lane.x == 0u) { counts[group.x] = f32(tally[0]); }
+}
+`,
+  full_kl: `// The exact KL of every row to the reference policy, over tiles of the vocabulary as in head.wgsl: a tile of the policy's raw
+// logits z and one of the reference's, both [rows, stride] of the columns first .. first+columns, and both log-sum-exps.
+// divergence  result[row].w = Σ_v p_v (log p_v − log r_v), added up tile by tile;  log p_v = z_v/T − lse, log r_v likewise
+// gradient    replaces the policy's tile by ∂L/∂z, from ∂L/∂logp, ∂L/∂H and k = ∂L/∂KL of each row:
+//               ∂L/∂z_v = (∂L/∂logp (1[v=y] − p_v) − ∂L/∂H p_v (log p_v + H) + k p_v (log p_v − log r_v − KL)) / T
+// The reference is frozen: it gets no gradient. Source: KL(π_θ ‖ π_ref) of ARES section 3.4, not estimated from the sampled token.
+
+struct Dims {
+  rows: u32,
+  stride: u32,
+  first: u32,
+  columns: u32,
+  inverse_temperature: f32,
+}
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> logits: array<vec4f>;
+@group(0) @binding(2) var<storage, read> reference_logits: array<vec4f>;
+// (logp, entropy, lse, …) of each row
+@group(0) @binding(3) var<storage, read> reference_result: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
+
+@compute @workgroup_size(16)
+fn divergence(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.y * 65535u * 16u + id.x;
+  if (row >= d.rows) { return; }
+  let base = row * (d.stride / 4u);
+  let lse = result[row].z;
+  let reference_lse = reference_result[row].z;
+  var sum = vec4f(0.0);
+  for (var j = 0u; j < (d.columns + 3u) / 4u; j++) {
+    let log_p = logits[base + j] * d.inverse_temperature - lse;
+    let log_r = reference_logits[base + j] * d.inverse_temperature - reference_lse;
+    let inside = vec4u(4u * j) + vec4u(0u, 1u, 2u, 3u) < vec4u(d.columns);
+    sum += select(vec4f(0.0), exp(log_p) * (log_p - log_r), inside);
+  }
+  let before = select(result[row].w, 0.0, d.first == 0u);
+  result[row].w = before + (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+@group(0) @binding(1) var<storage, read_write> tile: array<vec4f>;
+@group(0) @binding(4) var<storage, read> forward_result: array<vec4f>;
+@group(0) @binding(5) var<storage, read> targets: array<u32>;
+@group(0) @binding(6) var<storage, read> dlogp: array<f32>;
+@group(0) @binding(7) var<storage, read> dentropy: array<f32>;
+@group(0) @binding(8) var<storage, read> dkl: array<f32>;
+
+@compute @workgroup_size(64)
+fn gradient(@builtin(global_invocation_id) id: vec3u) {
+  let width = d.stride / 4u;
+  if (id.x >= width) { return; }
+  let at = id.y * width + id.x;
+  let r = forward_result[id.y];
+  let s = vec3f(dlogp[id.y], dentropy[id.y], dkl[id.y]);
+  let column = vec4u(id.x * 4u) + vec4u(0u, 1u, 2u, 3u);
+  let log_p = tile[at] * d.inverse_temperature - r.z;
+  let log_r = reference_logits[at] * d.inverse_temperature - reference_result[id.y].z;
+  let p = exp(log_p);
+  var g = p * (s.z * (log_p - log_r - r.w) - s.x - s.y * (log_p + r.y));
+  g = select(g, g + s.x, column + d.first == vec4u(targets[id.y]));
+  // The next products read whole rows: padding must be zero, whatever was there.
+  tile[at] = select(vec4f(0.0), g * d.inverse_temperature, column < vec4u(d.columns));
 }
 `,
   gelu: `// Exact GELU (Hendrycks & Gimpel 2016; torch.nn.GELU without approximation, as in the merger of Qwen2.5-VL):
@@ -1276,7 +1708,9 @@ fn finish(@builtin(local_invocation_index) lane: u32) {
 // gradient   replaces the tile by ∂L/∂z, from one scalar ∂L/∂logp and one ∂L/∂H a row:
 //              ∂L/∂z_v = (∂L/∂logp (1[v=y] − p_v) − ∂L/∂H p_v (log p_v + H)) / T
 // Kept for backward: lse and H. Source: log-softmax and the entropy of its distribution (ARES eq. of §1, exact over V).
-// One invocation a row: lanes walk their rows in step, four columns at a time; padding columns are skipped by the bound.
+// reduce: one invocation a row; lanes walk their rows in step, four columns at a time; padding columns are skipped by the
+// bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
+// once for these.
 
 struct Dims {
   rows: u32,
@@ -1352,21 +1786,24 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
 @group(0) @binding(4) var<storage, read> dlogp: array<f32>;
 @group(0) @binding(5) var<storage, read> dentropy: array<f32>;
 
-@compute @workgroup_size(64)
-fn gradient(@builtin(global_invocation_id) id: vec3u) {
+@compute @workgroup_size(GROUP)
+fn gradient(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let width = d.stride / 4u;
-  if (id.x >= width) { return; }
-  let at = id.y * width + id.x;
-  let r = forward_result[id.y];
-  let s = vec2f(dlogp[id.y], dentropy[id.y]);
-  let column = vec4u(id.x * 4u) + vec4u(0u, 1u, 2u, 3u);
-  let log_p = tile[at] * d.inverse_temperature - r.z;
-  let p = exp(log_p);
-  var g = -s.x * p - s.y * p * (log_p + r.y);
-  let y = targets[id.y];
-  g = select(g, g + s.x, column + d.first == vec4u(y));
-  // The next products read whole rows: padding must be zero, whatever was there.
-  tile[at] = select(vec4f(0.0), g * d.inverse_temperature, column < vec4u(d.columns));
+  let row = wid.y;
+  let r = forward_result[row];
+  let s = vec2f(dlogp[row], dentropy[row]);
+  let y = targets[row];
+  let end = min((wid.x + 1u) * GROUP * EACH, width);
+  for (var j = wid.x * GROUP * EACH + lane; j < end; j += GROUP) {
+    let at = row * width + j;
+    let column = vec4u(j * 4u) + vec4u(0u, 1u, 2u, 3u);
+    let log_p = tile[at] * d.inverse_temperature - r.z;
+    let p = exp(log_p);
+    var g = -s.x * p - s.y * p * (log_p + r.y);
+    g = select(g, g + s.x, column + d.first == vec4u(y));
+    // The next products read whole rows: padding must be zero, whatever was there.
+    tile[at] = select(vec4f(0.0), g * d.inverse_temperature, column < vec4u(d.columns));
+  }
 }
 `,
   kv_cache: `// The key/value cache of one layer: two arrays [rows, Hkv·D] of vec4; a row is one position of one sequence.
@@ -1990,6 +2427,442 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   dw[id.y * d.inputs + id.x] += sum;
 }
 `,
+  linear_broadcast: `// linear_texture.wgsl for software adapters whose subgroups are the LANES invocations of a workgroup: what all lanes read
+// is loaded once by one of them and passed on, so that a texture load serves ROWS · VECS vec4 of the output rather than VECS.
+//   \`in\`, \`out\` and \`stride\` must be multiples of 4; no lane may leave before the last broadcast.
+// Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis; GROUPS =
+// ROWS / LANES, QUADS = ROWS / 4, STEPS = LANES / QUADS. Formulas and bindings stand in linear.wgsl.
+
+const LANES = 16u;
+
+struct Dims {
+  tokens: u32,
+  inputs: u32,
+  outputs: u32,
+  // Elements from one row to the next of y, residual and dy.
+  stride: u32,
+  // backward_input: 1 adds to dx, 0 overwrites it.
+  accumulate: u32,
+}
+
+@group(0) @binding(0) var<uniform> d: Dims;
+
+@group(0) @binding(1) var x: texture_2d<f32>;
+@group(0) @binding(2) var w: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
+
+alias Tile = array<array<vec4f, VECS>, ROWS>;
+
+// Column n is in units of vec4; a tile's vec4 lie next to each other. Lane i holds rows i, LANES + i, … of x.
+fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
+  let width = d.inputs / 4u;
+  let columns = d.outputs / 4u;
+  //# for g in GROUPS
+  let x\$g = min(m + LANES * \$g + lane, d.tokens - 1u) * width;
+  //# end
+  //# for c in VECS
+  let w\$c = min(n + \$c, columns - 1u) * 4u * width;
+  //# end
+  var acc: Tile;
+  for (var k = 0u; k < width; k++) {
+    //# for c in VECS
+    let b\$c = mat4x4f(
+      texel(w, w\$c + k),
+      texel(w, w\$c + width + k),
+      texel(w, w\$c + 2u * width + k),
+      texel(w, w\$c + 3u * width + k),
+    );
+    //# end
+    //# for g in GROUPS
+    {
+    let rows\$g = texel(x, x\$g + k);
+    //# for r in 16
+    let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
+    //# for c in VECS
+    acc[16 * \$g + \$r][\$c] += v\$r * b\$c;
+    //# end
+    //# end
+    }
+    //# end
+  }
+  return acc;
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    //# for c in VECS
+    if (n + \$c < columns) { y[at + \$r * (d.stride / 4u) + \$c] = acc[\$r][\$c]; }
+    //# end
+  }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_bias(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for c in VECS
+  let bias\$c = bias[min(n + \$c, columns - 1u)];
+  //# end
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    //# for c in VECS
+    if (n + \$c < columns) { y[at + \$r * (d.stride / 4u) + \$c] = acc[\$r][\$c] + bias\$c; }
+    //# end
+  }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    let row\$r = at + \$r * (d.stride / 4u);
+    //# for c in VECS
+    if (n + \$c < columns) { y[row\$r + \$c] = residual[row\$r + \$c] + acc[\$r][\$c]; }
+    //# end
+  }
+  //# end
+}
+
+@group(0) @binding(1) var input_dy: texture_2d<f32>;
+@group(0) @binding(2) var input_w: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
+
+@compute @workgroup_size(LANES)
+fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let k = id.x * VECS;
+  let width = d.inputs / 4u;
+  let steps = d.outputs / 4u;
+  //# for g in GROUPS
+  let y\$g = min(m + LANES * \$g + lane, d.tokens - 1u) * (d.stride / 4u);
+  //# end
+  //# for c in VECS
+  let k\$c = min(k + \$c, width - 1u);
+  //# end
+  var acc: Tile;
+  for (var n = 0u; n < steps; n++) {
+    let w = n * 4u * width;
+    //# for c in VECS
+    let b\$c = mat4x4f(
+      texel(input_w, w + k\$c),
+      texel(input_w, w + width + k\$c),
+      texel(input_w, w + 2u * width + k\$c),
+      texel(input_w, w + 3u * width + k\$c),
+    );
+    //# end
+    //# for g in GROUPS
+    {
+    let rows\$g = texel(input_dy, y\$g + n);
+    //# for r in 16
+    let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
+    //# for c in VECS
+    acc[16 * \$g + \$r][\$c] += b\$c * v\$r;
+    //# end
+    //# end
+    }
+    //# end
+  }
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    let row\$r = (m + \$r) * width + k;
+    //# for c in VECS
+    if (k + \$c < width) {
+      if (d.accumulate == 1u) { dx[row\$r + \$c] += acc[\$r][\$c]; } else { dx[row\$r + \$c] = acc[\$r][\$c]; }
+    }
+    //# end
+  }
+  //# end
+}
+
+@group(0) @binding(1) var weight_dy: texture_2d<f32>;
+@group(0) @binding(2) var weight_x: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
+
+// The tile is ROWS rows of w x VECS vec4 along k. Lane i holds rows 4 (i mod QUADS) to 4 (i mod QUADS) + 3 of dy at the
+// token i / QUADS of a trip's STEPS.
+@compute @workgroup_size(LANES)
+fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let n = id.y * ROWS;
+  let k = id.x * VECS;
+  let width = d.inputs / 4u;
+  let last = d.tokens - 1u;
+  let quad = min(n / 4u + lane % QUADS, d.outputs / 4u - 1u);
+  let ahead = lane / QUADS;
+  //# for c in VECS
+  let k\$c = min(k + \$c, width - 1u);
+  //# end
+  var acc: Tile;
+  for (var t = 0u; t < d.tokens; t += STEPS) {
+    let loaded = texel(weight_dy, min(t + ahead, last) * (d.stride / 4u) + quad);
+    let rows = select(vec4f(), loaded, t + ahead < d.tokens);
+    //# for s in STEPS
+    {
+    //# for c in VECS
+    let x\$c = texel(weight_x, min(t + \$s, last) * width + k\$c);
+    //# end
+    //# for q in QUADS
+    let v\$q = subgroupBroadcast(rows, QUADS * \$s + \$q);
+    //# for c in VECS
+    acc[4 * \$q][\$c] += v\$q.x * x\$c;
+    acc[4 * \$q + 1][\$c] += v\$q.y * x\$c;
+    acc[4 * \$q + 2][\$c] += v\$q.z * x\$c;
+    acc[4 * \$q + 3][\$c] += v\$q.w * x\$c;
+    //# end
+    //# end
+    }
+    //# end
+  }
+  //# for r in ROWS
+  if (n + \$r < d.outputs) {
+    let row\$r = (n + \$r) * width + k;
+    //# for c in VECS
+    if (k + \$c < width) { dw[row\$r + \$c] += acc[\$r][\$c]; }
+    //# end
+  }
+  //# end
+}
+`,
+  linear_texture: `// The linear layer of linear.wgsl for software adapters, whose loads from a storage buffer go lane by lane and whose loads
+// from a texture go by whole vectors: both operands of every product are textures.
+//   \`in\`, \`out\` and \`stride\` must be multiples of 4.
+// Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis. Four
+// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3).
+
+const LANES = 16u;
+
+struct Dims {
+  tokens: u32,
+  inputs: u32,
+  outputs: u32,
+  // Elements from one row to the next of y, residual and dy.
+  stride: u32,
+  // backward_input: 1 adds to dx, 0 overwrites it.
+  accumulate: u32,
+}
+
+@group(0) @binding(0) var<uniform> d: Dims;
+
+@group(0) @binding(1) var x: texture_2d<f32>;
+@group(0) @binding(2) var w: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
+
+alias Tile = array<array<vec4f, VECS>, ROWS>;
+
+// Column n is in units of vec4; a tile's vec4 lie next to each other.
+fn forward_tile(m: u32, n: u32) -> Tile {
+  let width = d.inputs / 4u;
+  let last = d.tokens - 1u;
+  let columns = d.outputs / 4u;
+  //# for r in ROWS
+  let x\$r = min(m + \$r, last) * width;
+  //# end
+  //# for c in VECS
+  let w\$c = min(n + \$c, columns - 1u) * 4u * width;
+  //# end
+  var acc: Tile;
+  for (var k = 0u; k < width; k++) {
+    //# for c in VECS
+    let b\$c = mat4x4f(
+      texel(w, w\$c + k),
+      texel(w, w\$c + width + k),
+      texel(w, w\$c + 2u * width + k),
+      texel(w, w\$c + 3u * width + k),
+    );
+    //# end
+    //# for r in ROWS
+    let v\$r = texel(x, x\$r + k);
+    //# for c in VECS
+    acc[\$r][\$c] += v\$r * b\$c;
+    //# end
+    //# end
+  }
+  return acc;
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(global_invocation_id) id: vec3u) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  if (n >= columns) { return; }
+  let acc = forward_tile(m, n);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    //# for c in VECS
+    if (n + \$c < columns) { y[at + \$r * (d.stride / 4u) + \$c] = acc[\$r][\$c]; }
+    //# end
+  }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_bias(@builtin(global_invocation_id) id: vec3u) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  if (n >= columns) { return; }
+  let acc = forward_tile(m, n);
+  let at = m * (d.stride / 4u) + n;
+  //# for c in VECS
+  let bias\$c = bias[min(n + \$c, columns - 1u)];
+  //# end
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    //# for c in VECS
+    if (n + \$c < columns) { y[at + \$r * (d.stride / 4u) + \$c] = acc[\$r][\$c] + bias\$c; }
+    //# end
+  }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_residual(@builtin(global_invocation_id) id: vec3u) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  if (n >= columns) { return; }
+  let acc = forward_tile(m, n);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    let row\$r = at + \$r * (d.stride / 4u);
+    //# for c in VECS
+    if (n + \$c < columns) { y[row\$r + \$c] = residual[row\$r + \$c] + acc[\$r][\$c]; }
+    //# end
+  }
+  //# end
+}
+
+@group(0) @binding(1) var input_dy: texture_2d<f32>;
+@group(0) @binding(2) var input_w: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
+
+@compute @workgroup_size(LANES)
+fn backward_input(@builtin(global_invocation_id) id: vec3u) {
+  let m = id.y * ROWS;
+  let k = id.x * VECS;
+  let width = d.inputs / 4u;
+  if (k >= width) { return; }
+  let steps = d.outputs / 4u;
+  let last = d.tokens - 1u;
+  //# for r in ROWS
+  let y\$r = min(m + \$r, last) * (d.stride / 4u);
+  //# end
+  //# for c in VECS
+  let k\$c = min(k + \$c, width - 1u);
+  //# end
+  var acc: Tile;
+  for (var n = 0u; n < steps; n++) {
+    let w = n * 4u * width;
+    //# for c in VECS
+    let b\$c = mat4x4f(
+      texel(input_w, w + k\$c),
+      texel(input_w, w + width + k\$c),
+      texel(input_w, w + 2u * width + k\$c),
+      texel(input_w, w + 3u * width + k\$c),
+    );
+    //# end
+    //# for r in ROWS
+    let v\$r = texel(input_dy, y\$r + n);
+    //# for c in VECS
+    acc[\$r][\$c] += b\$c * v\$r;
+    //# end
+    //# end
+  }
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    let row\$r = (m + \$r) * width + k;
+    //# for c in VECS
+    if (k + \$c < width) {
+      if (d.accumulate == 1u) { dx[row\$r + \$c] += acc[\$r][\$c]; } else { dx[row\$r + \$c] = acc[\$r][\$c]; }
+    }
+    //# end
+  }
+  //# end
+}
+
+@group(0) @binding(1) var weight_dy: texture_2d<f32>;
+@group(0) @binding(2) var weight_x: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
+
+// The tile is ROWS rows of w x VECS vec4 along k; ROWS is a multiple of 4.
+@compute @workgroup_size(LANES)
+fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
+  let n = id.y * ROWS;
+  let k = id.x * VECS;
+  let width = d.inputs / 4u;
+  if (k >= width) { return; }
+  let last = d.outputs / 4u - 1u;
+  //# for q in QUADS
+  let n\$q = min(n / 4u + \$q, last);
+  //# end
+  //# for c in VECS
+  let k\$c = min(k + \$c, width - 1u);
+  //# end
+  var acc: Tile;
+  let last_token = vec4u(d.tokens - 1u);
+  // Four tokens at a time, so that a sum is fetched and put back once for four products.
+  for (var t = 0u; t < d.tokens; t += 4u) {
+    let token = t + vec4u(0u, 1u, 2u, 3u);
+    let x_at = min(token, last_token) * width;
+    let dy_at = min(token, last_token) * (d.stride / 4u);
+    //# for c in VECS
+    let x\$c = mat4x4f(
+      texel(weight_x, x_at.x + k\$c),
+      texel(weight_x, x_at.y + k\$c),
+      texel(weight_x, x_at.z + k\$c),
+      texel(weight_x, x_at.w + k\$c),
+    );
+    //# end
+    //# for q in QUADS
+    {
+      let rows = transpose(mat4x4f(
+        texel(weight_dy, dy_at.x + n\$q),
+        texel(weight_dy, dy_at.y + n\$q),
+        texel(weight_dy, dy_at.z + n\$q),
+        texel(weight_dy, dy_at.w + n\$q),
+      ));
+      //# for j in 4
+      let v\$j = select(vec4f(), rows[\$j], token <= last_token);
+      //# for c in VECS
+      acc[4 * \$q + \$j][\$c] += x\$c * v\$j;
+      //# end
+      //# end
+    }
+    //# end
+  }
+  //# for r in ROWS
+  if (n + \$r < d.outputs) {
+    let row\$r = (n + \$r) * width + k;
+    //# for c in VECS
+    if (k + \$c < width) { dw[row\$r + \$c] += acc[\$r][\$c]; }
+    //# end
+  }
+  //# end
+}
+`,
   linear_tiled: `// Linear layer for GPUs with fast workgroup memory: the formulas, entry points and bindings of linear.wgsl.
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y, dY [tokens, stride]; \`in\` and \`stride\` are multiples of 4
 // A workgroup of 16 x 16 threads owns a 64 x 64 tile of the output and walks the contraction 16 at a time: both operands'
@@ -2213,6 +3086,9 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   add_dw(n + r * 4u + 3u, k + c * 4u, tile.r3);
 }
 `,
+  no_subgroups: `// Stands in front of a kernel whose vectors share their loads by broadcasts, for vectors of one thread: it keeps what it has.
+fn subgroupBroadcast(own: vec4f, lane: u32) -> vec4f { return own; }
+`,
   philox: `// Philox4x32-10: four random words of a counter and a key, the same on every device. A prelude of sample.wgsl; the host's
 // twin is philox.ts. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 
@@ -2239,16 +3115,34 @@ fn philox(start: vec4u, start_key: vec2u) -> vec4u {
   return c;
 }
 `,
+  place: `// Prelude: column (x) and row (y) of item i in rows of n items.
+fn place(i: u32, n: u32) -> vec2u { return vec2u(i % n, i / n); }
+`,
+  place_float: `// Prelude: column (x) and row (y) of item i in rows of n items, both below 2^31, without a division of integers: software
+// adapters do that lane by lane. The first quotient is off by up to 2^-21 of itself, the second by one.
+fn place(i: u32, n: u32) -> vec2u {
+  let rough = u32(f32(i) / f32(n));
+  let rest = i32(i - rough * n);
+  let step = i32(floor(f32(rest) / f32(n)));
+  let row = i32(rough) + step;
+  let column = rest - step * i32(n);
+  if (column < 0) { return vec2u(u32(column) + n, u32(row) - 1u); }
+  if (column >= i32(n)) { return vec2u(u32(column) - n, u32(row) + 1u); }
+  return vec2u(u32(column), u32(row));
+}
+`,
   policy_loss: `// The AEPO gradient: one scalar ∂L/∂log π_t a token, from which the head makes the gradient of all logits.
-//   token_advantage  Ã_t = A (or A/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
+//   token_advantage  Ã_t = A_t (or A_t/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
 //   policy_loss      L = Σ_t w ( −min(r Ã, clip(r, 1−ε_l, 1+ε_h) Ã) + k_t KL_t ),  r = exp(clamp(log π − log π_old, ±20)),
 //                    for Ã < 0 at most −c Ã (dual clip);  k_t = kl weight, or the one inside windows where m_t = 1;
 //                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20);
-//                    k3 exp(−d) + d − 1 without clamps, as the paper prints it
+//                    k3 exp(−d) + d − 1 without clamps, as the paper prints it; full: the exact KL of the forward pass, whose
+//                    gradient is the head's: dkl = w k_t
 // N tokens, B sequences, spans [B, 2] = (first token, length).
 //   behaviour [N] = (log π_old, log π_ref, window entropy H̄, mask m)
-//   sequence [B, 8] = advantage, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
-//   result [N] = (log π, entropy, …) of the forward pass
+//   base [N] = A_t, the same for all tokens of a sequence but for REINFORCE++ with γ < 1 and GAE
+//   sequence [B, 8] = 0, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
+//   result [N] = (log π, entropy, …, exact KL) of the forward pass
 //   stats [N, 16] = w·policy term, w·k·KL, KL, clipped above or below, dual-clipped, r, clamped log π_old − log π, not finite,
 //                   KL outside windows by bucket (3), tokens outside windows by bucket (3), entropy, w
 // A token whose loss is not finite gets a NaN gradient on purpose: the norm check then refuses the whole update.
@@ -2262,7 +3156,7 @@ struct Dims {
   clip_high: f32,
   // 0 turns the dual clip off.
   clip_dual: f32,
-  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl, 5 k3
+  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl, 5 k3, 6 full
   kl_kind: u32,
 }
 
@@ -2272,7 +3166,8 @@ const LANES = 64u;
 @group(0) @binding(1) var<storage, read> behaviour: array<vec4f>;
 @group(0) @binding(2) var<storage, read> sequence: array<array<f32, 8>>;
 @group(0) @binding(3) var<storage, read> spans: array<u32>;
-@group(0) @binding(4) var<storage, read_write> token_out: array<f32>;
+@group(0) @binding(4) var<storage, read> base: array<f32>;
+@group(0) @binding(5) var<storage, read_write> token_out: array<f32>;
 
 var<workgroup> sums: array<f32, 64>;
 
@@ -2295,9 +3190,11 @@ fn token_advantage(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     workgroupBarrier();
   }
   let mean = sums[0] / f32(max(length, 1u));
-  var advantage = sequence[s][0];
-  if (d.length_normalise == 1u) { advantage /= f32(max(length, 1u)); }
-  for (var t = lane.x; t < length; t += LANES) { token_out[first + t] = advantage + bonus(first + t, s) - mean; }
+  var scale = 1.0;
+  if (d.length_normalise == 1u) { scale /= f32(max(length, 1u)); }
+  for (var t = lane.x; t < length; t += LANES) {
+    token_out[first + t] = scale * base[first + t] + bonus(first + t, s) - mean;
+  }
 }
 
 @group(0) @binding(3) var<storage, read> result: array<vec4f>;
@@ -2305,6 +3202,9 @@ fn token_advantage(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
 @group(0) @binding(5) var<storage, read> advantages: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dlogp: array<f32>;
 @group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> dkl: array<f32>;
+
+const FULL = 6u;
 
 // Value and gradient of the KL estimate.
 fn kl_of(logp: f32, reference: f32) -> vec2f {
@@ -2351,13 +3251,15 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     gradient = 0.0;
     dual = 1.0;
   }
-  let kl = kl_of(logp, b.y);
+  let full = d.kl_kind == FULL;
+  let kl = select(kl_of(logp, b.y), vec2f(result[t].w, 0.0), full);
   let inside = b.w > 0.5;
   let weight = select(sequence[s][2], sequence[s][3], inside);
   // The inputs themselves are looked at: clamps and differences may hide a NaN.
-  let known = finite(logp) && finite(b.x) && (d.kl_kind == 0u || finite(b.y));
+  let known = finite(logp) && finite(b.x) && (d.kl_kind == 0u || full || finite(b.y));
   let good = known && finite(a) && finite(term) && finite(kl.x);
   dlogp[t] = select(bitcast<f32>(0x7fc00000u | (t & 0u)), w * (gradient + weight * kl.y), good);
+  dkl[t] = select(0.0, w * weight, full && good);
   let bucket = u32(sequence[s][6]);
   let outside = select(vec3f(0.0), vec3f(vec3u(bucket) == vec3u(0u, 1u, 2u)), !inside);
   stats[4u * t] = vec4f(w * term, w * weight * kl.x, kl.x, select(0.0, 1.0, plain < clipped));
@@ -2371,7 +3273,7 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 // forward            writes y and keeps r for backward.
 // backward           dx[t,j] += r * (dy[t,j] w[j] - x[t,j] * r^2 * mean_i(dy[t,i] w[i] x[t,i])).
 // backward_weight    partial[c,j] = sum over the tokens t of chunk c of dy[t,j] x[t,j] r[t]; column_sum.wgsl adds the chunks.
-// Prelude: Value, LANES, total. GROUP threads a workgroup; SHARE of them work on one row, side by side.
+// Prelude: Value, LANES, total, place. GROUP threads a workgroup; SHARE of them work on one row, side by side.
 
 struct ForwardDims { tokens: u32, width: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
@@ -2434,7 +3336,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   let r = backward_rstd[t];
   let slope = row_sum(total(products), lane) / f32(backward_dims.width) * r * r;
   for (var j = lane % SHARE; j < n; j += SHARE) {
-    dx[t * n + j] += r * (dy[t * n + j] * backward_weight_of[j] - backward_x[t * n + j] * slope);
+    let at = t * n + j;
+    dx[at] = dx[at] + r * (dy[at] * backward_weight_of[j] - backward_x[at] * slope);
   }
 }
 
@@ -2443,11 +3346,12 @@ fn backward_weight(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) g
                    @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = weight_dims.width / LANES;
-  let first = i / n * weight_dims.chunk;
+  let at = place(i, n);
+  let first = at.y * weight_dims.chunk;
   if (first >= weight_dims.tokens) { return; }
   var sum = Value(0.0);
   for (var t = first; t < min(first + weight_dims.chunk, weight_dims.tokens); t++) {
-    sum += dy[t * n + i % n] * backward_x[t * n + i % n] * weight_rstd[t];
+    sum += dy[t * n + at.x] * backward_x[t * n + at.x] * weight_rstd[t];
   }
   partial[i] = sum;
 }
@@ -2457,7 +3361,8 @@ fn backward_weight(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) g
 //   a' = a cos phi - sign * b sin phi,   b' = b cos phi + sign * a sin phi.
 // sign = +1 is forward; sign = -1 is the inverse rotation, which is also the gradient. Nothing is kept.
 // qkv [T, stride]: the first \`heads\` * D values of a row are rotated (query heads, then key heads); positions [T];
-// cosine, sine [P, D/2]. One thread rotates one Value of pairs. Prelude: Value, LANES.
+// cosine, sine [P, D/2]. One thread rotates one Value of pairs: of one head, or with WHOLE = 1
+// of all heads, whose angles are the same. Prelude: Value, LANES, place.
 
 struct Dims { tokens: u32, heads: u32, stride: u32, head_dim: u32, sign: f32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -2470,24 +3375,29 @@ struct Dims { tokens: u32, heads: u32, stride: u32, head_dim: u32, sign: f32 }
 fn rope(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
   let half = dims.head_dim / 2u / LANES;
-  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
-  let t = i / (half * dims.heads);
+  let threads = select(dims.heads, 1u, WHOLE == 1u) * half;
+  let to = place((wid.y * groups.x + wid.x) * GROUP + lane, threads);
+  let t = to.y;
   if (t >= dims.tokens) { return; }
-  let pair = i % half;
-  let at = t * (dims.stride / LANES) + i / half % dims.heads * 2u * half + pair;
+  let pair = place(to.x, half).x;
   let row = positions[t] * half + pair;
   let c = cosine[row];
   let s = dims.sign * sine[row];
-  let a = qkv[at];
-  let b = qkv[at + half];
-  qkv[at] = a * c - b * s;
-  qkv[at + half] = b * c + a * s;
+  let first = t * (dims.stride / LANES);
+  // From one head to the next in the part of the row that this thread has.
+  for (var at = first + 2u * to.x - pair; at < first + dims.heads * 2u * half; at += 2u * threads) {
+    let a = qkv[at];
+    let b = qkv[at + half];
+    qkv[at] = a * c - b * s;
+    qkv[at + half] = b * c + a * s;
+  }
 }
 `,
   rows: `// Rows of a matrix picked by index, and put back.
 //   gather   y[i] = x[index[i]]                         x [*, width]  y [rows, width]
 //   scatter  dx[t] = dy[inverse[t]], 0 where inverse[t] is none (0xffffffff)   dx [rows, width]
 // The head works on the rows that predict a response token only; \`inverse\` is the index the other way round.
+// Prelude: Value, LANES, place. One thread a Value.
 
 struct Dims {
   rows: u32,
@@ -2495,22 +3405,31 @@ struct Dims {
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<Value>;
 @group(0) @binding(2) var<storage, read> index: array<u32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<Value>;
 
-@compute @workgroup_size(64)
-fn gather(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x < d.width) { y[id.y * d.width + id.x] = x[index[id.y] * d.width + id.x]; }
+@compute @workgroup_size(GROUP)
+fn gather(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+          @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let n = d.width / LANES;
+  if (i >= d.rows * n) { return; }
+  let to = place(i, n);
+  y[i] = x[index[to.y] * n + to.x];
 }
 
-@compute @workgroup_size(64)
-fn scatter(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= d.width) { return; }
-  let source = index[id.y];
-  var v = 0.0;
-  if (source != 0xffffffffu) { v = x[source * d.width + id.x]; }
-  y[id.y * d.width + id.x] = v;
+@compute @workgroup_size(GROUP)
+fn scatter(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+           @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let n = d.width / LANES;
+  if (i >= d.rows * n) { return; }
+  let to = place(i, n);
+  let source = index[to.y];
+  var v = Value(0.0);
+  if (source != 0xffffffffu) { v = x[source * n + to.x]; }
+  y[i] = v;
 }
 `,
   sample: `// One token per slot from its row of logits, with the state of the slot carried on; a workgroup per slot, no sorting.
@@ -2533,7 +3452,7 @@ fn scatter(@builtin(global_invocation_id) id: vec3u) {
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
 // y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
 // and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
-// Preludes: philox.wgsl, sample_filter.wgsl.
+// Preludes: philox.wgsl, sample_slot.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
 
 fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
@@ -2579,9 +3498,7 @@ fn choose(row: ptr<function, Row>, lane: u32, threshold: u32) -> u32 {
 fn find_owner(s: u32) {
   var total = 0.0;
   for (var i = 0u; i < LANES; i++) { total += lane_mass[i]; }
-  let counter = vec4u(slots[s * 8u + 1u] + 1u, 0u, 0u, 0u);
-  let bits = philox(counter, vec2u(slots[s * 8u + 4u], slots[s * 8u + 5u])).x;
-  let u = f32(bits >> 8u) * 0x1p-24;
+  let u = random_of(s);
   var below = 0.0;
   owner = 0u;
   goal = 0.0;
@@ -2613,29 +3530,6 @@ fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
     }
   }
   workgroupBarrier();
-}
-
-// The new state of the slot, by one lane.
-fn carry_on(s: u32, token: u32) {
-  let at = s * 8u;
-  if (token == NONE) {
-    slots[at + 2u] = 0u;
-    slots[at + 7u] = 3u;
-    return;
-  }
-  let position = slots[at + 1u] + 1u;
-  slots[at] = token;
-  slots[at + 1u] = position;
-  slots[at + 6u] += 1u;
-  seen[s * ((d.vocab + 31u) / 32u) + token / 32u] |= 1u << (token & 31u);
-  var finish = select(0u, 2u, position > slots[at + 3u]);
-  for (var i = 0u; i < d.stop_count; i++) {
-    if (stops[i] == token) { finish = 1u; }
-  }
-  if (finish != 0u) {
-    slots[at + 2u] = 0u;
-    slots[at + 7u] = finish;
-  }
 }
 
 @compute @workgroup_size(64)
@@ -2712,26 +3606,9 @@ fn filtered(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid
 `,
   sample_filter: `// The rows of logits and the filters of sample.wgsl, whose prelude this is; formulas and shapes stand there.
 
-struct Dims {
-  slots: u32, vocab: u32, stride: u32, stop_count: u32,
-  temperature: f32, top_p: f32, top_k: u32, min_p: f32, repetition_penalty: f32,
-}
-@group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read_write> slots: array<u32>;
-@group(0) @binding(3) var<storage, read_write> seen: array<u32>;
-@group(0) @binding(4) var<storage, read> banned: array<u32>;
-// sample
-@group(0) @binding(5) var<storage, read> stops: array<u32>;
-@group(0) @binding(6) var<storage, read_write> out_tokens: array<u32>;
-@group(0) @binding(7) var<storage, read_write> out_values: array<vec2f>;
-@group(0) @binding(8) var<storage, read_write> tick: array<atomic<u32>>;
-// filtered
-@group(0) @binding(5) var<storage, read_write> probabilities: array<f32>;
 
 const LANES = 64u;
-const LOWEST = -3e38;
-const NONE = 0xffffffffu;
 
 // Four tokens LANES apart: their logits, and y or LOWEST where banned or past the vocabulary.
 struct Quad { raw: vec4f, y: vec4f, bad: vec4<bool> }
@@ -2994,6 +3871,387 @@ fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
   return threshold;
 }
 `,
+  sample_slot: `// What both variants of sample.wgsl share, as their prelude: sizes and settings, all bindings but the logits, the draw's
+// random number, and the slot's next state. Formulas and shapes stand in sample.wgsl.
+
+struct Dims {
+  slots: u32, vocab: u32, stride: u32, stop_count: u32,
+  temperature: f32, top_p: f32, top_k: u32, min_p: f32, repetition_penalty: f32,
+}
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(2) var<storage, read_write> slots: array<u32>;
+@group(0) @binding(3) var<storage, read_write> seen: array<u32>;
+@group(0) @binding(4) var<storage, read> banned: array<u32>;
+// sample
+@group(0) @binding(5) var<storage, read> stops: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out_tokens: array<u32>;
+@group(0) @binding(7) var<storage, read_write> out_values: array<vec2f>;
+@group(0) @binding(8) var<storage, read_write> tick: array<atomic<u32>>;
+// filtered
+@group(0) @binding(5) var<storage, read_write> probabilities: array<f32>;
+
+const LOWEST = -3e38;
+const NONE = 0xffffffffu;
+
+// u of the slot's next token.
+fn random_of(s: u32) -> f32 {
+  let counter = vec4u(slots[s * 8u + 1u] + 1u, 0u, 0u, 0u);
+  let bits = philox(counter, vec2u(slots[s * 8u + 4u], slots[s * 8u + 5u])).x;
+  return f32(bits >> 8u) * 0x1p-24;
+}
+
+// The new state of the slot, by one lane.
+fn carry_on(s: u32, token: u32) {
+  let at = s * 8u;
+  if (token == NONE) {
+    slots[at + 2u] = 0u;
+    slots[at + 7u] = 3u;
+    return;
+  }
+  let position = slots[at + 1u] + 1u;
+  slots[at] = token;
+  slots[at + 1u] = position;
+  slots[at + 6u] += 1u;
+  seen[s * ((d.vocab + 31u) / 32u) + token / 32u] |= 1u << (token & 31u);
+  var finish = select(0u, 2u, position > slots[at + 3u]);
+  for (var i = 0u; i < d.stop_count; i++) {
+    if (stops[i] == token) { finish = 1u; }
+  }
+  if (finish != 0u) {
+    slots[at + 2u] = 0u;
+    slots[at + 7u] = finish;
+  }
+}
+`,
+  sample_texture: `// sample.wgsl for software adapters, which read the logits through a texture; formulas, shapes and bindings stand there.
+//
+// One invocation serves a slot and walks its row TEXELS · 4 tokens a trip; nothing passes between invocations, and nothing
+// of the row is kept but sums. \`stride\` is a multiple of 4.
+//
+// Both thresholds are found as a value of y between a bound that reaches what is needed and one that does not, sixteen
+// parts a pass: parts of equal width at first, then of equally many floats, so that SPLITS passes and eight more always
+// do; a pass that finds a single value of y between the bounds is the last one. Trips of one invocation, with TEXELS = 4:
+// V / 16 a pass, 29 passes at most, and V / 3 for the draw.
+// Preludes: philox.wgsl, texel.wgsl, sample_slot.wgsl. TEXELS (4: half a word of bits; 8: a word) stands in front.
+
+@group(0) @binding(1) var logits: texture_2d<f32>;
+
+// Passes that divide a range of values before ranges of floats are divided.
+const SPLITS = 4u;
+
+struct Row {
+  base: u32,       // first texel of its logits
+  seen_base: u32,
+  trips: u32,      // over the row; 0 for a row that draws nothing
+  bad: bool,       // a logit is not finite, or every token is banned
+  top: f32,        // max y
+  low: f32,        // min y of the tokens that are not banned
+  raw_top: f32,    // max logit
+  inverse: f32,    // 1 / T
+  z: f32,          // sum of exp((logit − raw_top) / T)
+  moment: f32,     // sum of exp(x) · x over the same x
+  mass: f32,       // sum of e
+  count: f32,      // tokens that are not banned
+}
+
+fn ids_of(v: u32) -> vec4u { return vec4u(v) + vec4u(0u, 1u, 2u, 3u); }
+
+// The bits of a trip's tokens, from bit 0 on.
+fn seen_bits(row: Row, trip: u32) -> u32 {
+  let v = 4u * TEXELS * trip;
+  return seen[row.seen_base + v / 32u] >> (v & 31u);
+}
+fn banned_bits(trip: u32) -> u32 {
+  let v = 4u * TEXELS * trip;
+  return banned[v / 32u] >> (v & 31u);
+}
+
+// y of four tokens, LOWEST where they are banned or past the vocabulary. \`bits\` are theirs in both words.
+fn y_of(raw: vec4f, v: u32, bits: vec4u, known: u32, out: u32) -> vec4f {
+  let r = d.repetition_penalty;
+  let factor = select(vec4f(r), vec4f(1.0 / r), raw > vec4f());
+  let y = select(raw, raw * factor, (vec4u(known) & bits) != vec4u());
+  return select(y, vec4f(LOWEST), ((vec4u(out) & bits) != vec4u()) | (ids_of(v) >= vec4u(d.vocab)));
+}
+
+// exp of what lies below the maximum; nothing for banned tokens.
+fn weights(row: Row, y: vec4f) -> vec4f {
+  return select(exp(max((y - row.top) * row.inverse, vec4f(-104.0))), vec4f(), y <= vec4f(LOWEST));
+}
+
+// 1 at the place of v within its texel.
+fn one_of(v: u32) -> vec4f { return select(vec4f(), vec4f(1.0), ids_of(0u) == vec4u(v & 3u)); }
+
+fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+fn sum_of(v: vec4f) -> f32 { return dot(v, vec4f(1.0)); }
+
+fn read_row(s: u32) -> Row {
+  var row: Row;
+  row.base = s * (d.stride / 4u);
+  row.trips = (d.vocab + 4u * TEXELS - 1u) / (4u * TEXELS);
+  row.seen_base = s * ((d.vocab + 31u) / 32u);
+  row.inverse = 1.0 / select(d.temperature, 1.0, d.temperature == 0.0);
+  if (slots[s * 8u + 2u] != 1u) { row.trips = 0u; }
+  var raw_top = vec4f(LOWEST);
+  var top = vec4f(LOWEST);
+  var low = vec4f(-LOWEST);
+  var bad = vec4<bool>();
+  for (var i = 0u; i < row.trips; i++) {
+    let known = seen_bits(row, i);
+    let out = banned_bits(i);
+    //# for j in TEXELS
+    let v\$j = 4u * (TEXELS * i + \$j);
+    let raw\$j = texel(logits, row.base + v\$j / 4u);
+    let inside\$j = ids_of(v\$j) < vec4u(d.vocab);
+    bad |= ((bitcast<vec4u>(raw\$j) & vec4u(0x7f800000u)) == vec4u(0x7f800000u)) & inside\$j;
+    raw_top = max(raw_top, select(vec4f(LOWEST), raw\$j, inside\$j));
+    let y\$j = y_of(raw\$j, v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+    top = max(top, y\$j);
+    low = min(low, select(y\$j, vec4f(-LOWEST), y\$j <= vec4f(LOWEST)));
+    //# end
+  }
+  row.raw_top = highest(raw_top);
+  row.top = highest(top);
+  row.low = -highest(-low);
+  row.bad = any(bad) || row.top <= LOWEST;
+  if (row.bad) { row.trips = 0u; }
+  var sums = mat4x4f();
+  for (var i = 0u; i < row.trips; i++) {
+    let known = seen_bits(row, i);
+    let out = banned_bits(i);
+    // Sums of a trip first: fewer numbers are added to the large ones.
+    var trip = mat4x4f();
+    //# for j in TEXELS
+    let v\$j = 4u * (TEXELS * i + \$j);
+    let raw\$j = texel(logits, row.base + v\$j / 4u);
+    let y\$j = y_of(raw\$j, v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+    let x\$j = max((raw\$j - row.raw_top) * row.inverse, vec4f(-104.0));
+    let p\$j = select(vec4f(), exp(x\$j), ids_of(v\$j) < vec4u(d.vocab));
+    trip += mat4x4f(p\$j, p\$j * x\$j, weights(row, y\$j), select(vec4f(1.0), vec4f(), y\$j <= vec4f(LOWEST)));
+    //# end
+    sums += trip;
+  }
+  row.z = sum_of(sums[0]);
+  row.moment = sum_of(sums[1]);
+  row.mass = sum_of(sums[2]);
+  row.count = sum_of(sums[3]);
+  return row;
+}
+
+// Bits whose unsigned order is the order of the floats, and back.
+fn key_of(y: f32) -> u32 {
+  let bits = bitcast<u32>(y);
+  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+fn value_of(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u));
+}
+
+// Where the parts \`j\` of sixteen between lo and hi begin.
+fn edges(lo: f32, hi: f32, j: vec4u, by_width: bool) -> vec4f {
+  let key = key_of(lo);
+  let range = key_of(hi) - key;
+  let k = vec4u(key) + min(j * ((range + 15u) / 16u), vec4u(range));
+  let by_key = vec4f(value_of(k.x), value_of(k.y), value_of(k.z), value_of(k.w));
+  return select(by_key, vec4f(lo) + vec4f(hi - lo) * (vec4f(j) / 16.0), vec4<bool>(by_width));
+}
+
+// The largest y from \`start\` to the top whose tokens, with all above it, still measure \`needed\`: e, or 1 for each.
+fn search(row: Row, trips: u32, start: f32, needed: f32, counting: bool) -> f32 {
+  var lo = start;
+  var hi = value_of(key_of(row.top) + 1u);
+  var open = trips > 0u;
+  for (var pass_id = 0u; open; pass_id++) {
+    let by_width = pass_id < SPLITS && hi - lo < 1e30;
+    //# for q in 4
+    let edge\$q = edges(lo, hi, vec4u(4u * \$q) + vec4u(0u, 1u, 2u, 3u), by_width);
+    var sum\$q = vec4f();
+    //# end
+    var least = vec4f(-LOWEST);
+    var most = vec4f(LOWEST);
+    for (var i = 0u; i < trips; i++) {
+      let known = seen_bits(row, i);
+      let out = banned_bits(i);
+      //# for q in 4
+      var trip\$q = vec4f();
+      //# end
+      //# for j in TEXELS
+      let v\$j = 4u * (TEXELS * i + \$j);
+      let y\$j = y_of(texel(logits, row.base + v\$j / 4u), v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+      let w\$j = select(weights(row, y\$j), vec4f(1.0), vec4<bool>(counting));
+      //# for q in 4
+      trip\$q += select(vec4f(), vec4f(w\$j.x), vec4f(y\$j.x) >= edge\$q) + select(vec4f(), vec4f(w\$j.y), vec4f(y\$j.y) >= edge\$q);
+      trip\$q += select(vec4f(), vec4f(w\$j.z), vec4f(y\$j.z) >= edge\$q) + select(vec4f(), vec4f(w\$j.w), vec4f(y\$j.w) >= edge\$q);
+      //# end
+      let between\$j = (y\$j >= vec4f(lo)) & (y\$j < vec4f(hi));
+      least = min(least, select(vec4f(-LOWEST), y\$j, between\$j));
+      most = max(most, select(vec4f(LOWEST), y\$j, between\$j));
+      //# end
+      //# for q in 4
+      sum\$q += trip\$q;
+      //# end
+    }
+    open = -highest(-least) < highest(most);
+    // By rounding even the lowest edge may fall short: it is then the answer.
+    //# for q in 4
+    let enough\$q = sum\$q >= vec4f(needed);
+    lo = max(lo, highest(select(vec4f(LOWEST), edge\$q, enough\$q)));
+    hi = min(hi, -highest(select(-edge\$q, vec4f(LOWEST), enough\$q)));
+    //# end
+    open = open && key_of(lo) + 1u < key_of(hi);
+  }
+  return lo;
+}
+
+fn kept(y: vec4f, e: vec4f, threshold: f32) -> vec4f {
+  return select(vec4f(), e, (y >= vec4f(threshold)) & (e >= vec4f(d.min_p)));
+}
+
+// top-k, then top-p, as one threshold on y; one loop, since every call is compiled inline.
+fn threshold_of(row: Row) -> f32 {
+  var threshold = LOWEST;
+  var mass = row.mass;
+  for (var filter_id = 0u; filter_id < 2u; filter_id++) {
+    let counting = filter_id == 0u;
+    let off = d.temperature == 0.0 || select(d.top_p >= 1.0, d.top_k == 0u, counting);
+    let trips = select(row.trips, 0u, off);
+    // All tokens with e below (1 − p) · mass / V together weigh less than what top-p drops; half of it for rounding.
+    let least = (1.0 - d.top_p) * mass / f32(d.vocab) * 0.5;
+    let floor = select(row.top + log(max(least, 1e-37)) / row.inverse, LOWEST, counting);
+    let needed = select(max(d.top_p * mass, 1e-30), min(f32(d.top_k), row.count), counting);
+    let found = search(row, trips, max(floor, row.low), needed, counting);
+    threshold = max(threshold, select(found, LOWEST, off));
+    var sum = vec4f();
+    let again = select(0u, trips, counting);
+    for (var i = 0u; i < again; i++) {
+      let known = seen_bits(row, i);
+      let out = banned_bits(i);
+      var trip = vec4f();
+      //# for j in TEXELS
+      let v\$j = 4u * (TEXELS * i + \$j);
+      let y\$j = y_of(texel(logits, row.base + v\$j / 4u), v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+      trip += select(vec4f(), weights(row, y\$j), y\$j >= vec4f(threshold));
+      //# end
+      sum += trip;
+    }
+    if (again > 0u) { mass = sum_of(sum); }
+  }
+  return threshold;
+}
+
+// What is kept.
+struct Kept {
+  mass: f32,
+  first: u32,  // first token with the largest y
+}
+
+fn keep(row: Row, threshold: f32) -> Kept {
+  var sum = vec4f();
+  var first = vec4u(NONE);
+  for (var i = 0u; i < row.trips; i++) {
+    let known = seen_bits(row, i);
+    let out = banned_bits(i);
+    var trip = vec4f();
+    //# for j in TEXELS
+    let v\$j = 4u * (TEXELS * i + \$j);
+    let y\$j = y_of(texel(logits, row.base + v\$j / 4u), v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+    trip += kept(y\$j, weights(row, y\$j), threshold);
+    first = min(first, select(vec4u(NONE), ids_of(v\$j), y\$j == vec4f(row.top)));
+    //# end
+    sum += trip;
+  }
+  return Kept(sum_of(sum), min(min(first.x, first.y), min(first.z, first.w)));
+}
+
+// On the way to u · mass: the column (v mod 64) that reaches it, and where in the column's own running sum.
+struct Path { below: f32, column: u32, goal: f32 }
+fn along(p: Path, end: f32, mass: f32, column: u32) -> Path {
+  if (mass > 0.0 && !(p.below > end)) { return Path(p.below + mass, column, end - p.below); }
+  return p;
+}
+
+// The first token, in the order of columns, whose running sum exceeds u · mass; where rounding lets the sum fall short, the
+// last kept one. Four columns at a time, then once more those of the token: in one loop, since every call is compiled inline.
+fn choose(row: Row, threshold: f32, end: f32) -> u32 {
+  var path = Path(0.0, 0u, 0.0);
+  var token = NONE;
+  var run = 0.0;
+  var column = 0u;
+  var last = false;
+  for (var open = row.trips > 0u; open;) {
+    var sum = vec4f();
+    for (var v = column; v < d.vocab; v += 64u) {
+      let y = y_of(texel(logits, row.base + v / 4u), v, vec4u(1u, 2u, 4u, 8u) << vec4u(v & 31u),
+        seen[row.seen_base + v / 32u], banned[v / 32u]);
+      let e = kept(y, weights(row, y), threshold);
+      sum += e;
+      let own = dot(e, one_of(path.column));
+      if (last && own > 0.0 && !(run > path.goal)) {
+        run += own;
+        token = v + (path.column & 3u);
+      }
+    }
+    open = !last;
+    if (!last) {
+      path = along(path, end, sum.x, column);
+      path = along(path, end, sum.y, column + 1u);
+      path = along(path, end, sum.z, column + 2u);
+      path = along(path, end, sum.w, column + 3u);
+      column += 4u;
+      last = path.below > end || column >= min(64u, d.vocab);
+      column = select(column, path.column & ~3u, last);
+    }
+  }
+  return token;
+}
+
+@compute @workgroup_size(16)
+fn sample(@builtin(global_invocation_id) id: vec3u) {
+  let s = id.x;
+  if (s >= d.slots) { return; }
+  let at = atomicAdd(&tick[0], 1u) / d.slots * d.slots + s;
+  let room = at < arrayLength(&out_tokens);
+  let alive = slots[s * 8u + 2u] == 1u;
+  let row = read_row(s);
+  let threshold = threshold_of(row);
+  let k = keep(row, threshold);
+  var token = choose(row, threshold, random_of(s) * k.mass);
+  if (d.temperature == 0.0) { token = k.first; }
+  // A dead slot's row and a bad one were not walked: they have none.
+  let drawn = token != NONE;
+  let chosen = select(0u, token, drawn);
+  let x = (dot(texel(logits, row.base + chosen / 4u), one_of(chosen)) - row.raw_top) * row.inverse;
+  let log_z = log(max(row.z, 1e-37));
+  if (room) {
+    out_tokens[at] = token;
+    out_values[at] = select(vec2f(), vec2f(x - log_z, max(0.0, log_z - row.moment / row.z)), drawn);
+  }
+  if (alive) { carry_on(s, token); }
+}
+
+// What \`sample\` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
+@compute @workgroup_size(16)
+fn filtered(@builtin(global_invocation_id) id: vec3u) {
+  let s = id.x;
+  if (s >= d.slots) { return; }
+  let row = read_row(s);
+  let threshold = threshold_of(row);
+  let k = keep(row, threshold);
+  let factor = 1.0 / max(k.mass, 1e-37);
+  for (var v = 0u; v < d.vocab; v += 4u) {
+    let y = y_of(texel(logits, row.base + v / 4u), v, vec4u(1u, 2u, 4u, 8u) << vec4u(v & 31u),
+      seen[row.seen_base + v / 32u], banned[v / 32u]);
+    var p = kept(y, weights(row, y), threshold) * factor;
+    if (d.temperature == 0.0) { p = select(vec4f(), vec4f(1.0), ids_of(v) == vec4u(k.first)); }
+    if (row.trips == 0u) { p = vec4f(); }
+    let to = s * d.vocab + v;
+    probabilities[to] = p.x;
+    if (v + 1u < d.vocab) { probabilities[to + 1u] = p.y; }
+    if (v + 2u < d.vocab) { probabilities[to + 2u] = p.z; }
+    if (v + 3u < d.vocab) { probabilities[to + 3u] = p.w; }
+  }
+}
+`,
   slots: `// The start of a decode step: what the model's kernels read, from the state of every slot.
 //   slots [S, 8] = token, position, alive, last_position, key0, key1, generated, finish     table [S, max_blocks]
 //   offsets [S]: added to the position for the rotary embedding (M-RoPE's delta after pictures, modulo 2^32; 0 for text)
@@ -3038,7 +4296,7 @@ fn begin_step(@builtin(global_invocation_id) id: vec3u) {
 //   y = silu(g) u,   silu(g) = g / (1 + exp(-g))                                              y [T, I]
 // forward   writes y.
 // backward  dgate_up = (dy u s (1 + g (1 - s)), dy g s) with s = 1 / (1 + exp(-g)); written whole. Keeps gate_up only.
-// Prelude: Value, LANES. One thread a Value.
+// Prelude: Value, LANES, place. One thread a Value.
 
 struct Dims { tokens: u32, width: u32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -3057,7 +4315,8 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = dims.width / LANES;
   if (i >= dims.tokens * n) { return; }
-  let at = i / n * 2u * n + i % n;
+  let to = place(i, n);
+  let at = to.y * 2u * n + to.x;
   let g = gate_up[at];
   y[i] = g * sigmoid(g) * gate_up[at + n];
 }
@@ -3068,12 +4327,70 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = dims.width / LANES;
   if (i >= dims.tokens * n) { return; }
-  let at = i / n * 2u * n + i % n;
+  let to = place(i, n);
+  let at = to.y * 2u * n + to.x;
   let g = gate_up[at];
   let s = sigmoid(g);
   let d = dy[i];
   dgate_up[at] = d * gate_up[at + n] * s * (1.0 + g * (1.0 - s));
   dgate_up[at + n] = d * g * s;
+}
+`,
+  texel: `// A tensor that the program mirrors in a texture: four f32 values to a texel, 1024 texels to a row.
+fn texel(t: texture_2d<f32>, i: u32) -> vec4f { return textureLoad(t, vec2u(i & 1023u, i >> 10u), 0); }
+`,
+  top_token: `// The most likely token of every live slot, before \`sample\` draws one: out[tick + s] = the first v with the largest logit.
+//   logits [S, stride], slots [S, 8] (word 2: alive), tick [1] = workgroups of \`sample\` so far, S a step: the row to write;
+//   out [ticks, S]: 0xffffffff for dead slots; rows past the end are not written.
+// One workgroup a slot, a lane every 64th token. Source: the release looks for trigger words in the arg-max token.
+
+struct Dims {
+  slots: u32,
+  vocab: u32,
+  stride: u32,
+}
+
+const LANES = 64u;
+const LOWEST = -3.4e38;
+const NONE = 0xffffffffu;
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> slots: array<u32>;
+@group(0) @binding(3) var<storage, read> tick: array<u32>;
+@group(0) @binding(4) var<storage, read_write> out: array<u32>;
+
+var<workgroup> top: array<f32, 64>;
+var<workgroup> token: array<u32, 64>;
+
+@compute @workgroup_size(LANES)
+fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let s = group.x;
+  let i = lane.x;
+  var best = LOWEST;
+  var first = NONE;
+  for (var v = i; v < d.vocab; v += LANES) {
+    let y = logits[s * d.stride + v];
+    if (y > best) {
+      best = y;
+      first = v;
+    }
+  }
+  top[i] = best;
+  token[i] = first;
+  workgroupBarrier();
+  for (var step = LANES / 2u; step > 0u; step /= 2u) {
+    if (i < step) {
+      let better = top[i + step] > top[i] || (top[i + step] == top[i] && token[i + step] < token[i]);
+      if (better) {
+        top[i] = top[i + step];
+        token[i] = token[i + step];
+      }
+    }
+    workgroupBarrier();
+  }
+  let at = tick[0] + s;
+  if (i == 0u && at < arrayLength(&out)) { out[at] = select(NONE, token[0], slots[s * 8u + 2u] == 1u); }
 }
 `,
   values_f32: `// Prelude: a kernel over Value handles one f32 at a time; any width.

@@ -17,7 +17,7 @@ export const columnSum: KernelSpec<"dy" | "partial", "tokens" | "width" | "chunk
     name: "column_sum",
     source: valuePrelude(v) + SHADERS.column_sum,
     entry: "column_sum",
-    bindings: { dy: "read", partial: "write" },
+    bindings: { dy: v.read, partial: "write" },
     dims: { tokens: "u32", width: "u32", chunk: "u32" },
     consts: { GROUP: v.group },
     sizes: ({ tokens, width, chunk }) => ({ dy: tokens * width, partial: chunks(tokens, chunk) * width }),

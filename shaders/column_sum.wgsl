@@ -2,7 +2,7 @@
 // the order of additions is fixed:
 //   column_sum   partial[c,j] = sum over the tokens t of chunk c of dy[t,j];  dy [T, N], partial [chunks, N]
 //   finish       out[j] += sum_c partial[c,j];                               partial [rows, N], out [N]
-// Prelude: Value, LANES. GROUP threads a workgroup, each at its own columns.
+// Prelude: Value, LANES, place. GROUP threads a workgroup, each at its own columns.
 
 struct SumDims { tokens: u32, width: u32, chunk: u32 }
 @group(0) @binding(0) var<uniform> sum_dims: SumDims;
@@ -19,10 +19,11 @@ fn column_sum(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups
               @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = sum_dims.width / LANES;
-  let first = i / n * sum_dims.chunk;
+  let at = place(i, n);
+  let first = at.y * sum_dims.chunk;
   if (first >= sum_dims.tokens) { return; }
   var sum = Value(0.0);
-  for (var t = first; t < min(first + sum_dims.chunk, sum_dims.tokens); t++) { sum += dy[t * n + i % n]; }
+  for (var t = first; t < min(first + sum_dims.chunk, sum_dims.tokens); t++) { sum += dy[t * n + at.x]; }
   partial[i] = sum;
 }
 

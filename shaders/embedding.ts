@@ -17,11 +17,11 @@ export const embeddingForward: KernelSpec<"ids" | "weight" | "y", "tokens" | "wi
         name: "embedding.forward",
         source: valuePrelude(v) + SHADERS.embedding,
         entry: "forward",
-        bindings: { ids: "read", weight: "read", y: "write" },
+        bindings: { ids: "read", weight: v.read, y: "write" },
         dims: { tokens: "u32", width: "u32", first_row: "u32", rows: "u32" },
-        consts: { GROUP: v.group },
+        consts: { GROUP: v.flat },
         sizes: ({ tokens, width, rows }) => ({ ids: tokens, weight: rows * width, y: tokens * width }),
-        grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.group),
+        grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.flat),
         cost: ({ tokens, width }) => ({ flops: 0, bytes: 4 * (2 * tokens * width + tokens) }),
       }),
   );
@@ -38,9 +38,10 @@ export const embeddingBackward: KernelSpec<
     name: "embedding.backward",
     source: valuePrelude(v) + SHADERS.embedding,
     entry: "backward",
-    bindings: { order: "read", starts: "read", unique: "read", dy: "read", dweight: "inout" },
+    bindings: { order: "read", starts: "read", unique: "read", dy: v.read, dweight: "inout" },
     dims: { unique: "u32", width: "u32", first_row: "u32", rows: "u32" },
-    consts: { GROUP: v.group },
+    consts: { GROUP: v.flat },
+    scattered: ["dy"],
     // Every id occurs once at least; how many tokens there are stands in `starts`.
     sizes: ({ unique, width, rows }) => ({
       order: unique,
@@ -49,7 +50,7 @@ export const embeddingBackward: KernelSpec<
       dy: unique * width,
       dweight: rows * width,
     }),
-    grid: ({ unique, width }) => linearGrid(unique * width / v.lanes, v.group),
+    grid: ({ unique, width }) => linearGrid(unique * width / v.lanes, v.flat),
     cost: ({ unique, width }) => ({
       flops: unique * width,
       bytes: 4 * (3 * unique * width + 3 * unique + 1),

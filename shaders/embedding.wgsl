@@ -3,7 +3,7 @@
 //   forward    ids [T], weight [rows, W], y [T, W]
 //   backward   dweight[unique[u], :] += sum of dy[t, :] over the tokens t = order[starts[u]] .. order[starts[u+1] - 1],
 //              the tokens sorted by id: each row of dweight has one thread a column, so the order of additions is fixed.
-// Prelude: Value, LANES. One thread a Value.
+// Prelude: Value, LANES, place. One thread a Value.
 
 struct ForwardDims { tokens: u32, width: u32, first_row: u32, rows: u32 }
 @group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
@@ -26,8 +26,9 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
   let n = forward_dims.width / LANES;
   if (i >= forward_dims.tokens * n) { return; }
   // Below the window the difference wraps round to a large number.
-  let row = ids[i / n] - forward_dims.first_row;
-  if (row < forward_dims.rows) { y[i] = weight[row * n + i % n]; }
+  let at = place(i, n);
+  let row = ids[at.y] - forward_dims.first_row;
+  if (row < forward_dims.rows) { y[i] = weight[row * n + at.x]; }
 }
 
 @compute @workgroup_size(GROUP)
@@ -35,11 +36,12 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
             @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = backward_dims.width / LANES;
-  let u = i / n;
+  let at = place(i, n);
+  let u = at.y;
   if (u >= backward_dims.unique) { return; }
   let row = unique[u] - backward_dims.first_row;
   if (row >= backward_dims.rows) { return; }
   var sum = Value(0.0);
-  for (var k = starts[u]; k < starts[u + 1u]; k++) { sum += dy[order[k] * n + i % n]; }
-  dweight[row * n + i % n] += sum;
+  for (var k = starts[u]; k < starts[u + 1u]; k++) { sum += dy[order[k] * n + at.x]; }
+  dweight[row * n + at.x] += sum;
 }

@@ -4,7 +4,8 @@
 //   quantile     out[i] = the q-quantile of sequence i by linear interpolation at rank q (n − 1), found by bisection
 //                over the bits of the floats: exact, and no sort; −1 where the sequence is empty
 //   threshold    out[0] = mean of values [B] without those of empty sequences: τ; 0 where all are empty
-//   mask         mask[t] = 1 where window_mean[t] ≥ τ; counts[i] = Σ mask of sequence i: N_HE
+//   mask         mask[t] = 1 where window_mean[t] ≥ τ and the window exists (τ may be −1, the reference's first one);
+//                counts[i] = Σ mask of sequence i: N_HE
 // Source: ARES section 3.2; the quantile is taken of the window entropies, as the reference tables do.
 // One workgroup a sequence, its lanes side by side along the tokens; sums go through a fixed tree.
 
@@ -130,7 +131,7 @@ fn mask(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   let length = spans[2u * group.x + 1u];
   var count = 0u;
   for (var t = lane.x; t < length; t += LANES) {
-    let inside = values[first + t] >= tau[0];
+    let inside = values[first + t] > -0.5 && values[first + t] >= tau[0];
     mask_out[first + t] = select(0.0, 1.0, inside);
     count += select(0u, 1u, inside);
   }

@@ -12,11 +12,11 @@ export const geluForward: KernelSpec<"x" | "y", "tokens" | "width"> = variants((
     name: "gelu.forward",
     source: valuePrelude(v) + SHADERS.gelu,
     entry: "forward",
-    bindings: { x: "read", y: "write" },
+    bindings: { x: v.read, y: "write" },
     dims: { tokens: "u32", width: "u32" },
-    consts: { GROUP: v.group },
+    consts: { GROUP: v.flat },
     sizes: ({ tokens, width }) => ({ x: tokens * width, y: tokens * width }),
-    grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.group),
+    grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.flat),
     cost: ({ tokens, width }) => ({ flops: 28 * tokens * width, bytes: 8 * tokens * width }),
   })
 );
@@ -27,11 +27,11 @@ export const geluBackward: KernelSpec<"x" | "dy" | "dx", "tokens" | "width"> = v
     name: "gelu.backward",
     source: valuePrelude(v) + SHADERS.gelu,
     entry: "backward",
-    bindings: { x: "read", dy: "read", dx: "write" },
+    bindings: { x: v.read, dy: v.read, dx: "write" },
     dims: { tokens: "u32", width: "u32" },
-    consts: { GROUP: v.group },
+    consts: { GROUP: v.flat },
     sizes: ({ tokens, width }) => ({ x: tokens * width, dy: tokens * width, dx: tokens * width }),
-    grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.group),
+    grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.flat),
     cost: ({ tokens, width }) => ({ flops: 32 * tokens * width, bytes: 12 * tokens * width }),
   })
 );

@@ -23,7 +23,7 @@ export const sumOfSquares: KernelSpec<"g" | "partial", "n" | "slot"> = variants(
     name: "grad_norm.sum_of_squares",
     source: valuePrelude(v) + SHADERS.grad_norm,
     entry: "sum_of_squares",
-    bindings: { g: "read", partial: "write" },
+    bindings: { g: v.read, partial: "write" },
     dims: { n: "u32", slot: "u32" },
     consts: { GROUP: v.group, PER_GROUP },
     sizes: ({ n, slot }) => ({ g: n, partial: slot + partialsOf(n) }),

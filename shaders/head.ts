@@ -5,6 +5,7 @@
  */
 import { defineKernel, type DimValues, type KernelSpec } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
+import { valuePrelude, variants } from "./values.ts";
 
 /** Sizes of one vocabulary tile. */
 export type HeadDims = "rows" | "stride" | "first" | "columns" | "last" | "inverse_temperature";
@@ -20,29 +21,36 @@ const DIMS = {
 const tile = (d: DimValues<HeadDims>): number => d.rows * d.stride;
 
 /** Folds a tile [rows, stride] into `running` [rows, 4]; the last one writes `result` [rows, 4] = (logp, entropy, lse, 0). */
-export const headReduce: KernelSpec<"logits" | "targets" | "running" | "result", HeadDims> = defineKernel({
-  name: "head.reduce",
-  source: SHADERS.head,
-  entry: "reduce",
-  bindings: { logits: "read", targets: "read", running: "inout", result: "inout" },
-  dims: DIMS,
-  sizes: (d) => ({ logits: tile(d), targets: d.rows, running: d.rows * 4, result: d.rows * 4 }),
-  grid: (d) => {
-    const groups = Math.ceil(d.rows / 16);
-    return [Math.min(groups, 65535), Math.ceil(groups / 65535), 1];
-  },
-  cost: (d) => ({ flops: 6 * d.rows * d.columns, bytes: 4 * d.rows * d.columns }),
-});
+export const headReduce: KernelSpec<"logits" | "targets" | "running" | "result", HeadDims> = variants((v) =>
+  defineKernel({
+    name: "head.reduce",
+    source: valuePrelude(v) + SHADERS.head,
+    entry: "reduce",
+    bindings: { logits: v.read, targets: "read", running: "inout", result: "inout" },
+    dims: DIMS,
+    consts: { GROUP: v.flat, EACH: 1 },
+    sizes: (d) => ({ logits: tile(d), targets: d.rows, running: d.rows * 4, result: d.rows * 4 }),
+    grid: (d) => {
+      const groups = Math.ceil(d.rows / 16);
+      return [Math.min(groups, 65535), Math.ceil(groups / 65535), 1];
+    },
+    cost: (d) => ({ flops: 6 * d.rows * d.columns, bytes: 4 * d.rows * d.columns }),
+  })
+);
 
 /** Replaces a tile of logits by ∂L/∂logits, from `dlogp` and `dentropy` [rows], ∂L/∂logp and ∂L/∂H. */
 export const headGradient: KernelSpec<"tile" | "targets" | "result" | "dlogp" | "dentropy", HeadDims> =
-  defineKernel({
-    name: "head.gradient",
-    source: SHADERS.head,
-    entry: "gradient",
-    bindings: { tile: "inout", targets: "read", result: "read", dlogp: "read", dentropy: "read" },
-    dims: DIMS,
-    sizes: (d) => ({ tile: tile(d), targets: d.rows, result: d.rows * 4, dlogp: d.rows, dentropy: d.rows }),
-    grid: (d) => [Math.ceil(d.stride / 4 / 64), d.rows, 1],
-    cost: (d) => ({ flops: 8 * d.rows * d.columns, bytes: 8 * d.rows * d.columns }),
+  variants((v) => {
+    const [group, each] = v.whole ? [16, 8] : [64, 1];
+    return defineKernel({
+      name: "head.gradient",
+      source: valuePrelude(v) + SHADERS.head,
+      entry: "gradient",
+      bindings: { tile: v.inout, targets: "read", result: "read", dlogp: "read", dentropy: "read" },
+      dims: DIMS,
+      consts: { GROUP: group, EACH: each },
+      sizes: (d) => ({ tile: tile(d), targets: d.rows, result: d.rows * 4, dlogp: d.rows, dentropy: d.rows }),
+      grid: (d) => [Math.ceil(d.stride / 4 / (group * each)), d.rows, 1],
+      cost: (d) => ({ flops: 8 * d.rows * d.columns, bytes: 8 * d.rows * d.columns }),
+    });
   });

@@ -6,7 +6,9 @@
 // gradient   replaces the tile by ∂L/∂z, from one scalar ∂L/∂logp and one ∂L/∂H a row:
 //              ∂L/∂z_v = (∂L/∂logp (1[v=y] − p_v) − ∂L/∂H p_v (log p_v + H)) / T
 // Kept for backward: lse and H. Source: log-softmax and the entropy of its distribution (ARES eq. of §1, exact over V).
-// One invocation a row: lanes walk their rows in step, four columns at a time; padding columns are skipped by the bound.
+// reduce: one invocation a row; lanes walk their rows in step, four columns at a time; padding columns are skipped by the
+// bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
+// once for these.
 
 struct Dims {
   rows: u32,
@@ -82,19 +84,22 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
 @group(0) @binding(4) var<storage, read> dlogp: array<f32>;
 @group(0) @binding(5) var<storage, read> dentropy: array<f32>;
 
-@compute @workgroup_size(64)
-fn gradient(@builtin(global_invocation_id) id: vec3u) {
+@compute @workgroup_size(GROUP)
+fn gradient(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let width = d.stride / 4u;
-  if (id.x >= width) { return; }
-  let at = id.y * width + id.x;
-  let r = forward_result[id.y];
-  let s = vec2f(dlogp[id.y], dentropy[id.y]);
-  let column = vec4u(id.x * 4u) + vec4u(0u, 1u, 2u, 3u);
-  let log_p = tile[at] * d.inverse_temperature - r.z;
-  let p = exp(log_p);
-  var g = -s.x * p - s.y * p * (log_p + r.y);
-  let y = targets[id.y];
-  g = select(g, g + s.x, column + d.first == vec4u(y));
-  // The next products read whole rows: padding must be zero, whatever was there.
-  tile[at] = select(vec4f(0.0), g * d.inverse_temperature, column < vec4u(d.columns));
+  let row = wid.y;
+  let r = forward_result[row];
+  let s = vec2f(dlogp[row], dentropy[row]);
+  let y = targets[row];
+  let end = min((wid.x + 1u) * GROUP * EACH, width);
+  for (var j = wid.x * GROUP * EACH + lane; j < end; j += GROUP) {
+    let at = row * width + j;
+    let column = vec4u(j * 4u) + vec4u(0u, 1u, 2u, 3u);
+    let log_p = tile[at] * d.inverse_temperature - r.z;
+    let p = exp(log_p);
+    var g = -s.x * p - s.y * p * (log_p + r.y);
+    g = select(g, g + s.x, column + d.first == vec4u(y));
+    // The next products read whole rows: padding must be zero, whatever was there.
+    tile[at] = select(vec4f(0.0), g * d.inverse_temperature, column < vec4u(d.columns));
+  }
 }

@@ -27,7 +27,7 @@ const DIMS = {
 } as const;
 
 /** Values of the dim `kl_kind`. */
-export const KL_KINDS = { none: 0, kl: 1, abs: 2, mse: 3, low_var_kl: 4, k3: 5 } as const;
+export const KL_KINDS = { none: 0, kl: 1, abs: 2, mse: 3, low_var_kl: 4, k3: 5, full: 6 } as const;
 
 /** f32 values of a sequence's record. */
 export const SEQUENCE_FIELDS = 8;
@@ -52,27 +52,28 @@ export const STAT_COLUMNS = [
   "weight",
 ] as const;
 
-/** `out` [N]: advantage of every token. `tokens` and the clip dims are not read. */
-export const tokenAdvantage: KernelSpec<"behaviour" | "sequence" | "spans" | "out", PolicyDims> =
+/** `out` [N]: `base` [N] with the bonus, the advantage of every token. `tokens` and the clip dims are not read. */
+export const tokenAdvantage: KernelSpec<"behaviour" | "sequence" | "spans" | "base" | "out", PolicyDims> =
   defineKernel({
     name: "policy_loss.token_advantage",
     source: SHADERS.policy_loss,
     entry: "token_advantage",
-    bindings: { behaviour: "read", sequence: "read", spans: "read", out: "write" },
+    bindings: { behaviour: "read", sequence: "read", spans: "read", base: "read", out: "write" },
     dims: DIMS,
     sizes: (d) => ({
       behaviour: d.tokens * 4,
       sequence: d.sequences * SEQUENCE_FIELDS,
       spans: d.sequences * 2,
+      base: d.tokens,
       out: d.tokens,
     }),
     grid: (d) => [d.sequences, 1, 1],
-    cost: (d) => ({ flops: 8 * d.tokens, bytes: 36 * d.tokens }),
+    cost: (d) => ({ flops: 8 * d.tokens, bytes: 40 * d.tokens }),
   });
 
-/** `dlogp` [N] and `stats` [N, 16] from the forward pass's `result` [N, 4] and the token advantages. */
+/** `dlogp` [N], `stats` [N, 16] and, for the exact KL, `dkl` [N] from the forward pass's `result` [N, 4] and the token advantages. */
 export const policyLoss: KernelSpec<
-  "behaviour" | "sequence" | "result" | "sequence_of" | "advantages" | "dlogp" | "stats",
+  "behaviour" | "sequence" | "result" | "sequence_of" | "advantages" | "dlogp" | "stats" | "dkl",
   PolicyDims
 > = defineKernel({
   name: "policy_loss.policy_loss",
@@ -86,6 +87,7 @@ export const policyLoss: KernelSpec<
     advantages: "read",
     dlogp: "write",
     stats: "write",
+    dkl: "write",
   },
   dims: DIMS,
   sizes: (d: DimValues<PolicyDims>) => ({
@@ -96,7 +98,8 @@ export const policyLoss: KernelSpec<
     advantages: d.tokens,
     dlogp: d.tokens,
     stats: d.tokens * STAT_COLUMNS.length,
+    dkl: d.tokens,
   }),
   grid: (d) => linearGrid(d.tokens, 64),
-  cost: (d) => ({ flops: 40 * d.tokens, bytes: 108 * d.tokens }),
+  cost: (d) => ({ flops: 40 * d.tokens, bytes: 112 * d.tokens }),
 });

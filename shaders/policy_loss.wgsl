@@ -1,13 +1,15 @@
 // The AEPO gradient: one scalar ∂L/∂log π_t a token, from which the head makes the gradient of all logits.
-//   token_advantage  Ã_t = A (or A/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
+//   token_advantage  Ã_t = A_t (or A_t/L) + ψ_t,  ψ_t = λ max(0, H̄_t − τ) m_t − mean over the sequence of that first term
 //   policy_loss      L = Σ_t w ( −min(r Ã, clip(r, 1−ε_l, 1+ε_h) Ã) + k_t KL_t ),  r = exp(clamp(log π − log π_old, ±20)),
 //                    for Ã < 0 at most −c Ã (dual clip);  k_t = kl weight, or the one inside windows where m_t = 1;
 //                    with d = log π − log π_ref:  kl d, abs |d|, mse d²/2, low_var_kl min(exp(q) − q − 1, 10), q = clamp(−d, ±20);
-//                    k3 exp(−d) + d − 1 without clamps, as the paper prints it
+//                    k3 exp(−d) + d − 1 without clamps, as the paper prints it; full: the exact KL of the forward pass, whose
+//                    gradient is the head's: dkl = w k_t
 // N tokens, B sequences, spans [B, 2] = (first token, length).
 //   behaviour [N] = (log π_old, log π_ref, window entropy H̄, mask m)
-//   sequence [B, 8] = advantage, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
-//   result [N] = (log π, entropy, …) of the forward pass
+//   base [N] = A_t, the same for all tokens of a sequence but for REINFORCE++ with γ < 1 and GAE
+//   sequence [B, 8] = 0, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
+//   result [N] = (log π, entropy, …, exact KL) of the forward pass
 //   stats [N, 16] = w·policy term, w·k·KL, KL, clipped above or below, dual-clipped, r, clamped log π_old − log π, not finite,
 //                   KL outside windows by bucket (3), tokens outside windows by bucket (3), entropy, w
 // A token whose loss is not finite gets a NaN gradient on purpose: the norm check then refuses the whole update.
@@ -21,7 +23,7 @@ struct Dims {
   clip_high: f32,
   // 0 turns the dual clip off.
   clip_dual: f32,
-  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl, 5 k3
+  // 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl, 5 k3, 6 full
   kl_kind: u32,
 }
 
@@ -31,7 +33,8 @@ const LANES = 64u;
 @group(0) @binding(1) var<storage, read> behaviour: array<vec4f>;
 @group(0) @binding(2) var<storage, read> sequence: array<array<f32, 8>>;
 @group(0) @binding(3) var<storage, read> spans: array<u32>;
-@group(0) @binding(4) var<storage, read_write> token_out: array<f32>;
+@group(0) @binding(4) var<storage, read> base: array<f32>;
+@group(0) @binding(5) var<storage, read_write> token_out: array<f32>;
 
 var<workgroup> sums: array<f32, 64>;
 
@@ -54,9 +57,11 @@ fn token_advantage(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     workgroupBarrier();
   }
   let mean = sums[0] / f32(max(length, 1u));
-  var advantage = sequence[s][0];
-  if (d.length_normalise == 1u) { advantage /= f32(max(length, 1u)); }
-  for (var t = lane.x; t < length; t += LANES) { token_out[first + t] = advantage + bonus(first + t, s) - mean; }
+  var scale = 1.0;
+  if (d.length_normalise == 1u) { scale /= f32(max(length, 1u)); }
+  for (var t = lane.x; t < length; t += LANES) {
+    token_out[first + t] = scale * base[first + t] + bonus(first + t, s) - mean;
+  }
 }
 
 @group(0) @binding(3) var<storage, read> result: array<vec4f>;
@@ -64,6 +69,9 @@ fn token_advantage(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
 @group(0) @binding(5) var<storage, read> advantages: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dlogp: array<f32>;
 @group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> dkl: array<f32>;
+
+const FULL = 6u;
 
 // Value and gradient of the KL estimate.
 fn kl_of(logp: f32, reference: f32) -> vec2f {
@@ -110,13 +118,15 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     gradient = 0.0;
     dual = 1.0;
   }
-  let kl = kl_of(logp, b.y);
+  let full = d.kl_kind == FULL;
+  let kl = select(kl_of(logp, b.y), vec2f(result[t].w, 0.0), full);
   let inside = b.w > 0.5;
   let weight = select(sequence[s][2], sequence[s][3], inside);
   // The inputs themselves are looked at: clamps and differences may hide a NaN.
-  let known = finite(logp) && finite(b.x) && (d.kl_kind == 0u || finite(b.y));
+  let known = finite(logp) && finite(b.x) && (d.kl_kind == 0u || full || finite(b.y));
   let good = known && finite(a) && finite(term) && finite(kl.x);
   dlogp[t] = select(bitcast<f32>(0x7fc00000u | (t & 0u)), w * (gradient + weight * kl.y), good);
+  dkl[t] = select(0.0, w * weight, full && good);
   let bucket = u32(sequence[s][6]);
   let outside = select(vec3f(0.0), vec3f(vec3u(bucket) == vec3u(0u, 1u, 2u)), !inside);
   stats[4u * t] = vec4f(w * term, w * weight * kl.x, kl.x, select(0.0, 1.0, plain < clipped));

@@ -3,7 +3,7 @@
 // forward            writes y and keeps r for backward.
 // backward           dx[t,j] += r * (dy[t,j] w[j] - x[t,j] * r^2 * mean_i(dy[t,i] w[i] x[t,i])).
 // backward_weight    partial[c,j] = sum over the tokens t of chunk c of dy[t,j] x[t,j] r[t]; column_sum.wgsl adds the chunks.
-// Prelude: Value, LANES, total. GROUP threads a workgroup; SHARE of them work on one row, side by side.
+// Prelude: Value, LANES, total, place. GROUP threads a workgroup; SHARE of them work on one row, side by side.
 
 struct ForwardDims { tokens: u32, width: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
@@ -66,7 +66,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   let r = backward_rstd[t];
   let slope = row_sum(total(products), lane) / f32(backward_dims.width) * r * r;
   for (var j = lane % SHARE; j < n; j += SHARE) {
-    dx[t * n + j] += r * (dy[t * n + j] * backward_weight_of[j] - backward_x[t * n + j] * slope);
+    let at = t * n + j;
+    dx[at] = dx[at] + r * (dy[at] * backward_weight_of[j] - backward_x[at] * slope);
   }
 }
 
@@ -75,11 +76,12 @@ fn backward_weight(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) g
                    @builtin(local_invocation_index) lane: u32) {
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = weight_dims.width / LANES;
-  let first = i / n * weight_dims.chunk;
+  let at = place(i, n);
+  let first = at.y * weight_dims.chunk;
   if (first >= weight_dims.tokens) { return; }
   var sum = Value(0.0);
   for (var t = first; t < min(first + weight_dims.chunk, weight_dims.tokens); t++) {
-    sum += dy[t * n + i % n] * backward_x[t * n + i % n] * weight_rstd[t];
+    sum += dy[t * n + at.x] * backward_x[t * n + at.x] * weight_rstd[t];
   }
   partial[i] = sum;
 }

@@ -19,9 +19,9 @@ export const rope: KernelSpec<
     name: "rope",
     source: valuePrelude(v) + SHADERS.rope,
     entry: "rope",
-    bindings: { qkv: "inout", positions: "read", cos: "read", sin: "read" },
+    bindings: { qkv: v.inout, positions: "read", cos: "read", sin: "read" },
     dims: { tokens: "u32", heads: "u32", stride: "u32", head_dim: "u32", sign: "f32" },
-    consts: { GROUP: v.group },
+    consts: { GROUP: v.flat, WHOLE: v.whole },
     // The rows of the tables that are read depend on the positions: one row is the least.
     sizes: ({ tokens, stride, head_dim }) => ({
       qkv: tokens * stride,
@@ -29,7 +29,8 @@ export const rope: KernelSpec<
       cos: head_dim / 2,
       sin: head_dim / 2,
     }),
-    grid: ({ tokens, heads, head_dim }) => linearGrid(tokens * heads * head_dim / 2 / v.lanes, v.group),
+    grid: ({ tokens, heads, head_dim }) =>
+      linearGrid(tokens * (v.whole ? 1 : heads) * head_dim / 2 / v.lanes, v.flat),
     cost: ({ tokens, heads, head_dim }) => ({
       flops: 3 * tokens * heads * head_dim,
       bytes: 4 * tokens * (2 * heads * head_dim + head_dim + 1),

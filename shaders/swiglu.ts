@@ -12,11 +12,11 @@ export const swigluForward: KernelSpec<"gate_up" | "y", "tokens" | "width"> = va
     name: "swiglu.forward",
     source: valuePrelude(v) + SHADERS.swiglu,
     entry: "forward",
-    bindings: { gate_up: "read", y: "write" },
+    bindings: { gate_up: v.read, y: "write" },
     dims: { tokens: "u32", width: "u32" },
-    consts: { GROUP: v.group },
+    consts: { GROUP: v.flat },
     sizes: ({ tokens, width }) => ({ gate_up: 2 * tokens * width, y: tokens * width }),
-    grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.group),
+    grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.flat),
     cost: ({ tokens, width }) => ({ flops: 5 * tokens * width, bytes: 12 * tokens * width }),
   })
 );
@@ -27,15 +27,15 @@ export const swigluBackward: KernelSpec<"gate_up" | "dy" | "dgate_up", "tokens" 
     name: "swiglu.backward",
     source: valuePrelude(v) + SHADERS.swiglu,
     entry: "backward",
-    bindings: { gate_up: "read", dy: "read", dgate_up: "write" },
+    bindings: { gate_up: v.read, dy: v.read, dgate_up: "write" },
     dims: { tokens: "u32", width: "u32" },
-    consts: { GROUP: v.group },
+    consts: { GROUP: v.flat },
     sizes: ({ tokens, width }) => ({
       gate_up: 2 * tokens * width,
       dy: tokens * width,
       dgate_up: 2 * tokens * width,
     }),
-    grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.group),
+    grid: ({ tokens, width }) => linearGrid(tokens * width / v.lanes, v.flat),
     cost: ({ tokens, width }) => ({ flops: 11 * tokens * width, bytes: 20 * tokens * width }),
   })
 );

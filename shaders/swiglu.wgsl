@@ -2,7 +2,7 @@
 //   y = silu(g) u,   silu(g) = g / (1 + exp(-g))                                              y [T, I]
 // forward   writes y.
 // backward  dgate_up = (dy u s (1 + g (1 - s)), dy g s) with s = 1 / (1 + exp(-g)); written whole. Keeps gate_up only.
-// Prelude: Value, LANES. One thread a Value.
+// Prelude: Value, LANES, place. One thread a Value.
 
 struct Dims { tokens: u32, width: u32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -21,7 +21,8 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = dims.width / LANES;
   if (i >= dims.tokens * n) { return; }
-  let at = i / n * 2u * n + i % n;
+  let to = place(i, n);
+  let at = to.y * 2u * n + to.x;
   let g = gate_up[at];
   y[i] = g * sigmoid(g) * gate_up[at + n];
 }
@@ -32,7 +33,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   let i = (wid.y * groups.x + wid.x) * GROUP + lane;
   let n = dims.width / LANES;
   if (i >= dims.tokens * n) { return; }
-  let at = i / n * 2u * n + i % n;
+  let to = place(i, n);
+  let at = to.y * 2u * n + to.x;
   let g = gate_up[at];
   let s = sigmoid(g);
   let d = dy[i];

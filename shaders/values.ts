@@ -1,52 +1,102 @@
 /**
- * Variants of one kernel text: one f32 or one vec4f per load, and threads grouped for a GPU or for a software adapter.
+ * Variants of one kernel text: one f32 or one vec4f per load, threads grouped for a GPU or for a software adapter, reads
+ * from storage buffers or through textures.
  * @module
  */
-import type { KernelSpec } from "../gpu/kernel.ts";
+import type { Access, KernelSpec } from "../gpu/kernel.ts";
+import { mirrored } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
+
+/** What kernels are written for; `texture` is a software adapter on tensors that are worth their copies. */
+export const ADAPTERS = ["gpu", "software", "texture"] as const;
+/** One of {@link ADAPTERS}. */
+export type Adapter = typeof ADAPTERS[number];
 
 /** What differs between the variants of a kernel. */
 export interface Variant {
   /** f32 values per load: 1 for any width, 4 for widths that are multiples of 4 (twice as fast on lavapipe). */
   readonly lanes: 1 | 4;
-  /** Threads of a workgroup. */
+  /** Threads of a workgroup that reduces. */
   readonly group: number;
   /** Threads that share one row where a row is reduced; 1 needs no barrier. */
   readonly share: number;
+  /** Threads of a workgroup whose threads know nothing of each other. */
+  readonly flat: number;
+  /** 1 where a thread does all that it can do with what it has loaded, 0 where threads are to be many. */
+  readonly whole: 0 | 1;
+  /** Access of a tensor of Values that is read. */
+  readonly read: Access;
+  /** Access of a tensor of Values that is read and written. */
+  readonly inout: Access;
+  readonly adapter: Adapter;
 }
 
-const GPU = { group: 64, share: 16 };
+const GPU = {
+  group: 64,
+  share: 16,
+  flat: 64,
+  whole: 0,
+  read: "read",
+  inout: "inout",
+  adapter: "gpu",
+} as const;
 // lavapipe runs 16 threads as one vector and pays 2 to 7 times for a barrier (rmsnorm [2048, 128]: 1.1 ms with share 1,
-// 2.1 to 8 ms with 16 to 64 threads a row).
-const SOFTWARE = { group: 16, share: 1 };
+// 2.1 to 8 ms with 16 to 64 threads a row). A workgroup costs it 0.15 µs: 64 threads for 16 save half of a copy's time.
+const SOFTWARE = { ...GPU, group: 16, share: 1, whole: 1, adapter: "software" } as const;
+// A load of a vec4f takes lavapipe 35 ns from a storage buffer and 5 ns from a texture.
+const TEXTURE = { ...SOFTWARE, read: "texture", inout: "update", adapter: "texture" } as const;
+
+/**
+ * Elements of the largest mirrored tensor from which its copy (10 GB/s) and the split of the pass that it takes (30 µs) are
+ * cheaper than loads from storage buffers.
+ */
+export const WORTH_A_TEXTURE = 16384;
+/** Elements of the largest tensor that every adapter's textures can mirror. */
+const MOST = 1024 * 8192 * 4;
 
 const families = new WeakMap<KernelSpec, Map<string, KernelSpec>>();
-const key = (lanes: number, software: boolean): string => `${lanes} ${software}`;
+const key = (lanes: number, adapter: Adapter): string => `${lanes} ${adapter}`;
 
 /** A kernel for any width on any adapter; a program takes the sibling that {@link fitted} finds. */
 export function variants<B extends string, D extends string>(
   make: (variant: Variant) => KernelSpec<B, D>,
 ): KernelSpec<B, D> {
   const family = new Map<string, KernelSpec>();
-  for (const software of [false, true]) {
+  for (const traits of [GPU, SOFTWARE, TEXTURE]) {
     for (const lanes of [1, 4] as const) {
-      const kernel = make({ lanes, ...(software ? SOFTWARE : GPU) }) as unknown as KernelSpec;
-      family.set(key(lanes, software), kernel);
+      // A texture holds four values to a texel.
+      if (lanes === 1 && traits === TEXTURE) continue;
+      const kernel = make({ lanes, ...traits }) as unknown as KernelSpec;
+      family.set(key(lanes, traits.adapter), kernel);
       families.set(kernel, family);
     }
   }
   const general: KernelSpec = {
-    ...family.get(key(1, false))!,
-    fit: (dims, software) => fitted(general, rowWidth(dims), software),
+    ...family.get(key(1, "gpu"))!,
+    fit: (dims, { software }, elements) => {
+      const adapter = !software ? "gpu" : worthTextures(family, elements) ? "texture" : "software";
+      return fitted(general, rowWidth(dims), adapter);
+    },
   };
   families.set(general, family);
   return general as unknown as KernelSpec<B, D>;
+}
+
+function worthTextures(
+  family: ReadonlyMap<string, KernelSpec>,
+  elements: Readonly<Record<string, number>>,
+): boolean {
+  const read = Object.entries(family.get(key(4, "texture"))!.bindings)
+    .filter(([, access]) => mirrored(access)).map(([name]) => elements[name] ?? 0);
+  const most = Math.max(0, ...read);
+  return most >= WORTH_A_TEXTURE && most <= MOST;
 }
 
 /** Values of a row as far as the fixed dims tell; 1 where they do not. */
 function rowWidth(dims: Readonly<Record<string, unknown>>): number {
   if (typeof dims.width === "number") return dims.width;
   if (typeof dims.n === "number") return dims.n;
+  if (typeof dims.stride === "number" && "columns" in dims) return dims.stride;
   return typeof dims.head_dim === "number" ? dims.head_dim / 2 : 1;
 }
 
@@ -57,13 +107,20 @@ function rowWidth(dims: Readonly<Record<string, unknown>>): number {
 export function fitted<B extends string, D extends string>(
   kernel: KernelSpec<B, D>,
   width: number,
-  software: boolean,
+  adapter: Adapter,
 ): KernelSpec<B, D> {
   const family = families.get(kernel as unknown as KernelSpec);
-  return (family?.get(key(width % 4 === 0 ? 4 : 1, software)) ?? kernel) as unknown as KernelSpec<B, D>;
+  const lanes = width % 4 === 0 ? 4 : 1;
+  const found = family?.get(key(lanes, adapter)) ?? family?.get(key(lanes, "software")) ?? kernel;
+  return found as unknown as KernelSpec<B, D>;
 }
 
-/** The prelude that declares `Value`, `LANES` and `total` for a variant, to stand in front of a kernel's text. */
+/**
+ * The prelude that declares `Value`, `LANES`, `total` and `place` for a variant, and how a texture is read, to stand in
+ * front of a kernel's text.
+ */
 export function valuePrelude(variant: Variant): string {
-  return variant.lanes === 4 ? SHADERS.values_vec4 : SHADERS.values_f32;
+  return (variant.lanes === 4 ? SHADERS.values_vec4 : SHADERS.values_f32) +
+    (variant.adapter === "gpu" ? SHADERS.place : SHADERS.place_float) +
+    (variant.adapter === "texture" ? SHADERS.texel : "");
 }

@@ -48,7 +48,7 @@ Deno.test("the package can be published: no slow types, no tests or weights, not
   );
   for (const name of ["mod.ts", "deno.json", "LICENSE"]) assert(files.has(name), `${name} is left out`);
   const strays = [...files.keys()].filter((name) =>
-    !/^(\w+\.(ts|json|md)|LICENSE|\w+\/[\w/]+\.(ts|wgsl))$/.test(name)
+    !/^(\w+\.(ts|json|md)|LICENSE|\w+\/[\w/]+\.(ts|wgsl|js|css))$/.test(name)
   );
   assertEquals(strays, []);
   const foreign = [...files.keys()].filter((name) => /^(tests|bench|cli|runs)\//.test(name));

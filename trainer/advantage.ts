@@ -105,16 +105,17 @@ export function spreadOverTokens(advantages: ArrayLike<number>, mask: Rows): Flo
 
 /**
  * Ã_{i,t} = A_i / L_i + ψ_{i,t} (Algorithm 1). The loss averages over tokens again, so the division by L_i is off
- * unless `lengthNormalise`. ψ [L] may be left out. -> [L].
+ * unless `lengthNormalise`. A [L] may differ by token; ψ [L] may be left out. -> [L].
  */
 export function tokenAdvantages(
-  advantage: number,
+  advantage: number | ArrayLike<number>,
   length: number,
   bonus?: ArrayLike<number>,
   lengthNormalise = false,
 ): Float64Array {
-  const base = lengthNormalise ? advantage / length : advantage;
-  return Float64Array.from({ length }, (_, t) => base + (bonus ? bonus[t] : 0));
+  const scale = lengthNormalise ? 1 / length : 1;
+  const base = (t: number) => typeof advantage === "number" ? advantage : advantage[t];
+  return Float64Array.from({ length }, (_, t) => scale * base(t) + (bonus ? bonus[t] : 0));
 }
 
 /** Σ x m / (Σ m + 1e-8), as the release's masked_mean. */

@@ -3,25 +3,34 @@
  * shaping off.
  * @module
  */
+import type { BranchOptions } from "./branching.ts";
 import type { Config } from "./config_types.ts";
-import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";
+import { type Bucket, BUCKETS } from "./difficulty.ts";
+import { estimateAdvantages } from "./estimator.ts";
 import { formatReward } from "./grade.ts";
 import { gradeResponses } from "./grade_responses.ts";
-import { KappaController } from "./kl_controller.ts";
+import { HighEntropyTokens } from "./high_entropy.ts";
+import { KlBudget, type KlBudgetState, type KlWeight } from "./kl_budget.ts";
 import type { LogRecord } from "./metrics_log.ts";
 import type { Policy } from "./policy.ts";
 import type { PolicyUpdate, UpdateReport } from "./policy_update.ts";
 import type { Cursor, Problem } from "./problems.ts";
-import { groupsOf, keptGroups, shapeBatch, type ShapedBatch } from "./shape_batch.ts";
-import { EntropyTargets } from "./shaping.ts";
+import { plainReward, Rewarder, type RewardState, type Shaping } from "./reward.ts";
+import { rulesOf } from "./rules.ts";
+import { groupsOf, keptGroups, rewardBatch } from "./shape_batch.ts";
 import type { ShapedTrajectory, Trajectory } from "./trajectory.ts";
-import { WindowAnalysis } from "./window_analysis.ts";
 
 /** What one iteration did. */
 export interface IterationReport {
   readonly metrics: LogRecord;
   /** All rollouts, also those that were filtered out. */
   readonly trajectories: readonly ShapedTrajectory[];
+  /** Groups that the update learned from. */
+  readonly learned: ReadonlySet<number>;
+  /** τ */
+  readonly threshold: number;
+  /** KL weights of the update's first step; the release's β moves on between steps. */
+  readonly klWeights: Readonly<Record<Bucket, KlWeight>>;
   /** Undefined when no group was left to learn from. */
   readonly update: UpdateReport | undefined;
   /** What to tell when nothing was learned. */
@@ -30,8 +39,12 @@ export interface IterationReport {
 
 /** Controllers as a checkpoint keeps them. */
 export interface ControllerState {
-  readonly targets: ReturnType<EntropyTargets["state"]>;
-  readonly kappa: ReturnType<KappaController["state"]>;
+  /** Behind the reward: targets, and the release's α_d and λ. */
+  readonly reward: RewardState;
+  /** Behind the KL weight: κ_d or β_d. */
+  readonly klBudget: KlBudgetState;
+  /** τ as it is known before the next batch, nats; null before the first. */
+  readonly threshold: number | null;
 }
 
 /** The stage between two iterations. */
@@ -40,9 +53,11 @@ export class AepoStage {
   #policy: Policy;
   #config: Config;
   #cursor: Cursor<Problem>;
-  #targets: EntropyTargets;
-  #kappa: KappaController;
-  #windows: WindowAnalysis;
+  #rewarder: Rewarder;
+  #klBudget: KlBudget;
+  #highEntropy: HighEntropyTokens;
+  /** Tokens of the iteration's greedy answers. */
+  #greedyTokens = 0;
 
   constructor(
     policy: Policy,
@@ -51,22 +66,28 @@ export class AepoStage {
     cursor: Cursor<Problem>,
     state?: ControllerState,
   ) {
-    const { aepo } = config;
     this.update = update;
     this.#policy = policy;
     this.#config = config;
     this.#cursor = cursor;
-    this.#targets = new EntropyTargets(
-      { decay: aepo.target_decay, literal: aepo.literal_lambda, cap: aepo.lambda_cap },
-      state?.targets,
+    this.#rewarder = new Rewarder(config, state?.reward);
+    this.#klBudget = new KlBudget(config, state?.klBudget);
+    this.#highEntropy = new HighEntropyTokens(
+      policy.model.gpu,
+      policy.writer.tokenizer,
+      config.aepo,
+      rulesOf(config),
+      state?.threshold,
     );
-    this.#kappa = new KappaController(aepo.kappa, state?.kappa);
-    this.#windows = new WindowAnalysis(policy.model.gpu, aepo.window, aepo.quantile);
   }
 
   /** What a checkpoint keeps. */
   state(): ControllerState {
-    return { targets: this.#targets.state(), kappa: this.#kappa.state() };
+    return {
+      reward: this.#rewarder.state(),
+      klBudget: this.#klBudget.state(),
+      threshold: this.#highEntropy.state(),
+    };
   }
 
   /**
@@ -86,6 +107,7 @@ export class AepoStage {
     const all: Trajectory[] = [];
     const learning = new Set<number>();
     let tries = 0;
+    this.#greedyTokens = 0;
     // Sampling goes on until the batch is full of groups that teach something, or the tries are used up.
     do {
       tries++;
@@ -95,34 +117,36 @@ export class AepoStage {
         return undefined;
       }
       all.push(...fresh);
-      const preview = new EntropyTargets(this.#targets.options, this.#targets.state());
-      const windows = await this.#windows.analyse(fresh.map((t) => t.entropies));
-      const shaped = shapeBatch(fresh, windows, preview, this.#config);
-      for (const group of keptGroups(shaped.trajectories, this.#config)) learning.add(group);
+      const windows = await this.#highEntropy.find(fresh, false);
+      const { trajectories } = rewardBatch(fresh, windows, this.#rewarder.preview(), this.#config);
+      for (const group of keptGroups(trajectories, this.#config)) learning.add(group);
       clock.lap("filter");
     } while (
       learning.size < data.rollout_batch_size && algorithm.online_filtering &&
       (algorithm.max_try_make_batch === -1 || tries < algorithm.max_try_make_batch)
     );
-    const windows = await this.#windows.analyse(all.map((t) => t.entropies));
-    const shaped = shapeBatch(all, windows, this.#targets, this.#config);
+    const windows = await this.#highEntropy.find(all, true);
+    const rewarded = rewardBatch(all, windows, this.#rewarder, this.#config);
+    const learned = new Set([...learning].slice(0, data.rollout_batch_size));
+    const trajectories = estimateAdvantages(rewarded.trajectories, learned, this.#config);
     clock.lap("adv");
-    const groups = [...groupsOf(shaped.trajectories)].filter(([group]) => learning.has(group))
-      .slice(0, data.rollout_batch_size).map(([, members]) => members.map((i) => shaped.trajectories[i]));
-    const klWeights = perBucket((bucket) => this.#klWeight(bucket));
+    const groups = [...groupsOf(trajectories)].filter(([group]) => learned.has(group))
+      .map(([, members]) => members.map((i) => trajectories[i]));
+    const { threshold } = windows;
+    // Before the update, whose steps move the release's β on.
+    const klWeights = this.#klBudget.weights();
     let update: UpdateReport | undefined;
     if (groups.length > 0) {
       tell(`update on ${groups.length} groups`);
-      update = await this.update.run(groups, { klWeights, threshold: windows.threshold, lr }, clock);
-      if (this.#config.aepo.kl_shaping && !algorithm.disable_kl) {
-        this.#kappa.update(update.klOutsideWindows);
-      }
+      update = await this.update.run(groups, { klBudget: this.#klBudget, threshold, lr }, clock);
+      this.#klBudget.afterIteration(update.klOutsideWindows);
     }
     const metrics = this.#metrics(
       iteration,
       lr,
-      shaped,
-      windows.threshold,
+      trajectories,
+      rewarded.shaping,
+      threshold,
       update,
       groups.length,
       tries,
@@ -130,7 +154,10 @@ export class AepoStage {
     );
     return {
       metrics,
-      trajectories: shaped.trajectories,
+      trajectories,
+      learned,
+      threshold,
+      klWeights,
       update,
       note: update ? undefined : emptyNote(all, tries),
     };
@@ -138,16 +165,19 @@ export class AepoStage {
 
   /** Gives the memory back. */
   free(): void {
-    this.#windows.free();
+    this.#highEntropy.free();
     this.update.free();
   }
 
-  #klWeight(bucket: Bucket): { outside: number; inside: number } {
-    const { algorithm, aepo } = this.#config;
-    if (algorithm.disable_kl) return { outside: 0, inside: 0 };
-    if (!aepo.kl_shaping) return { outside: algorithm.kl_coef, inside: algorithm.kl_coef };
-    const weight = this.#kappa.kappa(bucket) * aepo.beta[bucket];
-    return { outside: weight, inside: weight * aepo.rho };
+  /**
+   * How rollouts branch: at the τ that is known before them, the one of the iteration before or the release's running one.
+   * The first iteration has none, and all its rollouts are ordinary ones.
+   */
+  #branching(): BranchOptions | undefined {
+    const { branching, window } = this.#config.aepo;
+    const threshold = this.#highEntropy.state();
+    if (!branching.enabled || threshold === null) return;
+    return { ...branching, window, threshold };
   }
 
   async #sample(
@@ -158,62 +188,79 @@ export class AepoStage {
     clock: Clock,
     signal?: AbortSignal,
   ): Promise<Trajectory[] | undefined> {
-    const { data, trainer, worker: { rollout } } = this.#config;
+    const { algorithm, data, trainer, worker: { rollout } } = this.#config;
     const problems = this.#cursor.take(data.rollout_batch_size);
-    const rollouts = await this.#policy.engine.generate(
-      problems.map((p, i) => ({
-        ids: p.prompt,
-        images: p.images,
-        key: ["aepo", iteration, attempt, i, p.row.id],
-      })),
-      {
-        n: rollout.n,
-        temperature: rollout.temperature,
-        top_p: rollout.top_p,
-        top_k: Math.max(0, rollout.top_k),
-        min_p: 0,
-        repetition_penalty: 1,
-        max_tokens: data.max_response_length,
-        stop: this.#policy.generation.eos_token_id,
-        seed: trainer.seed,
-        signal,
-        onChunk: (p) => tell(`${p.finished} of ${p.total} rollouts`),
-      },
-    );
+    const generate = (n: number, temperature: number, what: string, branching?: BranchOptions) =>
+      this.#policy.engine.generate(
+        problems.map((p, i) => ({
+          ids: p.prompt,
+          images: p.images,
+          key: ["aepo", iteration, attempt, i, p.row.id],
+        })),
+        {
+          n,
+          temperature,
+          top_p: rollout.top_p,
+          top_k: Math.max(0, rollout.top_k),
+          min_p: 0,
+          repetition_penalty: 1,
+          max_tokens: data.max_response_length,
+          stop: this.#policy.generation.eos_token_id,
+          branching,
+          seed: trainer.seed,
+          signal,
+          onChunk: (p) => tell(`${p.finished} of ${p.total} ${what}`),
+        },
+      );
+    const rollouts = await generate(rollout.n, rollout.temperature, "rollouts", this.#branching());
+    const greedy = algorithm.adv_estimator === "remax" ? await generate(1, 0, "greedy answers") : [];
     if (signal?.aborted) return undefined;
     clock.lap("gen");
-    const texts = rollouts.map((r) => this.#policy.writer.text(r.tokens));
+    const all = [...rollouts, ...greedy];
+    const texts = all.map((r) => this.#policy.writer.text(r.tokens));
     const verdicts = await gradeResponses(
-      rollouts.map((r, i) => ({ row: problems[r.prompt].row, text: texts[i] })),
+      all.map((r, i) => ({ row: problems[r.prompt].row, text: texts[i] })),
     );
-    const trajectories = rollouts.map((r, i): Trajectory => ({
-      problem: problems[r.prompt],
-      group: firstGroup + r.prompt,
-      sample: r.sample,
+    const judged = all.map((r, i) => ({
       tokens: r.tokens,
-      logps: r.logps,
-      entropies: r.entropies,
-      text: texts[i],
-      finish: r.finish,
       accuracy: verdicts[i].same ? 1 : 0,
       format: formatReward(texts[i]),
     }));
+    const baselines = judged.slice(rollouts.length).map((j) => plainReward(j, this.#config).overall);
+    const trajectories = rollouts.map((r, i): Trajectory => ({
+      ...judged[i],
+      problem: problems[r.prompt],
+      group: firstGroup + r.prompt,
+      sample: r.sample,
+      branch: r.branch,
+      logps: r.logps,
+      entropies: r.entropies,
+      topTokens: r.topTokens,
+      text: texts[i],
+      finish: r.finish,
+      baseline: baselines[r.prompt],
+    }));
     clock.lap("reward");
+    this.#greedyTokens += greedy.reduce((sum, r) => sum + r.tokens.length, 0);
     return trajectories;
   }
 
   #metrics(
     iteration: number,
     lr: number,
-    { trajectories, buckets }: ShapedBatch,
+    trajectories: readonly ShapedTrajectory[],
+    shaping: Shaping,
     threshold: number,
     update: UpdateReport | undefined,
     groups: number,
     tries: number,
     clock: Clock,
   ): LogRecord {
-    const { algorithm, aepo: { entropy_shaping, kl_shaping } } = this.#config;
+    const { entropy_shaping } = this.#config.aepo;
     const lengths = trajectories.map((t) => t.tokens.length);
+    const branches = trajectories.flatMap((t) => t.branch ?? []);
+    const shared = branches.reduce((n, b) => n + b.step, 0);
+    const generated = lengths.reduce((a, b) => a + b, this.#greedyTokens) - shared;
     const stats = (name: string, values: number[]) => ({
       [`${name}/mean`]: mean(values),
       [`${name}/max`]: Math.max(...values),
@@ -234,6 +281,9 @@ export class AepoStage {
       "reward/accuracy": mean(trajectories.map((t) => t.accuracy)),
       "reward/format": mean(trajectories.map((t) => t.format)),
       "reward/entropy_shaping": mean(trajectories.map((t) => t.reward.shaping)),
+      ...(trajectories[0].baseline !== undefined && {
+        "reward/baseline": mean(trajectories.map((t) => t.baseline!)),
+      }),
       frac_reward_zero_std: mean(spreads),
       ...stats("response_length", lengths),
       "response_length/clip_ratio": mean(trajectories.map((t) => t.finish === "length" ? 1 : 0)),
@@ -243,22 +293,27 @@ export class AepoStage {
       "batch/groups": groups,
       "batch/tries": tries,
       "batch/sampled_trajectories": trajectories.length,
-      "batch/generated_tokens": lengths.reduce((a, b) => a + b, 0),
+      "batch/generated_tokens": generated,
+      "batch/shared_tokens": shared,
+      "batch/branches": branches.length,
     };
     for (const bucket of BUCKETS) {
       const members = trajectories.filter((t) => t.bucket === bucket);
       if (members.length === 0) continue;
-      const shaping = buckets[bucket]!;
-      Object.assign(record, {
-        [`train/${bucket}/acc_mean`]: mean(members.map((t) => t.accuracy)),
-        [`train/${bucket}/len_mean`]: mean(members.map((t) => t.tokens.length)),
-        [`train/${bucket}/n_he`]: shaping.mean,
-        ...(entropy_shaping && {
-          [`train/${bucket}/n_target`]: shaping.target,
-          [`train/${bucket}/lambda`]: shaping.lambda,
+      const own = shaping[bucket];
+      const named = (values: Record<string, number>) =>
+        Object.fromEntries(Object.entries(values).map(([name, x]) => [`train/${bucket}/${name}`, x]));
+      Object.assign(
+        record,
+        named({
+          acc_mean: mean(members.map((t) => t.accuracy)),
+          len_mean: mean(members.map((t) => t.tokens.length)),
+          n_he: mean(members.map((t) => t.highEntropy)),
+          ...(entropy_shaping && own && { n_target: own.target, lambda: own.lambda }),
+          ...(entropy_shaping && this.#rewarder.metrics(bucket)),
+          ...this.#klBudget.metrics(bucket),
         }),
-        ...(kl_shaping && !algorithm.disable_kl && { [`train/${bucket}/kappa`]: this.#kappa.kappa(bucket) }),
-      });
+      );
     }
     if (update) Object.assign(record, update.metrics);
     const seconds = clock.total();
@@ -266,7 +321,7 @@ export class AepoStage {
       ...record,
       ...clock.metrics(),
       "timing_s/step": seconds,
-      "perf/throughput": lengths.reduce((a, b) => a + b, 0) / seconds,
+      "perf/throughput": generated / seconds,
     };
   }
 }

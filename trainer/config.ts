@@ -9,18 +9,22 @@ import { ALIASES, ignoredBecause, nearestKey } from "./config_aliases.ts";
 import { FIELDS, type Fields, isGroup, LEAVES } from "./config_fields.ts";
 import type { Config } from "./config_types.ts";
 import { PRESETS } from "./presets.ts";
+import { rulesOf } from "./rules.ts";
 
 export type {
   ActorConfig,
   AdacsConfig,
   AepoConfig,
   AlgorithmConfig,
+  BranchingConfig,
   Config,
   DataConfig,
   LrScheduler,
   MicroConfig,
+  ReferenceConfig,
   RewardConfig,
   RolloutConfig,
+  RulesConfig,
   TrainerConfig,
 } from "./config_types.ts";
 
@@ -204,7 +208,7 @@ function build(
 }
 
 function contradictions(config: Config): string[] {
-  const { data, algorithm, worker: { actor, rollout, reward }, aepo } = config;
+  const { data, algorithm, worker: { actor, rollout, reward }, aepo, reference } = config;
   const found: string[] = [];
   const demand = (holds: boolean, message: string): void => void (holds || found.push(message));
   const prompts = actor.global_batch_size;
@@ -225,7 +229,7 @@ function contradictions(config: Config): string[] {
       `rollouts of an iteration`,
   );
   demand(
-    rollout.n >= 2 || algorithm.adv_estimator === "reinforce_plus_plus",
+    rollout.n >= 2 || !["grpo", "rloo"].includes(algorithm.adv_estimator),
     `worker.rollout.n = 1 leaves algorithm.adv_estimator = ${algorithm.adv_estimator} nothing to compare: give at least 2`,
   );
   demand(
@@ -246,6 +250,24 @@ function contradictions(config: Config): string[] {
     aepo.kappa.min <= aepo.kappa.init && aepo.kappa.init <= aepo.kappa.max,
     `aepo.kappa.init = ${aepo.kappa.init} must lie within aepo.kappa.min = ${aepo.kappa.min} and ` +
       `aepo.kappa.max = ${aepo.kappa.max}`,
+  );
+  demand(
+    aepo.kappa.min > 0 || !aepo.kl_shaping || algorithm.disable_kl || rulesOf(config).kl === "reference",
+    "aepo.kappa.min = 0 would hold a κ_d that once fell to 0 there for ever: give a number above 0",
+  );
+  const within = (name: string, min: number, init: number, max: number): void =>
+    demand(
+      min <= init && init <= max,
+      `reference.${name} = ${init} must lie within the bounds beside it, ${min} and ${max}`,
+    );
+  within("kl_beta_init", reference.kl_beta_min, reference.kl_beta_init, reference.kl_beta_max);
+  for (const [d, init] of Object.entries(reference.alpha_entropy_init)) {
+    within(`alpha_entropy_init.${d}`, reference.alpha_entropy_min, init, reference.alpha_entropy_max);
+  }
+  demand(
+    !reference.filter_first || algorithm.online_filtering && rulesOf(config).reward === "reference",
+    "reference.filter_first = true repeats what the release does with online filtering: set algorithm.online_filtering " +
+      "to true and aepo.rules.reward (or algorithm.recipe) to reference, or filter_first to false",
   );
   return found;
 }

@@ -11,6 +11,15 @@ export const ALIASES: ReadonlyMap<string, string> = new Map([
   ["worker.actor.optim.lr_scheduler", "worker.actor.optim.lr_scheduler_type"],
   ["worker.actor.dynamic_kl_loss", "aepo.kl_shaping"],
   ["worker.rollout.window_size", "aepo.window"],
+  ...["kl_beta_init", "kl_beta_min", "kl_beta_max", "kl_beta_lr", "kl_beta_clip", "kl_ema_decay"]
+    .concat("kl_update_interval", "kl_deadzone")
+    .map((name): [string, string] => [`worker.actor.${name}`, `reference.${name}`]),
+  ...["alpha_entropy_lr", "alpha_entropy_min", "alpha_entropy_max"]
+    .map((name): [string, string] => [name, `reference.${name}`]),
+  ...["easy", "medium", "hard"].flatMap((d): [string, string][] => [
+    [`worker.actor.kl_target_${d}`, `reference.kl_target.${d}`],
+    [`alpha_entropy_init_${d}`, `reference.alpha_entropy_init.${d}`],
+  ]),
   ["worker.reward.reward_function_kwargs.overlong_buffer_length", "worker.reward.overlong_buffer_length"],
   ["worker.reward.reward_function_kwargs.overlong_penalty_factor", "worker.reward.overlong_penalty_factor"],
   ["worker.reward.reward_function_kwargs.format_weight", "worker.reward.format_weight"],
@@ -34,7 +43,6 @@ const IGNORED: ReadonlyMap<string, string> = new Map([
   ["data.filter_overlong_prompts", "prompts over `max_prompt_length` are always skipped and counted"],
   ["data.filter_overlong_prompts_workers", ONE_DEVICE],
   ["data.bootstrap", "AdaCS samples the pass rates itself"],
-  ["algorithm.gamma", NO_CRITIC],
   ["algorithm.lam", NO_CRITIC],
   ["algorithm.kl_type", "`aepo.kl_shaping` chooses between the fixed and the steered KL"],
   ["algorithm.kl_horizon", "it steers a KL in the reward, which is not offered"],
@@ -90,7 +98,7 @@ const IGNORED: ReadonlyMap<string, string> = new Map([
   ["trainer.n_gpus_per_node", ONE_DEVICE],
   ["trainer.critic_warmup", NO_CRITIC],
   ["trainer.val_only", "the eval command evaluates without training"],
-  ["trainer.val_generations_to_log", "all generations go to generations.jsonl"],
+  ["trainer.val_generations_to_log", "generations go to generations.jsonl, see trainer.rollouts_to_log"],
   ["trainer.save_model_only", "a checkpoint always holds what resuming needs"],
   ["trainer.ray_timeline", ONE_DEVICE],
   ["trainer.wandb_run_id", "metrics go to metrics.jsonl in the run folder"],

@@ -77,6 +77,17 @@ function optional<T>(field: Field<T>, value: T | null = null): Field<T | null> {
   return { ...field, default: value, range: `null or ${field.range}`, schema: field.schema.nullable() };
 }
 
+/** A component's recipe. */
+function rule(doc: string): Field<"paper" | "reference" | null> {
+  return optional(
+    choice<"paper" | "reference">(
+      "paper",
+      ["paper", "reference"],
+      `${doc.slice(0, -1)}; null: \`algorithm.recipe\` decides.`,
+    ),
+  );
+}
+
 const SCHEDULERS: readonly LrScheduler[] = ["constant", "linear", "cosine"];
 const BIG = 1_000_000_000;
 
@@ -122,10 +133,15 @@ export const FIELDS: Fields<Config> = {
   algorithm: {
     recipe: choice(
       "paper",
-      ["paper"],
-      "Which reading of ARES is run: the paper's formulas.",
+      ["paper", "reference"],
+      "Which reading of ARES is run: the paper's formulas or the authors' release; `aepo.rules` chooses by component.",
     ),
-    adv_estimator: choice("grpo", ["grpo", "rloo", "reinforce_plus_plus"], "How rewards become advantages."),
+    adv_estimator: choice(
+      "grpo",
+      ["grpo", "rloo", "reinforce_plus_plus", "remax"],
+      "How rewards become advantages; `remax` also decodes every prompt greedily, for its baseline.",
+    ),
+    gamma: num(1, 0, 1, "Discount of later rewards in a response, for `reinforce_plus_plus`."),
     norm_adv_by_std_in_grpo: flag(true, "Divide group advantages by the group's standard deviation."),
     length_normalise: flag(
       false,
@@ -135,8 +151,8 @@ export const FIELDS: Fields<Config> = {
     use_kl_loss: flag(true, "KL as a term of the loss; the KL as part of the reward is not offered."),
     kl_penalty: choice(
       "low_var_kl",
-      ["kl", "abs", "mse", "low_var_kl", "k3"],
-      "Estimator of the KL to the reference from the sampled tokens; `low_var_kl` is `k3` with the release's clamps.",
+      ["kl", "abs", "mse", "low_var_kl", "k3", "full"],
+      "Estimator of the KL to the reference from the sampled tokens; `low_var_kl` is `k3` with the release's clamps, `full` is exact over the vocabulary, at the price of the reference's pass beside every training pass.",
     ),
     kl_coef: num(0.05, 0, 100, "Weight of the KL term where `aepo.kl_shaping` is off."),
     online_filtering: flag(
@@ -286,6 +302,11 @@ export const FIELDS: Fields<Config> = {
       true,
       "After the last evaluation, the held-out problems with pictures once more, with gray in place of their pictures.",
     ),
+    rollouts_to_log: countOrOff(
+      128,
+      BIG,
+      "Rollouts of an iteration (in whole groups) and responses of an evaluation that are logged with their tokens; -1: all.",
+    ),
     seed: int(0, 0, 2 ** 31 - 1, "Seed of all sampling."),
   },
   adacs: {
@@ -343,11 +364,83 @@ export const FIELDS: Fields<Config> = {
       hard: num(0.05, 0, 100, "KL weight β_d of hard problems."),
     },
     branching: {
-      default: false,
-      range: "false",
-      doc: "Branch rollouts inside high-entropy windows; not offered yet.",
-      schema: z.literal(false),
+      enabled: flag(
+        true,
+        "Branch rollouts where a window's entropy exceeds the τ of the iteration before; the first has none and does not branch.",
+      ),
+      share: num(
+        0.5,
+        0,
+        1,
+        "Share of a prompt's `worker.rollout.n` rollouts reserved for branches; those not spent are ordinary rollouts.",
+      ),
+      max_per_trajectory: int(2, 1, 1024, "Most branches of one rollout."),
+      refractory: int(
+        8,
+        1,
+        1 << 20,
+        "Fewest tokens between two branch points of a rollout, never below `aepo.window`: one window branches once.",
+      ),
+      credit: choice(
+        "weighted",
+        ["weighted", "once", "full"],
+        "How the k rollouts that share a token train it: each with 1/k of its loss, the first alone, or all in full.",
+      ),
     },
+    rules: {
+      difficulty: rule("Bounds of the difficulty buckets: paper 6/8 and 3/8, reference 2/3 and 1/3."),
+      window: rule("Where a token's window lies: paper from the token on, reference the w tokens after it."),
+      threshold: rule(
+        "τ: paper the batch's mean of the responses' quantiles, reference a running mean of the batch's median of them.",
+      ),
+      mask: optional(
+        choice(
+          "window",
+          ["window", "trigger", "semantic"],
+          "Which tokens count as high-entropy: a window that reaches τ (paper); the same where the most likely token is a trigger word (reference); a sampled trigger word whose own entropy reaches the batch's quantile; null: `algorithm.recipe` decides.",
+        ),
+      ),
+      reward: rule(
+        "Entropy reward: paper λ_d · g_d on wrong answers, reference the release's curves with α_d.",
+      ),
+      advantage: rule("paper: with the entropy bonus ψ; reference: without it, in the release's arithmetic."),
+      kl: rule(
+        "KL budget: paper κ_d β_d with ρ inside windows, reference `algorithm.kl_coef` times the release's β per bucket.",
+      ),
+    },
+    trigger_words: optional({
+      default: [],
+      range: "a list of words",
+      doc: "Words that open a step of reasoning, for the masks trigger and semantic; null: a built-in list.",
+      schema: z.array(z.string().min(1)).min(1),
+    }),
+  },
+  reference: {
+    filter_first: flag(
+      false,
+      "As the release with online filtering: rewards before buckets, so all are shaped as easy with target 0 and the first α.",
+    ),
+    alpha_entropy_init: {
+      easy: num(0.5, 0, 100, "First α of easy problems, the height of the entropy reward."),
+      medium: num(0.5, 0, 100, "First α of medium problems."),
+      hard: num(0.5, 0, 100, "First α of hard problems."),
+    },
+    alpha_entropy_lr: num(0.05, 0, 100, "Step of α_d."),
+    alpha_entropy_min: num(0, 0, 100, "Lowest α_d."),
+    alpha_entropy_max: num(2, 0, 100, "Highest α_d."),
+    kl_beta_init: num(1, 1e-9, 1e6, "First β_d of the release's KL budget."),
+    kl_target: {
+      easy: num(0.01, 1e-9, 100, "KL per token that β of easy problems steers to, in nats."),
+      medium: num(0.01, 1e-9, 100, "KL per token that β of medium problems steers to, in nats."),
+      hard: num(0.01, 1e-9, 100, "KL per token that β of hard problems steers to, in nats."),
+    },
+    kl_beta_min: num(1e-4, 1e-9, 1e6, "Lowest β_d."),
+    kl_beta_max: num(100, 1e-9, 1e6, "Highest β_d."),
+    kl_ema_decay: num(0.97, 0, 1, "Share of the old value in the running means of KL and error."),
+    kl_beta_lr: num(0.05, 0, 100, "Step in log β_d."),
+    kl_beta_clip: num(0.2, 0, 100, "Bound of the running error."),
+    kl_update_interval: int(100, 1, BIG, "Micro-batches from one change of β_d to the next."),
+    kl_deadzone: num(0.02, 0, 100, "Relative errors below this change nothing."),
   },
 };
 

@@ -31,13 +31,14 @@ export type MicroConfig = { families: string[] | null; train_count: number; val_
 
 /** Advantages, KL and filtering: what ARES, GRPO and DAPO share. */
 export type AlgorithmConfig = {
-  recipe: "paper";
-  adv_estimator: "grpo" | "rloo" | "reinforce_plus_plus";
+  recipe: "paper" | "reference";
+  adv_estimator: "grpo" | "rloo" | "reinforce_plus_plus" | "remax";
+  gamma: number;
   norm_adv_by_std_in_grpo: boolean;
   length_normalise: boolean;
   disable_kl: boolean;
   use_kl_loss: boolean;
-  kl_penalty: "kl" | "abs" | "mse" | "low_var_kl" | "k3";
+  kl_penalty: "kl" | "abs" | "mse" | "low_var_kl" | "k3" | "full";
   kl_coef: number;
   online_filtering: boolean;
   filter_key: "overall" | "accuracy" | "format";
@@ -103,6 +104,7 @@ export type TrainerConfig = {
   val_freq: number;
   val_before_train: boolean;
   val_blind: boolean;
+  rollouts_to_log: number;
   seed: number;
 };
 
@@ -137,7 +139,47 @@ export type AepoConfig = {
   target_decay: number;
   kappa: { init: number; alpha: number; delta: number; min: number; max: number };
   beta: { easy: number; medium: number; hard: number };
-  branching: false;
+  branching: BranchingConfig;
+  rules: RulesConfig;
+  trigger_words: string[] | null;
+};
+
+/** Rollouts that branch inside high-entropy windows. */
+export type BranchingConfig = {
+  enabled: boolean;
+  share: number;
+  max_per_trajectory: number;
+  refractory: number;
+  credit: "weighted" | "once" | "full";
+};
+
+/** Whose rule each component of AEPO follows; null: `algorithm.recipe` decides. */
+export type RulesConfig = {
+  difficulty: "paper" | "reference" | null;
+  window: "paper" | "reference" | null;
+  threshold: "paper" | "reference" | null;
+  mask: "window" | "trigger" | "semantic" | null;
+  reward: "paper" | "reference" | null;
+  advantage: "paper" | "reference" | null;
+  kl: "paper" | "reference" | null;
+};
+
+/** Constants of recipe `reference`, under the release's names. */
+export type ReferenceConfig = {
+  filter_first: boolean;
+  alpha_entropy_init: { easy: number; medium: number; hard: number };
+  alpha_entropy_lr: number;
+  alpha_entropy_min: number;
+  alpha_entropy_max: number;
+  kl_beta_init: number;
+  kl_target: { easy: number; medium: number; hard: number };
+  kl_beta_min: number;
+  kl_beta_max: number;
+  kl_ema_decay: number;
+  kl_beta_lr: number;
+  kl_beta_clip: number;
+  kl_update_interval: number;
+  kl_deadzone: number;
 };
 
 /** Everything a run is made of; each key has a default, so `{}` is a complete file. */
@@ -148,4 +190,5 @@ export type Config = {
   trainer: TrainerConfig;
   adacs: AdacsConfig;
   aepo: AepoConfig;
+  reference: ReferenceConfig;
 };

@@ -32,6 +32,10 @@ export interface PolicyOptions {
   readonly block_size: number;
   /** Tokens decoded between two reads from the GPU. */
   readonly chunk: number;
+  /** Rollouts also tell the most likely token of every step; false by default. */
+  readonly top_tokens?: boolean;
+  /** Most branches that one rollout and its branches make together; 0 by default. */
+  readonly branches?: number;
 }
 
 const PATCHES = 4096;
@@ -51,6 +55,7 @@ export class Policy {
   /** The sizes it was made with. */
   readonly options: PolicyOptions;
   #graph: SequenceGraph | undefined;
+  #reference: SequenceGraph | undefined;
 
   private constructor(
     folder: string,
@@ -86,6 +91,8 @@ export class Policy {
       slots: options.max_num_seqs,
       blockSize: options.block_size,
       chunk: options.chunk,
+      topTokens: options.top_tokens,
+      branches: options.branches,
       patches: vision ? options.micro_batch_patches ?? PATCHES : 0,
       maxLength: options.prompts.max_prompt_length + options.prompts.max_response_length,
     });
@@ -99,7 +106,19 @@ export class Policy {
       patches: this.patchesPerPass,
       train: this.options.trainable,
       recompute: this.options.recompute,
+      reference: this.#reference,
     });
+  }
+
+  /**
+   * From now on {@link graph} takes the exact KL to the model of `reference`, a graph of the same capacity; undefined: no
+   * longer. The graph that was handed out before is freed.
+   */
+  compareWith(reference: SequenceGraph | undefined): void {
+    if (reference === this.#reference) return;
+    this.#graph?.free();
+    this.#graph = undefined;
+    this.#reference = reference;
   }
 
   /** Capacity of a pass: `micro_batch_tokens`, but at least one longest sequence. */

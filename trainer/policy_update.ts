@@ -10,7 +10,10 @@ import { withPictures } from "./adacs.ts";
 import { miniBatchCount } from "./config.ts";
 import type { Config } from "./config_types.ts";
 import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";
+import { klPerToken } from "./kl.ts";
+import type { KlBudget, KlWeight, SequenceKl } from "./kl_budget.ts";
 import type { AdamW, StepResult } from "./optimizer.ts";
+import { prefixCredit } from "./prefix_credit.ts";
 import { PassResults } from "./pass_results.ts";
 import type { Policy } from "./policy.ts";
 import { type LossSequence, type LossSums, lossSums, TokenLoss } from "./token_loss.ts";
@@ -18,8 +21,8 @@ import type { ShapedTrajectory } from "./trajectory.ts";
 
 /** What the update needs besides the trajectories. */
 export interface UpdateSettings {
-  /** κ_d β_d outside windows, and κ_d β_d ρ inside. */
-  readonly klWeights: Readonly<Record<Bucket, { readonly outside: number; readonly inside: number }>>;
+  /** Gives the KL weights and hears of the KL of every step. */
+  readonly klBudget: Pick<KlBudget, "weights" | "readsSequences" | "afterStep">;
   /** τ */
   readonly threshold: number;
   readonly lr: number;
@@ -44,6 +47,8 @@ interface Item {
   readonly trajectory: ShapedTrajectory;
   readonly ids: Uint32Array;
   readonly scoreFrom: number;
+  /** [L] share of each token's loss; see prefix_credit.ts. */
+  readonly credit: Float32Array;
   /** [L] log π_ref; filled before the steps. */
   reference: Float32Array;
   readonly images: ShapedTrajectory["problem"]["images"];
@@ -56,13 +61,14 @@ export class PolicyUpdate {
   #config: Config;
   #reference: SequenceGraph | undefined;
   #loss: TokenLoss;
+  /** Whether the KL is exact: the reference then runs beside every training pass, and not before. */
+  #exact: boolean;
   /** Of the reference's passes, then of the first training pass. */
   #results: PassResults;
 
   /** @param reference the frozen policy; undefined without a KL term */
   constructor(policy: Policy, reference: CausalLM | undefined, optimizer: AdamW, config: Config) {
     const { actor, rollout } = config.worker;
-    const { graph } = policy;
     this.#policy = policy;
     this.#optimizer = optimizer;
     this.#config = config;
@@ -70,6 +76,10 @@ export class PolicyUpdate {
       tokens: policy.tokensPerPass,
       patches: policy.patchesPerPass,
     });
+    const { disable_kl, kl_penalty } = config.algorithm;
+    this.#exact = !disable_kl && kl_penalty === "full";
+    if (this.#exact) policy.compareWith(this.#reference);
+    const { graph } = policy;
     graph.temperature = rollout.temperature;
     if (this.#reference) this.#reference.temperature = rollout.temperature;
     this.#results = new PassResults(policy.model.gpu);
@@ -77,7 +87,7 @@ export class PolicyUpdate {
       clip_low: actor.clip_ratio_low,
       clip_high: actor.clip_ratio_high,
       clip_dual: actor.clip_ratio_dual,
-      kl_kind: config.algorithm.disable_kl ? "none" : config.algorithm.kl_penalty,
+      kl_kind: disable_kl ? "none" : kl_penalty,
       length_normalise: config.algorithm.length_normalise,
     });
   }
@@ -92,15 +102,17 @@ export class PolicyUpdate {
     laps: Laps,
   ): Promise<UpdateReport> {
     const { actor } = this.#config.worker;
-    const items = groups.map((members) =>
-      members.map((trajectory): Item => ({
+    const items = groups.map((members) => {
+      const credit = prefixCredit(members, this.#config.aepo.branching.credit);
+      return members.map((trajectory, i): Item => ({
         trajectory,
+        credit: credit[i],
         ids: Uint32Array.from([...trajectory.problem.prompt, ...trajectory.tokens]),
         scoreFrom: trajectory.problem.prompt.length,
         reference: trajectory.logps,
         images: trajectory.problem.images,
-      }))
-    );
+      }));
+    });
     await this.#referenceLogps(items.flat());
     laps.lap("ref");
     const count = Math.min(miniBatchCount(this.#config), groups.length);
@@ -113,8 +125,9 @@ export class PolicyUpdate {
         const from = Math.floor(k * items.length / count);
         const batch = items.slice(from, Math.floor((k + 1) * items.length / count)).flat();
         const first = epoch === 0 && k === 0;
-        const { step, logpGap } = await this.#step(batch, settings, first);
+        const { step, logpGap, sequenceKl } = await this.#step(batch, settings, first);
         if (first) gap = logpGap;
+        settings.klBudget.afterStep(sequenceKl);
         steps.push(step);
         sums.push(lossSums(step.read[0]));
       }
@@ -135,6 +148,7 @@ export class PolicyUpdate {
   /** Gives the memory back. */
   free(): void {
     this.#loss.free();
+    if (this.#exact) this.#policy.compareWith(undefined);
     this.#reference?.free();
     this.#results.free();
   }
@@ -142,7 +156,7 @@ export class PolicyUpdate {
   /** log π_ref of every response token: all passes, then one read. */
   async #referenceLogps(items: readonly Item[]): Promise<void> {
     const graph = this.#reference;
-    if (!graph) return;
+    if (!graph || this.#exact) return;
     this.#results.reserve(items.reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const pass of this.#passes(items)) {
       graph.load(packSequences(await withPictures(pass)));
@@ -160,42 +174,76 @@ export class PolicyUpdate {
     batch: readonly Item[],
     settings: UpdateSettings,
     first: boolean,
-  ): Promise<{ step: StepResult; logpGap: number }> {
+  ): Promise<{ step: StepResult; logpGap: number; sequenceKl: SequenceKl[][] }> {
     const { graph } = this.#policy;
-    const tokens = batch.reduce((n, i) => n + i.trajectory.tokens.length, 0);
+    const { klBudget } = settings;
+    const tokens = batch.reduce((n, i) => i.credit.reduce((sum, c) => sum + c, n), 0);
+    const klWeights = klBudget.weights();
     this.#loss.clear();
     const passes = this.#passes(batch);
+    // Results that are looked at: those of every pass, or of the run's first one.
+    const looked = klBudget.readsSequences ? passes : first ? passes.slice(0, 1) : [];
+    this.#results.reserve(looked.flat().reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const [p, pass] of passes.entries()) {
-      graph.load(packSequences(await withPictures(pass)));
-      this.#loss.load(pass.map((item) => this.#lossOf(item, settings, batch.length, tokens)));
-      await graph.forward();
-      if (first && p === 0) {
-        this.#results.reserve(graph.size.rows);
-        this.#results.add(graph);
+      const packed = packSequences(await withPictures(pass));
+      if (this.#exact) {
+        this.#reference!.load(packed);
+        await this.#reference!.forward();
       }
+      graph.load(packed);
+      this.#loss.load(pass.map((item) => this.#lossOf(item, settings, klWeights, batch.length, tokens)));
+      await graph.forward();
+      if (p < looked.length) this.#results.add(graph);
       await this.#loss.run();
       await graph.backward();
     }
-    const step = await this.#optimizer.update(this.#loss.totals, ...(first ? [this.#results.tensor] : []));
-    return { step, logpGap: first ? largestGap(passes[0], step.read[1]) : 0 };
+    const also = looked.length > 0 ? [this.#results.tensor] : [];
+    const step = await this.#optimizer.update(this.#loss.totals, ...also);
+    return {
+      step,
+      logpGap: first ? largestGap(passes[0], step.read[1]) : 0,
+      // What is not finite would stay in a running mean for ever.
+      sequenceKl: klBudget.readsSequences && step.applied ? this.#sequenceKl(passes, step.read[1]) : [],
+    };
   }
 
-  /** Loss of one trajectory in a batch of `sequences` with `tokens` response tokens in all. */
+  /** Mean KL per token of every sequence of every pass, from the passes' results one after the other. */
+  #sequenceKl(passes: readonly (readonly Item[])[], result: ArrayLike<number>): SequenceKl[][] {
+    const kind = this.#config.algorithm.kl_penalty;
+    let row = 0;
+    return passes.map((pass) =>
+      pass.map(({ trajectory, reference }) => {
+        let sum = 0;
+        for (const logRef of reference) {
+          sum += kind === "full" ? result[4 * row + 3] : klPerToken(result[4 * row], logRef, kind).value;
+          row++;
+        }
+        return { bucket: trajectory.bucket, kl: sum / reference.length };
+      })
+    );
+  }
+
+  /**
+   * Loss of one trajectory in a batch of `sequences` with `tokens` response tokens in all, by their credit: a shared token
+   * weighs what it would in one trajectory of that length.
+   */
   #lossOf(
-    { trajectory: t, reference }: Item,
+    { trajectory: t, reference, credit }: Item,
     settings: UpdateSettings,
+    klWeights: Readonly<Record<Bucket, KlWeight>>,
     sequences: number,
     tokens: number,
   ): LossSequence {
     const { aepo, worker: { actor } } = this.#config;
-    const kl = settings.klWeights[t.bucket];
+    const kl = klWeights[t.bucket];
     return {
       logps: t.logps,
       reference,
       windows: t.windows,
       mask: t.mask,
-      advantage: t.advantage,
+      advantages: t.advantages ?? new Float32Array(t.tokens.length).fill(t.advantage),
       weight: actor.loss_avg_mode === "token" ? 1 / tokens : 1 / (sequences * t.tokens.length),
+      credit,
       klOutside: kl.outside,
       klInside: kl.inside,
       bonus: t.lambda * aepo.entropy_bonus,

@@ -7,8 +7,12 @@
 /** Dotted keys and their values. */
 export type Preset = Readonly<Record<string, unknown>>;
 
-/** No shaping: what GRPO and DAPO leave out of AEPO. */
-const PLAIN: Preset = { "aepo.entropy_shaping": false, "aepo.kl_shaping": false };
+/** No shaping, no branching: what GRPO and DAPO leave out of AEPO. */
+const PLAIN: Preset = {
+  "aepo.entropy_shaping": false,
+  "aepo.kl_shaping": false,
+  "aepo.branching.enabled": false,
+};
 
 /** The presets by name. */
 export const PRESETS: Readonly<Record<string, Preset>> = {
@@ -55,6 +59,29 @@ export const PRESETS: Readonly<Record<string, Preset>> = {
     "adacs.lr": 2e-5,
     "trainer.experiment_name": "aepo",
   },
+  /**
+   * AEPO as the authors' release does it: all components of recipe `reference`, its averaging and KL weight, no branching.
+   * At the scale of what it is laid over: `aepo,aepo-reference` is the paper's.
+   */
+  "aepo-reference": {
+    "algorithm.recipe": "reference",
+    "aepo.branching.enabled": false,
+    "algorithm.norm_adv_by_std_in_grpo": true,
+    "algorithm.filter_key": "overall",
+    "algorithm.kl_penalty": "low_var_kl",
+    "algorithm.kl_coef": 0.01,
+    "worker.actor.clip_ratio_low": 0.2,
+    "worker.actor.clip_ratio_high": 0.3,
+    "worker.actor.clip_ratio_dual": 3,
+    "worker.actor.loss_avg_mode": "token",
+    "trainer.experiment_name": "aepo-reference",
+  },
+  /** AEPO without KL shaping (Figure 6, Table 5): a fixed KL in place of the budget. */
+  "aepo-no-kl": { "aepo.kl_shaping": false, "trainer.experiment_name": "aepo-no-kl" },
+  /** AEPO without entropy shaping (Figure 6, Table 5): no entropy reward and no bonus, the KL budget stays. */
+  "aepo-no-entropy": { "aepo.entropy_shaping": false, "trainer.experiment_name": "aepo-no-entropy" },
+  /** AEPO whose rollouts all start at their prompts. */
+  "aepo-no-branch": { "aepo.branching.enabled": false, "trainer.experiment_name": "aepo-no-branch" },
   /** Group-relative policy optimization: symmetric clip, fixed KL, no shaping, no filtering. */
   grpo: {
     ...PLAIN,

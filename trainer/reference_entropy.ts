@@ -3,7 +3,7 @@
  * Source: vllm_rollout_spmd.py of the release. Kept for comparison: the trainer has exact entropies.
  * @module
  */
-import { quantile } from "./entropy.ts";
+import { quantile, windowEntropy } from "./entropy.ts";
 
 /** The [token id, log-probability] pairs of one position: the sampled token first, then the best ones. */
 export type TopPairs = readonly (readonly [id: number, logProb: number])[];
@@ -60,27 +60,34 @@ export function topEntropyWithTail(pairs: TopPairs): number {
 }
 
 /**
- * A trajectory's threshold: the `percentile` (0 to 100) of the means of the `windowSize` entropies **after** each token.
- * Incomplete windows take the mean of the windows so far, or the first token's entropy where there is none. `entropies`
- * [L] are without the tail bucket. 0 for an empty trajectory.
+ * A trajectory's threshold: the `percentile` (0 to 100) of the means of the `windowSize` entropies **after** each token,
+ * filled as {@link filledQuantile} does. `entropies` [L] are without the tail bucket. 0 for an empty trajectory.
  */
 export function percentileThreshold(
   entropies: ArrayLike<number>,
   percentile: number,
   windowSize: number,
 ): number {
-  const n = entropies.length;
+  return filledQuantile(windowEntropy(entropies, windowSize, "reference"), entropies, percentile / 100);
+}
+
+/**
+ * The q-quantile of a trajectory's windows [L]. Those that do not exist (NaN or −1) take the mean of the others, or the
+ * first token's entropy [L] where there is none. 0 for an empty trajectory.
+ */
+export function filledQuantile(
+  windows: ArrayLike<number>,
+  entropies: ArrayLike<number>,
+  q: number,
+): number {
+  const n = windows.length;
   if (n === 0) return 0;
-  const windows: number[] = [];
-  for (let t = 0; t + windowSize < n; t++) {
-    let sum = 0;
-    for (let j = t + 1; j <= t + windowSize; j++) sum += entropies[j];
-    windows.push(sum / windowSize);
-  }
-  // Appending the running mean leaves the running mean as it is, so every filled entry is the same number.
-  const fill = windows.length ? windows.reduce((s, x) => s + x, 0) / windows.length : entropies[0];
-  while (windows.length < n) windows.push(fill);
-  return quantile(windows, percentile / 100);
+  // Rounding can leave an entropy a little below 0: that one exists.
+  const whole = Array.from(windows).filter((h) => h > -0.5);
+  // Appending the running mean, as the release does, leaves the running mean as it is: every filled entry is the same.
+  const fill = whole.length ? whole.reduce((s, x) => s + x, 0) / whole.length : entropies[0];
+  while (whole.length < n) whole.push(fill);
+  return quantile(whole, q);
 }
 
 /** Triggers of one trajectory. */

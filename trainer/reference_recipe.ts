@@ -3,7 +3,7 @@
  * Sources: examples/reward_function/aepo.py and RayPPOTrainer.
  * @module
  */
-import { type Bucket, bucketOf, BUCKETS, perBucket } from "./difficulty.ts";
+import { type Bucket, bucketOf, BUCKETS, perBucket, type Recipe } from "./difficulty.ts";
 import { quantile } from "./entropy.ts";
 import { formatReward } from "./answer_text.ts";
 
@@ -129,6 +129,8 @@ export interface ReferenceTargetOptions {
   alpha_entropy_max: number;
   /** α at the start */
   alpha_entropy_init: Record<Bucket, number>;
+  /** whose bounds the difficulty buckets have; the release's by default */
+  difficulty: Recipe;
 }
 
 /** Saved state of {@link ReferenceTargets}. */
@@ -154,6 +156,7 @@ export class ReferenceTargets {
       alpha_entropy_min: 0,
       alpha_entropy_max: 2,
       alpha_entropy_init: { easy: 0.5, medium: 0.5, hard: 0.5 },
+      difficulty: "reference",
       ...options,
     };
     this.#state = structuredClone(
@@ -172,7 +175,8 @@ export class ReferenceTargets {
     });
     const means = perBucket<number[]>(() => []);
     for (const [id, p] of problems) {
-      const bucket = bucketOf(p.accuracy.reduce((s, x) => s + x, 0), p.accuracy.length, "reference");
+      const correct = p.accuracy.reduce((s, x) => s + x, 0);
+      const bucket = bucketOf(correct, p.accuracy.length, this.options.difficulty);
       this.#state.difficulty[id] = bucket;
       means[bucket].push(mean(p.counts));
     }

@@ -9,9 +9,8 @@ import { openSafetensors, writeSafetensors } from "../models/safetensors.ts";
 import type { NamedArray } from "../models/parameters.ts";
 import type { Curriculum } from "./adacs.ts";
 import type { Evaluation, GroupFigures } from "./evaluate.ts";
-import type { KappaController } from "./kl_controller.ts";
+import type { ControllerState } from "./aepo.ts";
 import type { AdamW } from "./optimizer.ts";
-import type { EntropyTargetsState } from "./shaping.ts";
 
 /** The figures of an evaluation. */
 export type EvaluationRecord = Omit<Evaluation, "responses">;
@@ -46,10 +45,8 @@ export interface RunState {
   curriculum?: Curriculum;
   /** Problems that AEPO has taken so far. */
   taken: number;
-  /** N_target(d) of every bucket. */
-  targets?: EntropyTargetsState;
-  /** κ_d of every bucket. */
-  kappa?: ReturnType<KappaController["state"]>;
+  /** State of every controller of AEPO. */
+  controllers?: ControllerState;
   /** Updates in a row that were skipped because something was not finite. */
   skipped: number;
   /** Lines of metrics.jsonl and generations.jsonl. */
@@ -95,7 +92,12 @@ export async function saveState(
  */
 export async function loadState(folder: string): Promise<RunState> {
   try {
-    return JSON.parse(await Deno.readTextFile(join(folder, STATE)));
+    const { targets, kappa, threshold = null, ...state } = JSON.parse(
+      await Deno.readTextFile(join(folder, STATE)),
+    );
+    // As checkpoints were before there was more than one recipe; the oldest have no threshold.
+    if (targets && kappa) state.controllers = { reward: { targets }, klBudget: { kappa }, threshold };
+    return state;
   } catch (error) {
     throw new UserError(`cannot resume from ${folder}: ${STATE} ${(error as Error).message}`);
   }

@@ -39,9 +39,12 @@ export interface LossSequence {
   readonly windows: ArrayLike<number>;
   /** 1 inside high-entropy windows. */
   readonly mask: ArrayLike<number>;
-  readonly advantage: number;
+  /** Of every token, before the bonus. */
+  readonly advantages: ArrayLike<number>;
   /** Weight of a token in the loss: 1/(B L) or 1/N. */
   readonly weight: number;
+  /** Share of each token's loss, KL included, that this response bears; 1 of every token where it is left out. */
+  readonly credit?: ArrayLike<number>;
   /** Weight of the KL term outside and inside windows. */
   readonly klOutside: number;
   readonly klInside: number;
@@ -63,7 +66,7 @@ export class TokenLoss {
   #graph: SequenceGraph;
   #program: Program;
   #tensors: Record<
-    "behaviour" | "sequence" | "spans" | "sequenceOf" | "advantages" | "stats" | "partial",
+    "behaviour" | "sequence" | "spans" | "sequenceOf" | "base" | "advantages" | "stats" | "partial",
     Tensor
   >;
   #rows = 0;
@@ -81,6 +84,7 @@ export class TokenLoss {
       sequence: data("sequence records", [n, SEQUENCE_FIELDS]),
       spans: data("response spans", [n, 2], "u32"),
       sequenceOf: data("sequence of token", [n], "u32"),
+      base: data("advantages before the bonus", [n]),
       advantages: data("token advantages", [n]),
       stats: data("token statistics", [n, columns]),
       partial: data("partial statistics", [Math.ceil(n / PARTIAL_TOKENS), columns]),
@@ -101,6 +105,7 @@ export class TokenLoss {
         behaviour: t.behaviour,
         sequence: t.sequence,
         spans: t.spans,
+        base: t.base,
         out: t.advantages,
       }, dims)
       .add(policyLoss, {
@@ -111,6 +116,7 @@ export class TokenLoss {
         advantages: t.advantages,
         dlogp: graph.dlogp,
         stats: t.stats,
+        dkl: graph.dkl,
       }, dims)
       .add(columnSum, { dy: t.stats, partial: t.partial }, { tokens, width: columns, chunk: PARTIAL_TOKENS })
       .add(columnSumFinish, { partial: t.partial, out: this.totals }, {
@@ -130,25 +136,28 @@ export class TokenLoss {
     const rows = sequences.reduce((n, s) => n + s.logps.length, 0);
     const behaviour = new Float32Array(4 * rows);
     const sequenceOf = new Uint32Array(rows);
-    const records = new Float32Array(SEQUENCE_FIELDS * sequences.length);
+    const base = new Float32Array(rows);
+    // Tokens that bear a part of their loss have a record like their sequence's with a smaller weight, behind the others.
+    const records = sequences.map((s) => recordOf(s, 1));
     const spans = new Uint32Array(2 * sequences.length);
     let row = 0;
     sequences.forEach((s, i) => {
       spans.set([row, s.logps.length], 2 * i);
-      records.set(
-        [s.advantage, s.weight, s.klOutside, s.klInside, s.bonus, s.threshold, s.bucket, 0],
-        SEQUENCE_FIELDS * i,
-      );
+      base.set(s.advantages, row);
+      const byCredit = new Map([[1, i]]);
       for (let k = 0; k < s.logps.length; k++, row++) {
         behaviour.set([s.logps[k], s.reference[k], s.windows[k], s.mask[k]], 4 * row);
-        sequenceOf[row] = i;
+        const credit = s.credit?.[k] ?? 1;
+        if (!byCredit.has(credit)) byCredit.set(credit, records.push(recordOf(s, credit)) - 1);
+        sequenceOf[row] = byCredit.get(credit)!;
       }
     });
     this.#rows = rows;
     this.#sequences = sequences.length;
     gpu.write(this.#tensors.behaviour, behaviour);
     gpu.write(this.#tensors.sequenceOf, sequenceOf);
-    gpu.write(this.#tensors.sequence, records);
+    gpu.write(this.#tensors.base, base);
+    gpu.write(this.#tensors.sequence, Float32Array.from(records.flat()));
     gpu.write(this.#tensors.spans, spans);
   }
 
@@ -164,6 +173,11 @@ export class TokenLoss {
       this.#graph.model.gpu.pool.free(tensor);
     }
   }
+}
+
+/** A sequence record of policy_loss.wgsl, [8]. */
+function recordOf(s: LossSequence, credit: number): number[] {
+  return [0, s.weight * credit, s.klOutside, s.klInside, s.bonus, s.threshold, s.bucket, 0];
 }
 
 /** Names the columns of {@link TokenLoss.totals} as read back. */

@@ -5,6 +5,7 @@ import type { ModelConfig } from "../../models/config.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
 import { loadConfig } from "../../trainer/config.ts";
 import type { Policy } from "../../trainer/policy.ts";
+import { KlBudget } from "../../trainer/kl_budget.ts";
 import { PolicyUpdate } from "../../trainer/policy_update.ts";
 import { type Rollout, RolloutEngine } from "../../trainer/rollout.ts";
 import type { ShapedTrajectory } from "../../trainer/trajectory.ts";
@@ -85,12 +86,8 @@ export async function grpoIteration(
     config,
   );
   const prompts = promptsOf(w.prompts, w.prompt, w.model.vocab_size);
-  const kl = {
-    outside: config.algorithm.kl_coef,
-    inside: config.algorithm.kl_coef,
-  };
   const settings = {
-    klWeights: { easy: kl, medium: kl, hard: kl },
+    klBudget: new KlBudget(config),
     threshold: 0,
     lr: ADAMW.lr,
   };

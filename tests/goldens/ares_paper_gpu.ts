@@ -1,12 +1,14 @@
 /**
  * The AEPO kernels against the tables of recipe `paper`: windows, quantiles, threshold, masks, counts, and the gradient of
- * every loss that needs the sampled tokens only.
+ * every loss, with the KL from the sampled tokens or exact.
  * @module
  */
 import type { Gpu } from "../../gpu/device.ts";
 import { Program } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { hweMask, meanThreshold, spanQuantile, windowMean } from "../../shaders/entropy_window.ts";
+import { fullKlDivergence, fullKlGradient } from "../../shaders/full_kl.ts";
+import { headReduce } from "../../shaders/head.ts";
 import { KL_KINDS, policyLoss, STAT_COLUMNS, tokenAdvantage } from "../../shaders/policy_loss.ts";
 import { type GoldenTensor, readSafetensors } from "./read_safetensors.ts";
 import type { Report } from "./report.ts";
@@ -59,6 +61,7 @@ export async function checkAresPaperGpu(gpu: Gpu, goldensFolder: string, report:
     const packed = pack(x.response_mask);
     await checkWindows(gpu, `ares-paper/${name} on the GPU`, t, x, packed, report);
     await checkLosses(gpu, `ares-paper/${name} on the GPU`, t, x, packed, report);
+    await checkFullKl(gpu, `ares-paper/${name} on the GPU`, t, x, packed, report);
   }
 }
 
@@ -140,6 +143,110 @@ function expand(
   return out;
 }
 
+/** Columns side by side: [N, columns]. */
+function interleaved(...columns: Float32Array[]): Float32Array<ArrayBuffer> {
+  const n = columns.length;
+  return Float32Array.from({ length: n * columns[0].length }, (_, i) => columns[i % n][Math.floor(i / n)]);
+}
+
+/** Loss weights, KL weights and threshold of every sequence, [B, 8]. */
+function sequenceRecords(t: Table, packed: Packed, bySequence: boolean): Float32Array<ArrayBuffer> {
+  const sequences = packed.spans.length / 2, tokens = packed.places.length;
+  return Float32Array.from({ length: 8 * sequences }, (_, k) => {
+    const i = k >> 3, bucket: string = t.bucket_per_prompt[Math.floor(i / t.rollouts_per_prompt)];
+    const beta = t.bucket_statistics[bucket].beta;
+    const weight = bySequence ? 1 / (sequences * packed.spans[2 * i + 1]) : 1 / tokens;
+    return [0, weight, beta, beta * t.rho, 0, t.threshold, BUCKETS.indexOf(bucket), 0][k % 8];
+  });
+}
+
+/** The losses with the exact KL, from both policies' logits to the gradient of the policy's. */
+async function checkFullKl(
+  gpu: Gpu,
+  name: string,
+  t: Table,
+  x: Record<string, GoldenTensor>,
+  packed: Packed,
+  report: Report,
+): Promise<void> {
+  const rows = packed.places.length, sequences = packed.spans.length / 2, vocabulary = x.logits.shape[2];
+  const stride = Math.ceil(vocabulary / 4) * 4;
+  const tileOf = ({ data }: GoldenTensor) => {
+    const tile = new Float32Array(rows * stride);
+    packed.places.forEach((place, k) =>
+      tile.set(data.subarray(place * vocabulary, (place + 1) * vocabulary), k * stride)
+    );
+    return tile;
+  };
+  const [windows, mask, old, ref] = [x.window_entropy, x.window_mask, x.old_log_probs, x.ref_log_probs]
+    .map(packed.pick);
+  const losses = new Worst(), gradients = new Worst(), kls = new Worst();
+  for (const row of t.losses.filter((r: Table) => r.kl === "full")) {
+    const advantage: number[] = t[`advantage_${row.advantage}_std`] ?? t[`advantage_${row.advantage}`];
+    const tileDims = { rows, stride, first: 0, columns: vocabulary, inverse_temperature: 1 / t.temperature };
+    const settings = {
+      tokens: rows,
+      sequences,
+      length_normalise: 0,
+      clip_low: t.clip_low,
+      clip_high: t.clip_high,
+      clip_dual: 0,
+      kl_kind: KL_KINDS.full,
+    };
+    const columns = STAT_COLUMNS.length;
+    const [result, stats, dz] = await withTensors(gpu, async (make, empty) => {
+      const [tile, reference_logits] = [make(tileOf(x.logits)), make(tileOf(x.ref_logits))];
+      const targets = make(Uint32Array.from(packed.places, (place) => x.actions.data[place]));
+      const [result, reference_result, running] = [empty(4 * rows), empty(4 * rows), empty(4 * rows)];
+      const [dlogp, dkl, stats] = [empty(rows), empty(rows), empty(columns * rows)];
+      const reduce = { ...tileDims, last: 1 };
+      const program = new Program(gpu, "golden exact KL")
+        .add(headReduce, { logits: reference_logits, targets, running, result: reference_result }, reduce)
+        .add(headReduce, { logits: tile, targets, running, result }, reduce)
+        .add(fullKlDivergence, { logits: tile, reference_logits, reference_result, result }, tileDims)
+        .add(policyLoss, {
+          behaviour: make(interleaved(old, ref, windows, mask)),
+          sequence: make(sequenceRecords(t, packed, /sequences/.test(row.average))),
+          result,
+          sequence_of: make(packed.sequenceOf),
+          advantages: make(Float32Array.from(packed.sequenceOf, (i) => advantage[i])),
+          dlogp,
+          stats,
+          dkl,
+        }, settings)
+        .add(fullKlGradient, {
+          tile,
+          reference_logits,
+          reference_result,
+          result,
+          targets,
+          dlogp,
+          dentropy: make(new Float32Array(rows)),
+          dkl,
+        }, tileDims);
+      await program.run();
+      const read = await gpu.read(result, stats, tile);
+      program.destroy();
+      return read;
+    });
+    const sum = (column: number) =>
+      Array.from({ length: rows }, (_, k) => stats[columns * k + column]).reduce((a, b) => a + b, 0);
+    losses.absolute(sum(0) + sum(1), row.loss, row.name);
+    const gradient = new Float64Array(x.logits.data.length);
+    packed.places.forEach((place, k) =>
+      gradient.set(dz.subarray(k * stride, k * stride + vocabulary), place * vocabulary)
+    );
+    gradients.gradient(gradient, x[row.gradient_tensor].data, row.gradient_tensor);
+    if (`kl_per_token.${row.name}` in x) {
+      const kl = Float32Array.from({ length: rows }, (_, k) => result[4 * k + 3]);
+      kls.list(kl, packed.pick(x[`kl_per_token.${row.name}`]), `kl_per_token.${row.name}`);
+    }
+  }
+  losses.report(`${name}/losses, exact KL`, SCALARS, report);
+  gradients.report(`${name}/gradients, exact KL`, GRADIENT, report);
+  if (kls.count > 0) kls.report(`${name}/exact KL per token`, ENTROPY, report);
+}
+
 async function checkLosses(
   gpu: Gpu,
   name: string,
@@ -151,21 +258,13 @@ async function checkLosses(
   const tokens = packed.places.length, sequences = packed.spans.length / 2;
   const [old, ref, logp] = [x.old_log_probs, x.ref_log_probs, x.log_probs].map(packed.pick);
   const [windows, mask] = [x.window_entropy, x.window_mask].map(packed.pick);
-  const behaviour = Float32Array.from(
-    { length: 4 * tokens },
-    (_, i) => [old, ref, windows, mask][i % 4][i >> 2],
-  );
+  const behaviour = interleaved(old, ref, windows, mask);
   const result = Float32Array.from({ length: 4 * tokens }, (_, i) => i % 4 === 0 ? logp[i >> 2] : 0);
   const losses = new Worst(), gradients = new Worst(), kls = new Worst(), means = new Worst();
   for (const row of t.losses.filter((r: Table) => r.kl !== "full")) {
     const bySequence = /sequences/.test(row.average);
     const advantage: number[] = t[`advantage_${row.advantage}_std`] ?? t[`advantage_${row.advantage}`];
-    const bucketOf = (i: number): string => t.bucket_per_prompt[Math.floor(i / t.rollouts_per_prompt)];
-    const records = Float32Array.from({ length: 8 * sequences }, (_, k) => {
-      const i = k >> 3, bucket = bucketOf(i), beta = t.bucket_statistics[bucket].beta;
-      const weight = bySequence ? 1 / (sequences * packed.spans[2 * i + 1]) : 1 / tokens;
-      return [advantage[i], weight, beta, beta * t.rho, 0, t.threshold, BUCKETS.indexOf(bucket), 0][k % 8];
-    });
+    const records = sequenceRecords(t, packed, bySequence);
     const dims = {
       tokens,
       sequences,
@@ -178,12 +277,24 @@ async function checkLosses(
     const columns = STAT_COLUMNS.length;
     const [dlogp, stats] = await withTensors(gpu, async (make, empty) => {
       const shared = { behaviour: make(behaviour), sequence: make(records) };
-      const advantages = empty(tokens), dlogp = empty(tokens), stats = empty(tokens * columns);
+      const base = make(Float32Array.from(packed.sequenceOf, (i) => advantage[i]));
+      const advantages = empty(tokens),
+        dlogp = empty(tokens),
+        dkl = empty(tokens),
+        stats = empty(tokens * columns);
       const program = new Program(gpu, "golden losses")
-        .add(tokenAdvantage, { ...shared, spans: make(packed.spans), out: advantages }, dims)
+        .add(tokenAdvantage, { ...shared, spans: make(packed.spans), base, out: advantages }, dims)
         .add(
           policyLoss,
-          { ...shared, result: make(result), sequence_of: make(packed.sequenceOf), advantages, dlogp, stats },
+          {
+            ...shared,
+            result: make(result),
+            sequence_of: make(packed.sequenceOf),
+            advantages,
+            dlogp,
+            stats,
+            dkl,
+          },
           dims,
         );
       await program.run();

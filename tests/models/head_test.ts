@@ -1,7 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Gpu } from "../../gpu/device.ts";
 import { Program } from "../../gpu/program.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 import { Head } from "../../models/head.ts";
+import { fullKl, fullKlGradient } from "../reference/full_kl.ts";
 import { headForward, headGradient } from "../reference/head.ts";
 import { linear, linearBackwardInput, linearBackwardWeight } from "../reference/linear.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
@@ -208,6 +210,135 @@ Deno.test({
       const off = passDifference(windows, whole);
       assert(off <= 1e-5, `tied = ${tied}: off by ${off}`);
       assertEquals(windows.logp.length, 12);
+    }
+  },
+});
+
+interface KlOutcome {
+  readonly kl: ArrayLike<number>;
+  readonly dhidden: ArrayLike<number>;
+  readonly dweight: ArrayLike<number>;
+}
+
+/** What the exact KL adds: another model's rows and table over the same vocabulary. */
+function klInputs(vocabulary: number, width: number) {
+  return {
+    hidden: uniform(ROWS * width, 1, "reference hidden", vocabulary, width),
+    weight: uniform(vocabulary * width, 1, "reference weight", vocabulary, width),
+    dkl: uniform(ROWS, 1, "dkl"),
+  };
+}
+
+/** The head with a reference on the GPU, both heads in tiles of at most `tileElements`. */
+async function runKl(vocabulary: number, width: number, tileElements?: number): Promise<KlOutcome> {
+  const gpu = await oneGpu();
+  const [i, k] = [inputs(vocabulary, width), klInputs(vocabulary, width)];
+  const made: Tensor[] = [];
+  const make = (values: ArrayLike<number>, each: number, total = CAPACITY) => {
+    const all = new Float32Array(total * each).fill(NaN);
+    all.set(values);
+    const tensor = gpu.tensor("head test", [total, each], all);
+    made.push(tensor);
+    return tensor;
+  };
+  const targets = gpu.tensor("targets", [CAPACITY], new Uint32Array(CAPACITY));
+  gpu.write(targets, i.targets);
+  made.push(targets);
+  const table = (values: Float32Array, gradient?: Float32Array) => ({
+    name: "lm_head.weight",
+    weight: make(values, width, vocabulary),
+    gradient: gradient && make(gradient, width, vocabulary),
+    slices: [],
+  });
+  const own = table(i.weight, i.dweight), frozen = table(k.weight);
+  const rows = { rows: ROWS, targets, temperature: () => TEMPERATURE };
+  const theirs = { ...rows, hidden: make(k.hidden, width), result: make([], 4) };
+  const [dlogp, dentropy, dkl] = [make(i.dlogp, 1), make(i.dentropy, 1), make(k.dkl, 1)];
+  const ours = {
+    ...rows,
+    hidden: make(i.hidden, width),
+    result: make([], 4),
+    reference: { weight: frozen, hidden: theirs.hidden, result: theirs.result, dkl },
+  };
+  const dhidden = make([], width);
+  const head = new Head(gpu, own, CAPACITY, tileElements);
+  const reference = new Head(gpu, frozen, CAPACITY, tileElements);
+  const forward = new Program(gpu, "forward"), backward = new Program(gpu, "backward");
+  reference.recordForward(forward, theirs);
+  head.recordForward(forward, ours);
+  head.recordBackward(backward, ours, dlogp, dentropy, dhidden);
+  await forward.run();
+  await backward.run();
+  const [result, dh, dw] = await gpu.read(ours.result, dhidden, own.gradient!) as Float32Array[];
+  for (const part of [head, reference]) part.free();
+  for (const program of [forward, backward]) program.destroy();
+  for (const tensor of made) gpu.pool.free(tensor);
+  return {
+    kl: Float64Array.from({ length: ROWS }, (_, r) => result[4 * r + 3]),
+    dhidden: dh.subarray(0, ROWS * width),
+    dweight: dw,
+  };
+}
+
+/** The same by f64 loops. */
+function klReference(vocabulary: number, width: number): KlOutcome {
+  const [i, k] = [inputs(vocabulary, width), klInputs(vocabulary, width)];
+  const shape = { tokens: ROWS, inputs: width, outputs: vocabulary, stride: vocabulary };
+  const logitsOf = (x: { hidden: Float32Array; weight: Float32Array }) =>
+    linear(x.hidden, x.weight, new Float64Array(ROWS * vocabulary), shape);
+  const two = {
+    logits: logitsOf(i),
+    reference: logitsOf(k),
+    rows: ROWS,
+    vocabulary,
+    stride: vocabulary,
+    temperature: TEMPERATURE,
+  };
+  const dz = fullKlGradient(two, i.targets, { ...i, dkl: k.dkl });
+  return {
+    kl: fullKl(two),
+    dhidden: linearBackwardInput(dz, i.weight, new Float64Array(ROWS * width), shape, false),
+    dweight: linearBackwardWeight(dz, i.hidden, i.dweight, shape),
+  };
+}
+
+function worstKl(actual: KlOutcome, expected: KlOutcome): number {
+  const keys = ["kl", "dhidden", "dweight"] as const;
+  return Math.max(...keys.map((key) => difference(actual[key], expected[key])));
+}
+
+for (const [vocabulary, width] of [[200, 24], [65, 27], [3, 5]]) {
+  Deno.test({
+    name: `exact KL over vocabulary ${vocabulary}, hidden ${width}: one tile and tiles of 64 equal f64 loops`,
+    ...options,
+    fn: async () => {
+      const expected = klReference(vocabulary, width);
+      for (const tileElements of [undefined, NARROW]) {
+        const off = worstKl(await runKl(vocabulary, width, tileElements), expected);
+        assert(off <= TOLERANCE, `tile of ${tileElements}: off by ${off}`);
+      }
+    },
+  });
+}
+
+Deno.test({
+  name: "planted mistakes in the exact KL's loop over tiles are rejected",
+  ...options,
+  fn: async () => {
+    const expected = klReference(200, 24);
+    const mistakes: LaunchMistake[] = [
+      {
+        why: "every tile starts the KL anew",
+        edit: (l) => l.kernel.name === "full_kl.divergence" ? { ...l, dims: { ...l.dims, first: 0 } } : l,
+      },
+      {
+        why: "the gradient of the head without the KL's tiles",
+        edit: (l) => l.program === "backward" && l.kernel.name.endsWith(".forward") ? undefined : l,
+      },
+    ];
+    for (const mistake of mistakes) {
+      const off = worstKl(await withLaunchMistake(mistake, () => runKl(200, 24, NARROW)), expected);
+      assert(off > 1e-3, `"${mistake.why}" was not noticed: off by ${off}`);
     }
   },
 });

@@ -47,7 +47,7 @@ export function meanThreshold(values: ArrayLike<number>): Float64Array {
   return Float64Array.of(there.reduce((a, b) => a + b, 0) / Math.max(1, there.length));
 }
 
-/** mask [N] over `before`, and its sum per span. */
+/** mask [N] over `before`, and its sum per span; a window of −1 does not exist and is never inside. */
 export function hweMask(
   windows: ArrayLike<number>,
   spans: ArrayLike<number>,
@@ -57,7 +57,7 @@ export function hweMask(
   const mask = Float64Array.from(before), counts = new Float64Array(spans.length / 2);
   for (let i = 0; i < counts.length; i++) {
     for (let t = spans[2 * i]; t < spans[2 * i] + spans[2 * i + 1]; t++) {
-      mask[t] = windows[t] >= threshold ? 1 : 0;
+      mask[t] = windows[t] !== -1 && windows[t] >= threshold ? 1 : 0;
       counts[i] += mask[t];
     }
   }

@@ -14,40 +14,41 @@ export interface PolicyShape {
   kl_kind: number;
 }
 
-/** A or A/L plus ψ_t, over `out` (tokens outside all spans keep what they hold). [N]. */
+/** A_t or A_t/L plus ψ_t, over `out` (tokens outside all spans keep what they hold). [N]. */
 export function tokenAdvantage(
   behaviour: ArrayLike<number>,
   sequence: ArrayLike<number>,
   spans: ArrayLike<number>,
+  base: ArrayLike<number>,
   out: ArrayLike<number>,
   lengthNormalise: boolean,
 ): Float64Array {
   const result = Float64Array.from(out);
   for (let i = 0; i < spans.length / 2; i++) {
     const [first, n] = [spans[2 * i], spans[2 * i + 1]];
-    const [a, , , , lambda, threshold] = Array.from({ length: 8 }, (_, k) => sequence[8 * i + k]);
+    const [, , , , lambda, threshold] = Array.from({ length: 8 }, (_, k) => sequence[8 * i + k]);
     const bonus = Array.from({ length: n }, (_, t) => {
       const [window, mask] = [behaviour[4 * (first + t) + 2], behaviour[4 * (first + t) + 3]];
       return lambda * Math.max(0, window - threshold) * mask;
     });
     const mean = bonus.reduce((x, y) => x + y, 0) / Math.max(1, n);
-    bonus.forEach((x, t) => result[first + t] = (lengthNormalise ? a / n : a) + x - mean);
+    bonus.forEach((x, t) => result[first + t] = base[first + t] / (lengthNormalise ? n : 1) + x - mean);
   }
   return result;
 }
 
-/** KL estimate of one token: 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl (clamped), 5 k3. */
-export function klOf(logp: number, ref: number, kind: number): number {
+/** KL estimate of one token: 0 none, 1 kl, 2 abs, 3 mse, 4 low_var_kl (clamped), 5 k3; 6, the exact one, is `full`. */
+export function klOf(logp: number, ref: number, kind: number, full = 0): number {
   const d = logp - ref;
   const q = kind === 4 ? Math.min(20, Math.max(-20, -d)) : -d;
   const k3 = Math.exp(q) - q - 1;
-  return [0, d, Math.abs(d), d * d / 2, Math.min(10, k3), k3][kind];
+  return [0, d, Math.abs(d), d * d / 2, Math.min(10, k3), k3, full][kind];
 }
 
 function klSlope(logp: number, ref: number, kind: number): number {
   const d = logp - ref;
   const held = Math.abs(d) > 20 || klOf(logp, ref, 5) > 10;
-  return [0, 1, Math.sign(d), d, held ? 0 : 1 - Math.exp(-d), 1 - Math.exp(-d)][kind];
+  return [0, 1, Math.sign(d), d, held ? 0 : 1 - Math.exp(-d), 1 - Math.exp(-d), 0][kind];
 }
 
 /** The clipped policy term of one token, without its weight. */
@@ -67,7 +68,7 @@ function policySlope(logp: number, old: number, a: number, o: PolicyShape): numb
   return -a * ratio;
 }
 
-/** dlogp [N] and stats [N, 16]; NaN gradients where an input is not finite (its stats but `not finite` are unspecified). */
+/** dlogp [N], stats [N, 16] and dkl [N]; NaN gradients where an input is not finite (its stats but `not finite` are unspecified). */
 export function policyLoss(
   x: {
     behaviour: ArrayLike<number>;
@@ -77,7 +78,8 @@ export function policyLoss(
     advantages: ArrayLike<number>;
   },
   o: PolicyShape,
-): { dlogp: Float64Array; stats: Float64Array } {
+): { dlogp: Float64Array; stats: Float64Array; dkl: Float64Array } {
+  const dkl = new Float64Array(o.tokens);
   const dlogp = new Float64Array(o.tokens), stats = new Float64Array(16 * o.tokens);
   for (let t = 0; t < o.tokens; t++) {
     const [old, ref, , mask] = Array.from({ length: 4 }, (_, k) => x.behaviour[4 * t + k]);
@@ -85,12 +87,14 @@ export function policyLoss(
     const weight = x.sequence[s + 1], bucket = x.sequence[s + 6];
     const klWeight = x.sequence[s + (mask ? 3 : 2)];
     const logp = x.result[4 * t], a = x.advantages[t];
-    if (![logp, old, a, o.kl_kind ? ref : 0].every(Number.isFinite)) {
+    const full = x.result[4 * t + 3];
+    if (![logp, old, a, o.kl_kind === 6 ? full : o.kl_kind ? ref : 0].every(Number.isFinite)) {
       dlogp[t] = NaN;
       stats[16 * t + 7] = 1;
       continue;
     }
-    const kl = klOf(logp, ref, o.kl_kind);
+    const kl = klOf(logp, ref, o.kl_kind, full);
+    if (o.kl_kind === 6) dkl[t] = weight * klWeight;
     const clamped = Math.min(20, Math.max(-20, logp - old)), ratio = Math.exp(clamped);
     dlogp[t] = weight * (policySlope(logp, old, a, o) + klWeight * klSlope(logp, ref, o.kl_kind));
     const bounded = a > 0 ? ratio > 1 + o.clip_high : a < 0 && ratio < 1 - o.clip_low;
@@ -111,5 +115,5 @@ export function policyLoss(
       weight,
     ], 16 * t);
   }
-  return { dlogp, stats };
+  return { dlogp, stats, dkl };
 }

@@ -4,7 +4,7 @@
  */
 import type { HostArray } from "../../gpu/device.ts";
 import { adamw, adamwBf16Kahan } from "../../shaders/adamw.ts";
-import { fitted } from "../../shaders/values.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/adamw.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -36,15 +36,15 @@ export function cases(): KernelCase[] {
   const list: KernelCase[] = [];
   const settings = { lr: 0.25, beta1: 0.875, beta2: 0.96875, eps: 0.0625, weightDecay: 0.5, clip: 0.75 };
   for (const [n, step, finite] of [[1, 1, 1], [123, 7, 1], [256, 2, 1], [260, 3, 1], [64, 2, 0]]) {
-    for (const software of [false, true]) {
-      const name = `n=${n} step=${step} finite=${finite}${software ? " software" : ""}`;
+    for (const adapter of ADAPTERS) {
+      const name = `n=${n} step=${step} finite=${finite} ${adapter}`;
       const s = { ...settings, step };
       const [p, g, m, c] = [1, 2, 0.5, 0.004].map((scale) => randomArray([n], scale));
       const v = randomArray([n]).map((x) => x * x);
       const norm = Float32Array.of(3, s.clip, finite, 0);
       list.push({
         name,
-        kernel: fitted(adamw, n, software),
+        kernel: fitted(adamw, n, adapter),
         inputs: { p, g, m, v, norm },
         dims: adamwDims(n, s),
         expected: () => finite ? reference.adamw(p, g, m, v, s) : { p, m, v },
@@ -55,7 +55,7 @@ export function cases(): KernelCase[] {
       const bf = (x: Float32Array): Float32Array => x.map(reference.toBf16);
       list.push({
         name,
-        kernel: fitted(adamwBf16Kahan, n, software),
+        kernel: fitted(adamwBf16Kahan, n, adapter),
         inputs: words,
         dims: adamwDims(n, s),
         expected: (): Record<string, ArrayLike<number>> => {
@@ -97,10 +97,10 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
       to: "p[i] * (1.0 - dims.weight_decay)",
     },
   },
-  { kernel: "adamw", mistake: { why: "the clip factor ignored", from: "g[i] * norm[1]", to: "g[i]" } },
+  { kernel: "adamw", mistake: { why: "the clip factor ignored", from: "g[i] * scale.y", to: "g[i]" } },
   {
     kernel: "adamw",
-    mistake: { why: "the finite flag ignored", from: " || norm[2] == 0.0", to: "" },
+    mistake: { why: "the finite flag ignored", from: "if (scale.z == 0.0) { return; }", to: "" },
   },
   {
     kernel: "adamw.bf16_kahan",

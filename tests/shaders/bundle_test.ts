@@ -1,9 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import type { KernelSpec } from "../../gpu/kernel.ts";
 import { kernelText } from "../../gpu/kernel.ts";
+import { BEFORE } from "../../gpu/through_textures.ts";
 import { bundleText } from "../../shaders/make_bundle.ts";
 import { SHADERS } from "../../shaders/bundle.ts";
-import { fitted } from "../../shaders/values.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 
 const FOLDER = new URL("../../shaders/", import.meta.url);
 
@@ -22,7 +23,7 @@ async function kernels(): Promise<KernelSpec[]> {
   const look = (x: any): void => {
     if (typeof x !== "object" || x === null) return;
     if (typeof x.source === "string" && typeof x.entry === "string") {
-      for (const width of [1, 4]) found.add(fitted(x, width, width === 4));
+      for (const width of [1, 4]) for (const adapter of ADAPTERS) found.add(fitted(x, width, adapter));
     } else Object.values(x).forEach(look);
   };
   for await (const { name } of Deno.readDir(FOLDER)) {
@@ -44,11 +45,11 @@ interface Variable {
 const withoutComments = (text: string): string => text.replace(/\/\/.*$/gm, "");
 
 function variables(text: string): Variable[] {
-  const pattern = /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]*)>\s*(\w+)\s*:\s*([^;]+);/g;
+  const pattern = /@group\(0\)\s*@binding\((\d+)\)\s*var(?:<([^>]*)>)?\s*(\w+)\s*:\s*([^;]+);/g;
   return [...text.matchAll(pattern)].map(([, binding, space, name, type]) => ({
     name,
     binding: Number(binding),
-    space: space.replace(/\s/g, ""),
+    space: space?.replace(/\s/g, "") ?? "texture",
     type: type.trim(),
   }));
 }
@@ -99,7 +100,7 @@ Deno.test("every kernel's bindings and dims are those of its WGSL", async () => 
       .map((field) => field.split(/\s*:\s*/));
     assertEquals(fields, Object.entries(kernel.dims), `${what}: the dims`);
 
-    const storage = used.filter(({ space }) => space.startsWith("storage"));
+    const storage = used.filter(({ space }) => space !== "uniform");
     const access = Object.values(kernel.bindings);
     assertEquals(
       new Set(storage.map(({ binding }) => binding)).size,
@@ -107,10 +108,20 @@ Deno.test("every kernel's bindings and dims are those of its WGSL", async () => 
       `${what}: a binding used twice`,
     );
     for (const { name, binding, space } of storage) {
+      if (binding > BEFORE) {
+        assertEquals(
+          [space, access[binding - BEFORE - 1]],
+          ["texture", "update"],
+          `${what}: access of ${name}`,
+        );
+        continue;
+      }
       const expected = access[binding - 1];
       assert(expected !== undefined, `${what}: ${name} at binding ${binding} is not in the spec`);
       assertEquals(space === "storage,read", expected === "read", `${what}: access of ${name}`);
+      assertEquals(space === "texture", expected === "texture", `${what}: access of ${name}`);
     }
-    assertEquals(storage.length, access.length, `${what}: number of bindings`);
+    const updates = access.filter((a) => a === "update").length;
+    assertEquals(storage.length, access.length + updates, `${what}: number of bindings`);
   }
 });

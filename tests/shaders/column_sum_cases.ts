@@ -3,7 +3,7 @@
  * @module
  */
 import { chunks, columnSum, columnSumFinish } from "../../shaders/column_sum.ts";
-import { fitted } from "../../shaders/values.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/column_sum.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -11,13 +11,13 @@ import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 export function cases(): KernelCase[] {
   const list: KernelCase[] = [];
   for (const [tokens, width, chunk] of [[1, 1, 8], [123, 5, 16], [32, 68, 16], [33, 128, 32]]) {
-    for (const software of [false, true]) {
-      const name = `tokens=${tokens} width=${width} chunk=${chunk}${software ? " software" : ""}`;
+    for (const adapter of ADAPTERS) {
+      const name = `tokens=${tokens} width=${width} chunk=${chunk} ${adapter}`;
       const rows = chunks(tokens, chunk);
       const dy = randomArray([tokens, width]);
       list.push({
         name,
-        kernel: fitted(columnSum, width, software),
+        kernel: fitted(columnSum, width, adapter),
         inputs: { dy, partial: randomArray([rows, width]) },
         dims: { tokens, width, chunk },
         expected: () => ({ partial: reference.columnSum(dy, tokens, width, chunk) }),
@@ -26,8 +26,8 @@ export function cases(): KernelCase[] {
       const partial = randomArray([tokens, width]);
       const out = randomArray([width]);
       list.push({
-        name: `rows=${tokens} width=${width}${software ? " software" : ""}`,
-        kernel: fitted(columnSumFinish, width, software),
+        name: `rows=${tokens} width=${width} ${adapter}`,
+        kernel: fitted(columnSumFinish, width, adapter),
         inputs: { partial, out },
         dims: { rows: tokens, width },
         expected: () => ({

@@ -3,7 +3,7 @@
  * @module
  */
 import { embeddingBackward, embeddingForward, embeddingPlan } from "../../shaders/embedding.ts";
-import { fitted } from "../../shaders/values.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/embedding.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -19,10 +19,8 @@ export function cases(): KernelCase[] {
       [33, 36, 40, 20, 20],
     ]
   ) {
-    for (const software of [false, true]) {
-      const name = `tokens=${tokens} width=${width} rows=${firstRow}+${rows}/${vocabulary}${
-        software ? " software" : ""
-      }`;
+    for (const adapter of ADAPTERS) {
+      const name = `tokens=${tokens} width=${width} rows=${firstRow}+${rows}/${vocabulary} ${adapter}`;
       const ids = Uint32Array.from(
         randomArray([tokens], vocabulary / 2),
         (x) => Math.floor(x + vocabulary / 2),
@@ -35,7 +33,7 @@ export function cases(): KernelCase[] {
       const plan = embeddingPlan(ids);
       list.push({
         name,
-        kernel: fitted(embeddingForward, width, software),
+        kernel: fitted(embeddingForward, width, adapter),
         inputs: { ids, weight, y },
         dims: { tokens, width, first_row: firstRow, rows },
         expected: () => ({ y: reference.embeddingForward(ids, weight, y, window) }),
@@ -43,7 +41,7 @@ export function cases(): KernelCase[] {
       });
       list.push({
         name,
-        kernel: fitted(embeddingBackward, width, software),
+        kernel: fitted(embeddingBackward, width, adapter),
         inputs: { ...plan, dy, dweight },
         dims: { unique: plan.unique.length, width, first_row: firstRow, rows },
         expected: () => ({ dweight: reference.embeddingBackward(ids, dy, dweight, window) }),
@@ -60,8 +58,8 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
     kernel: "embedding.forward",
     mistake: {
       why: "the window's start ignored",
-      from: "ids[i / n] - forward_dims.first_row",
-      to: "ids[i / n]",
+      from: "ids[at.y] - forward_dims.first_row",
+      to: "ids[at.y]",
     },
   },
   {
@@ -78,6 +76,6 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: "embedding.backward",
-    mistake: { why: "the gradient overwritten", from: "i % n] += sum;", to: "i % n] = sum;" },
+    mistake: { why: "the gradient overwritten", from: "at.x] += sum;", to: "at.x] = sum;" },
   },
 ];

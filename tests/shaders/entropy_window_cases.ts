@@ -76,6 +76,26 @@ function casesFor(lengths: number[], window: number, q: number): KernelCase[] {
   ];
 }
 
+/** The reference's first threshold, −1: every window that exists is inside, and no other. */
+function firstThresholdCase(): KernelCase {
+  const { spans, tokens } = spansOf([70, 5]);
+  return {
+    name: "τ = −1 and windows that do not exist",
+    kernel: hweMask,
+    inputs: {
+      window_mean: entropies(tokens).map((x, i) => i % 4 === 1 ? -1 : x),
+      spans,
+      threshold: Float32Array.of(-1),
+      mask: randomArray([tokens]),
+      counts: randomArray([2]),
+    },
+    dims: { sequences: 2, window: 4, kind: 1, q: 0.95 },
+    tolerance: 0,
+    expected: ({ window_mean, spans, threshold, mask }) =>
+      reference.hweMask(window_mean, spans, threshold[0], mask),
+  };
+}
+
 /** Empty and one-token spans, lengths around the workgroup's 64, windows longer than the sequence. */
 export function cases(): KernelCase[] {
   return [
@@ -86,6 +106,7 @@ export function cases(): KernelCase[] {
     ...casesFor([1000, 9, 333], 1, 0.9),
     ...casesFor([128, 6], 32, 1),
     ...casesFor([11, 70], 3, 0),
+    firstThresholdCase(),
   ];
 }
 
@@ -111,5 +132,6 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   mistake(spanQuantile, "an empty sequence counts as 0", "out[group.x] = -1.0", "out[group.x] = 0.0"),
   mistake(meanThreshold, "empty sequences pull it down", "values[i] > -0.5", "values[i] > -5.0"),
   mistake(hweMask, "strictly above", ">= tau[0]", "> tau[0]"),
+  mistake(hweMask, "windows that do not exist are inside", "values[first + t] > -0.5 && ", ""),
   mistake(hweMask, "counts of the whole batch's first", "counts[group.x]", "counts[0]"),
 ];

@@ -3,7 +3,7 @@
  * @module
  */
 import { geluBackward, geluForward } from "../../shaders/gelu.ts";
-import { fitted } from "../../shaders/values.ts";
+import { type Adapter, ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/gelu.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -11,16 +11,16 @@ import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 export function cases(): KernelCase[] {
   const list: KernelCase[] = [];
   for (const [tokens, width, scale] of [[1, 1, 1], [5, 123, 3], [17, 24, 6], [3, 8, 1e25]]) {
-    for (const software of [false, true]) {
-      const name = `tokens=${tokens} width=${width} scale=${scale}${software ? " software" : ""}`;
+    for (const adapter of ADAPTERS) {
+      const name = `tokens=${tokens} width=${width} scale=${scale} ${adapter}`;
       const x = randomArray([tokens, width], scale);
       const dy = randomArray([tokens, width]);
-      list.push(...pair(name, x, dy, tokens, width, software));
+      list.push(...pair(name, x, dy, tokens, width, adapter));
     }
   }
   // With positive values the tail would hide behind their size; its own largest value is 4e-3.
   const tail = Float32Array.from({ length: 120 }, (_, i) => -3 - i / 60);
-  list.push(...pair("tokens=10 width=12 tail", tail, randomArray([10, 12]), 10, 12, false));
+  list.push(...pair("tokens=10 width=12 tail", tail, randomArray([10, 12]), 10, 12, "gpu"));
   return list;
 }
 
@@ -30,19 +30,19 @@ function pair(
   dy: Float32Array<ArrayBuffer>,
   tokens: number,
   width: number,
-  software: boolean,
+  adapter: Adapter,
 ): KernelCase[] {
   const dims = { tokens, width };
   return [{
     name,
-    kernel: fitted(geluForward, width, software),
+    kernel: fitted(geluForward, width, adapter),
     inputs: { x, y: randomArray([tokens, width]) },
     dims,
     expected: () => ({ y: reference.geluForward(x) }),
     tolerance: 1e-5,
   }, {
     name,
-    kernel: fitted(geluBackward, width, software),
+    kernel: fitted(geluBackward, width, adapter),
     inputs: { x, dy, dx: randomArray([tokens, width]) },
     dims,
     expected: () => ({ dx: reference.geluBackward(x, dy) }),

@@ -3,21 +3,21 @@
  * @module
  */
 import { gradNormFinish, partialsOf, sumOfSquares } from "../../shaders/grad_norm.ts";
-import { fitted } from "../../shaders/values.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/grad_norm.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
 /** Sizes of one value, odd, whole workgroups and one more, at slots; norms to clip, not to clip, NaN and infinity. */
 export function cases(): KernelCase[] {
   const list: KernelCase[] = [];
-  for (const software of [false, true]) {
-    const suffix = software ? " software" : "";
+  for (const adapter of ADAPTERS) {
+    const suffix = ` ${adapter}`;
     for (const [n, slot] of [[1, 0], [123, 3], [8192, 1], [12292, 2]]) {
       const g = randomArray([n], 3);
       const partial = randomArray([slot + partialsOf(n) + 2]);
       list.push({
         name: `n=${n} slot=${slot}${suffix}`,
-        kernel: fitted(sumOfSquares, n, software),
+        kernel: fitted(sumOfSquares, n, adapter),
         inputs: { g, partial },
         dims: { n, slot },
         expected: () => {
@@ -36,7 +36,7 @@ export function cases(): KernelCase[] {
     ): void => {
       list.push({
         name: `${name} parts=${parts} max_norm=${max_norm}${suffix}`,
-        kernel: fitted(gradNormFinish, 1, software),
+        kernel: fitted(gradNormFinish, 1, adapter),
         inputs: { partial, result: randomArray([4]) },
         dims: { parts, max_norm },
         expected: () => ({ result: reference.gradNormFinish(partial, parts, max_norm) }),

@@ -1,5 +1,6 @@
 /** Cases and planted mistakes of the head's kernels; tiles are checked against the whole vocabulary in models/head_test. @module */
 import { headGradient, headReduce } from "../../shaders/head.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import { headForward as forwardLoops, headGradient as gradientLoops } from "../reference/head.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -7,7 +8,11 @@ import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 export function cases(): KernelCase[] {
   const list: KernelCase[] = [];
   for (
-    const [rows, vocabulary, temperature] of [[1, 4, 1], [17, 105, 1], [40, 64, 0.7], [5, 123, 1.3], [
+    const [rows, vocabulary, temperature] of [[1, 4, 1], [17, 105, 1], [40, 64, 0.7], [2, 1100, 1], [
+      5,
+      123,
+      1.3,
+    ], [
       3,
       2,
       1,
@@ -32,23 +37,25 @@ export function cases(): KernelCase[] {
     }
     const dlogp = randomArray([rows]);
     const dentropy = randomArray([rows]);
-    list.push({
-      name,
-      kernel: headReduce,
-      inputs: { logits, targets, running: randomArray([rows, 4]), result: randomArray([rows, 4]) },
-      dims,
-      tolerance: 1e-5,
-      expected: () => ({ result: packed }),
-    }, {
-      name,
-      kernel: headGradient,
-      inputs: { tile: logits, targets, result: packed, dlogp, dentropy },
-      dims,
-      tolerance: 1e-5,
-      expected: () => ({
-        tile: gradientLoops(logits, targets, dlogp, dentropy, rows, vocabulary, stride, temperature),
-      }),
-    });
+    for (const adapter of ADAPTERS) {
+      list.push({
+        name: `${name} ${adapter}`,
+        kernel: fitted(headReduce, stride, adapter),
+        inputs: { logits, targets, running: randomArray([rows, 4]), result: randomArray([rows, 4]) },
+        dims,
+        tolerance: 1e-5,
+        expected: () => ({ result: packed }),
+      }, {
+        name: `${name} ${adapter}`,
+        kernel: fitted(headGradient, stride, adapter),
+        inputs: { tile: logits, targets, result: packed, dlogp, dentropy },
+        dims,
+        tolerance: 1e-5,
+        expected: () => ({
+          tile: gradientLoops(logits, targets, dlogp, dentropy, rows, vocabulary, stride, temperature),
+        }),
+      });
+    }
   }
   return list;
 }

@@ -53,7 +53,12 @@ function lossCase(lengths: number[], settings: Settings, gap = 0.5): KernelCase 
   return {
     name: `lengths=${lengths} gap=${gap} ${JSON.stringify(settings)}`,
     kernel: policyLoss,
-    inputs: { ...inputs, dlogp: randomArray([shape.tokens]), stats: randomArray([shape.tokens, 16]) },
+    inputs: {
+      ...inputs,
+      dlogp: randomArray([shape.tokens]),
+      stats: randomArray([shape.tokens, 16]),
+      dkl: randomArray([shape.tokens]),
+    },
     dims: { ...shape },
     tolerance: 1e-5,
     expected: (x) =>
@@ -81,8 +86,13 @@ function smallKlCase(): KernelCase {
   };
 }
 
-function notFiniteCase(input: "result" | "behaviour" | "advantages", at: number, value: number): KernelCase {
-  const c = lossCase([4], {});
+function notFiniteCase(
+  input: "result" | "behaviour" | "advantages",
+  at: number,
+  value: number,
+  kl_kind = 4,
+): KernelCase {
+  const c = lossCase([4], { kl_kind });
   const data = Float32Array.from(c.inputs[input]);
   data[at] = value;
   const inputs = { ...c.inputs, [input]: data };
@@ -96,15 +106,15 @@ function notFiniteCase(input: "result" | "behaviour" | "advantages", at: number,
 }
 
 function advantageCase(lengths: number[], settings: Settings): KernelCase {
-  const { inputs: { behaviour, sequence, spans }, shape } = batch(lengths, settings, 1);
+  const { inputs: { behaviour, sequence, spans, advantages }, shape } = batch(lengths, settings, 1);
   return {
     name: `lengths=${lengths} ${JSON.stringify(settings)}`,
     kernel: tokenAdvantage,
-    inputs: { behaviour, sequence, spans, out: randomArray([shape.tokens]) },
+    inputs: { behaviour, sequence, spans, base: advantages, out: randomArray([shape.tokens]) },
     dims: { ...shape },
     tolerance: 1e-5,
-    expected: ({ behaviour, sequence, spans, out }) => ({
-      out: reference.tokenAdvantage(behaviour, sequence, spans, out, shape.length_normalise === 1),
+    expected: ({ behaviour, sequence, spans, base, out }) => ({
+      out: reference.tokenAdvantage(behaviour, sequence, spans, base, out, shape.length_normalise === 1),
     }),
   };
 }
@@ -115,13 +125,15 @@ export function cases(): KernelCase[] {
     advantageCase([1], {}),
     advantageCase([5, 0, 64, 65, 123], {}),
     advantageCase([20, 300, 1], { length_normalise: 1 }),
-    ...[0, 1, 2, 3, 4, 5].map((kl_kind) => lossCase([5, 64, 123], { kl_kind })),
+    ...[0, 1, 2, 3, 4, 5, 6].map((kl_kind) => lossCase([5, 64, 123], { kl_kind })),
     lossCase([1], { clip_dual: 3 }),
     lossCase([123, 65], { clip_dual: 1.5, clip_low: 0.1, clip_high: 0.28 }, 1.5),
     lossCase([300], { kl_kind: 4 }, 4),
     lossCase([64, 1], { kl_kind: 4, clip_dual: 3 }, 30),
     smallKlCase(),
     notFiniteCase("result", 8, NaN),
+    notFiniteCase("result", 7, NaN, 6),
+    notFiniteCase("behaviour", 5, NaN, 6),
     notFiniteCase("behaviour", 5, NaN),
     notFiniteCase("behaviour", 4, -Infinity),
     notFiniteCase("advantages", 0, Infinity),
@@ -143,7 +155,13 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     "max(0.0, b.z - sequence[s][5])",
     "(b.z - sequence[s][5])",
   ),
-  mistake(tokenAdvantage, "divided by nothing", "advantage /= f32(max(length, 1u))", "advantage /= 1.0"),
+  mistake(tokenAdvantage, "divided by nothing", "scale /= f32(max(length, 1u))", "scale /= 1.0"),
+  mistake(
+    tokenAdvantage,
+    "one advantage for a whole sequence",
+    "scale * base[first + t]",
+    "scale * base[first]",
+  ),
   mistake(
     policyLoss,
     "clip bounds exchanged",
@@ -171,5 +189,9 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     "== vec3u(0u, 1u, 2u)), !inside)",
     "== vec3u(0u, 1u, 2u)), true)",
   ),
+  mistake(policyLoss, "the exact KL unweighted", "w * weight, full", "weight, full"),
+  mistake(policyLoss, "the exact KL's gradient for every kind", "full && good", "good"),
+  mistake(policyLoss, "the exact KL needs a sampled one", "full || finite(b.y)", "finite(b.y)"),
+  mistake(policyLoss, "a NaN of the exact KL passes", "finite(term) && finite(kl.x)", "finite(term)"),
   mistake(policyLoss, "a NaN of the old policy passes", "&& finite(b.x)", "&& finite(b.z)"),
 ];

@@ -17,7 +17,8 @@ Deno.test("policy_loss: the reference's gradient is that of its loss", () => {
     const terms = (t: number, logp: number) => {
       const s = 8 * sequence_of[t];
       return sequence[s + 1] * (policyTerm(logp, behaviour[4 * t], advantages[t], o) +
-        sequence[s + (behaviour[4 * t + 3] ? 3 : 2)] * klOf(logp, behaviour[4 * t + 1], o.kl_kind));
+        sequence[s + (behaviour[4 * t + 3] ? 3 : 2)] *
+          klOf(logp, behaviour[4 * t + 1], o.kl_kind, result[4 * t + 3]));
     };
     const { dlogp } = policyLoss(x, o);
     for (let t = 0; t < o.tokens; t++) {

@@ -3,7 +3,7 @@
  * @module
  */
 import { rmsnormBackward, rmsnormBackwardWeight, rmsnormForward } from "../../shaders/rmsnorm.ts";
-import { fitted } from "../../shaders/values.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/rmsnorm.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -13,8 +13,8 @@ const EPS = 1e-3; // large, so that a misplaced epsilon shows
 export function cases(): KernelCase[] {
   const list: KernelCase[] = [];
   for (const [tokens, width] of [[1, 1], [5, 123], [17, 64], [65, 36], [129, 8]]) {
-    for (const software of [false, true]) {
-      const name = `tokens=${tokens} width=${width}${software ? " software" : ""}`;
+    for (const adapter of ADAPTERS) {
+      const name = `tokens=${tokens} width=${width} ${adapter}`;
       const x = randomArray([tokens, width], 2);
       const weight = randomArray([width], 2);
       const dy = randomArray([tokens, width]);
@@ -22,7 +22,7 @@ export function cases(): KernelCase[] {
       const dx = randomArray([tokens, width]);
       list.push({
         name,
-        kernel: fitted(rmsnormForward, width, software),
+        kernel: fitted(rmsnormForward, width, adapter),
         inputs: { x, weight, y: randomArray([tokens, width]), rstd: randomArray([tokens]) },
         dims: { tokens, width, eps: EPS },
         expected: () => reference.rmsnormForward(x, weight, tokens, width, Math.fround(EPS)),
@@ -30,7 +30,7 @@ export function cases(): KernelCase[] {
       });
       list.push({
         name,
-        kernel: fitted(rmsnormBackward, width, software),
+        kernel: fitted(rmsnormBackward, width, adapter),
         inputs: { dy, x, weight, rstd, dx },
         dims: { tokens, width },
         expected: () => ({
@@ -41,7 +41,7 @@ export function cases(): KernelCase[] {
       const chunk = 16;
       list.push({
         name: `${name} chunk=${chunk}`,
-        kernel: fitted(rmsnormBackwardWeight, width, software),
+        kernel: fitted(rmsnormBackwardWeight, width, adapter),
         inputs: { dy, x, rstd, partial: randomArray([Math.ceil(tokens / chunk), width]) },
         dims: { tokens, width, chunk },
         expected: () => ({
@@ -76,13 +76,13 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
     kernel: "rmsnorm.backward",
     mistake: {
       why: "the gradient through rstd forgotten",
-      from: " - backward_x[t * n + j] * slope",
+      from: " - backward_x[at] * slope",
       to: "",
     },
   },
   {
     kernel: "rmsnorm.backward",
-    mistake: { why: "dx overwritten", from: "dx[t * n + j] += r", to: "dx[t * n + j] = r" },
+    mistake: { why: "dx overwritten", from: "= dx[at] + r", to: "= r" },
   },
   {
     kernel: "rmsnorm.backward_weight",

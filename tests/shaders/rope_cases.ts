@@ -3,7 +3,7 @@
  * @module
  */
 import { rope, ropeTables } from "../../shaders/rope.ts";
-import { fitted } from "../../shaders/values.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/rope.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -15,17 +15,15 @@ export function cases(): KernelCase[] {
   for (
     const [tokens, heads, kvHeads, headDim] of [[1, 1, 1, 2], [5, 3, 1, 10], [33, 4, 2, 32], [123, 2, 2, 8]]
   ) {
-    for (const software of [false, true]) {
+    for (const adapter of ADAPTERS) {
       for (const sign of [1, -1]) {
         const stride = (heads + 2 * kvHeads) * headDim;
         const rotated = heads + kvHeads;
         const qkv = randomArray([tokens, stride]);
         const positions = Uint32Array.from({ length: tokens }, (_, t) => (t * 7) % 50);
         list.push({
-          name: `tokens=${tokens} heads=${heads}+${kvHeads} head_dim=${headDim} sign=${sign}${
-            software ? " software" : ""
-          }`,
-          kernel: fitted(rope, headDim / 2, software),
+          name: `tokens=${tokens} heads=${heads}+${kvHeads} head_dim=${headDim} sign=${sign} ${adapter}`,
+          kernel: fitted(rope, headDim / 2, adapter),
           inputs: { qkv, positions, ...ropeTables(50, headDim, THETA) },
           dims: { tokens, heads: rotated, stride, head_dim: headDim, sign },
           expected: () => ({
@@ -45,8 +43,8 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
     kernel: "rope",
     mistake: {
       why: "neighbouring values paired instead of halves",
-      from: "2u * half + pair;",
-      to: "2u * half + 2u * pair;",
+      from: "2u * to.x - pair;",
+      to: "2u * to.x;",
     },
   },
   { kernel: "rope", mistake: { why: "the sign ignored", from: "dims.sign * sine[row]", to: "sine[row]" } },

@@ -1,10 +1,11 @@
 /** Cases and planted mistakes of row picking. @module */
 import { gatherRows, NO_ROW, scatterRows } from "../../shaders/rows.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
 /** Widths below, at and above a workgroup; rows that repeat, and rows that take nothing. */
 export function cases(): KernelCase[] {
-  return [[1, 1], [5, 64], [123, 65]].flatMap(([rows, width]) => {
+  return [[1, 1], [5, 64], [123, 65], [77, 12]].flatMap(([rows, width]) => {
     const x = randomArray([rows, width]);
     const index = new Uint32Array(rows).map((_, i) => (i * 3) % rows);
     const inverse = index.map((v, i) => i % 3 === 1 ? NO_ROW : v);
@@ -15,15 +16,22 @@ export function cases(): KernelCase[] {
       });
     const y = randomArray([rows, width]);
     const base = { name: `${rows}x${width}`, dims: { rows, width }, tolerance: 0 };
-    return [
-      { ...base, kernel: gatherRows, inputs: { x, index, y }, expected: () => ({ y: pick(index) }) },
+    return ADAPTERS.flatMap((adapter): KernelCase[] => [
       {
         ...base,
-        kernel: scatterRows,
+        name: `${base.name} ${adapter}`,
+        kernel: fitted(gatherRows, width, adapter),
+        inputs: { x, index, y },
+        expected: () => ({ y: pick(index) }),
+      },
+      {
+        ...base,
+        name: `${base.name} ${adapter}`,
+        kernel: fitted(scatterRows, width, adapter),
         inputs: { dy: x, inverse, dx: y },
         expected: () => ({ dx: pick(inverse) }),
       },
-    ] as KernelCase[];
+    ]);
   });
 }
 
@@ -33,16 +41,16 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "rows.gather",
     mistake: {
       why: "copies in place",
-      from: "x[index[id.y] * d.width + id.x]",
-      to: "x[id.y * d.width + id.x]",
+      from: "x[index[to.y] * n + to.x]",
+      to: "x[to.y * n + to.x]",
     },
   },
   {
     kernel: "rows.scatter",
     mistake: {
       why: "rows without a source keep garbage",
-      from: "  y[id.y * d.width + id.x] = v;",
-      to: "  if (source != 0xffffffffu) { y[id.y * d.width + id.x] = v; }",
+      from: "  y[i] = v;",
+      to: "  if (source != 0xffffffffu) { y[i] = v; }",
     },
   },
 ];

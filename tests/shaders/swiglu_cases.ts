@@ -3,7 +3,7 @@
  * @module
  */
 import { swigluBackward, swigluForward } from "../../shaders/swiglu.ts";
-import { fitted } from "../../shaders/values.ts";
+import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/swiglu.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -11,14 +11,14 @@ import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 export function cases(): KernelCase[] {
   const list: KernelCase[] = [];
   for (const [tokens, width, scale] of [[1, 1, 1], [5, 123, 4], [17, 24, 4], [9, 8, 1000]]) {
-    for (const software of [false, true]) {
-      const name = `tokens=${tokens} width=${width} scale=${scale}${software ? " software" : ""}`;
+    for (const adapter of ADAPTERS) {
+      const name = `tokens=${tokens} width=${width} scale=${scale} ${adapter}`;
       const gate_up = randomArray([tokens, 2 * width], scale);
       const dy = randomArray([tokens, width]);
       const dims = { tokens, width };
       list.push({
         name,
-        kernel: fitted(swigluForward, width, software),
+        kernel: fitted(swigluForward, width, adapter),
         inputs: { gate_up, y: randomArray([tokens, width]) },
         dims,
         expected: () => ({ y: reference.swigluForward(gate_up, tokens, width) }),
@@ -26,7 +26,7 @@ export function cases(): KernelCase[] {
       });
       list.push({
         name,
-        kernel: fitted(swigluBackward, width, software),
+        kernel: fitted(swigluBackward, width, adapter),
         inputs: { gate_up, dy, dgate_up: randomArray([tokens, 2 * width]) },
         dims,
         expected: () => ({ dgate_up: reference.swigluBackward(gate_up, dy, tokens, width) }),

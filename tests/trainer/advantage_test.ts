@@ -57,6 +57,7 @@ Deno.test("spreading over tokens and token advantages", () => {
   assertEquals([...tokenAdvantages(2, 4, [0, 1, -1, 0])], [2, 3, 1, 2]);
   assertEquals([...tokenAdvantages(2, 4, [0, 1, -1, 0], true)], [0.5, 1.5, -0.5, 0.5]);
   assertEquals([...tokenAdvantages(2, 2)], [2, 2]);
+  assertEquals([...tokenAdvantages([4, 2], 2, [1, -1], true)], [3, 0]);
 });
 
 Deno.test("masked statistics leave masked entries out", () => {

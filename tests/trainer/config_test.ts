@@ -11,6 +11,7 @@ import {
 } from "../../trainer/config.ts";
 import { LEAVES } from "../../trainer/config_fields.ts";
 import { PRESETS } from "../../trainer/presets.ts";
+import { rulesOf } from "../../trainer/rules.ts";
 
 function withFile<T>(text: string, use: (file: string) => T): T {
   const file = Deno.makeTempFileSync({ suffix: ".yaml" });
@@ -158,7 +159,7 @@ Deno.test("config: an unknown key is refused with the nearest known one", () => 
 });
 
 Deno.test("config: a value out of range is refused with the value, the range and the field's sentence", () => {
-  const message = refusal("worker.actor.optim.lr=5", "worker.rollout.n=2.5", "aepo.branching=true");
+  const message = refusal("worker.actor.optim.lr=5", "worker.rollout.n=2.5", "aepo.branching.credit=twice");
   assertStringIncludes(
     message,
     "worker.actor.optim.lr = 5 is not accepted: give a number from 0 to 1. Peak learning rate",
@@ -167,10 +168,16 @@ Deno.test("config: a value out of range is refused with the value, the range and
     message,
     "worker.rollout.n = 2.5 is not accepted: give an integer from 1 to 1024. Rollouts of",
   );
-  assertStringIncludes(message, "aepo.branching = true is not accepted: give false.");
+  assertStringIncludes(
+    message,
+    'aepo.branching.credit = "twice" is not accepted: give one of weighted, once, full.',
+  );
   assertStringIncludes(refusal("trainer.save_freq=0"), "give -1 or an integer from 1");
   assertStringIncludes(refusal("trainer.seed=.nan"), "give an integer");
-  assertStringIncludes(refusal("algorithm.adv_estimator=gae"), "one of grpo, rloo, reinforce_plus_plus");
+  assertStringIncludes(
+    refusal("algorithm.adv_estimator=gae"),
+    "one of grpo, rloo, reinforce_plus_plus, remax",
+  );
 });
 
 Deno.test("config: contradictions stop before any work, with the numbers", () => {
@@ -190,6 +197,19 @@ Deno.test("config: contradictions stop before any work, with the numbers", () =>
   assertStringIncludes(refusal("algorithm.filter_low=0.99"), "must be below");
   assertStringIncludes(refusal("worker.reward.overlong_buffer_length=129"), "longer than");
   assertStringIncludes(refusal("aepo.kappa.init=11"), "must lie within");
+  assertStringIncludes(refusal("aepo.kappa.min=0"), "give a number above 0");
+  assertStringIncludes(
+    refusal("reference.kl_beta_init=1000"),
+    "reference.kl_beta_init = 1000 must lie within",
+  );
+  assertStringIncludes(
+    refusal("reference.alpha_entropy_init.hard=3"),
+    "reference.alpha_entropy_init.hard = 3 must lie within the bounds beside it, 0 and 2",
+  );
+  assertStringIncludes(refusal("reference.filter_first=true"), "set algorithm.online_filtering to true and");
+  assertStringIncludes(refusal("aepo.rules.mask=words"), "give null or one of window, trigger, semantic");
+  assertStringIncludes(refusal("aepo.trigger_words=[]"), "give null or a list of words");
+  loadConfig({ preset: "aepo-reference", overrides: ["reference.filter_first=true"] });
 });
 
 Deno.test("config: files and overrides that cannot be read say so", () => {
@@ -197,7 +217,7 @@ Deno.test("config: files and overrides that cannot be read say so", () => {
   assertThrows(
     () => loadConfig({ preset: "toString" }),
     UserError,
-    "there are default, smoke, aepo, grpo, dapo",
+    "there are default, smoke, aepo, aepo-reference, aepo-no-kl, aepo-no-entropy, aepo-no-branch, grpo, dapo",
   );
   assertStringIncludes(refusal("trainer.seed"), "write key=value");
   assertStringIncludes(refusal("trainer.seed=[1"), "not YAML");
@@ -247,6 +267,76 @@ Deno.test("config: GRPO, DAPO and the paper's scale by configuration alone", () 
   assertEquals([both.data.rollout_batch_size, both.aepo.kl_shaping], [6, false]);
   assertEquals(miniBatchCount(loadConfig({ preset: "aepo" }).config), 4);
   for (const preset of Object.keys(PRESETS)) loadConfig({ preset });
+});
+
+Deno.test("config: a recipe sets every component, and each can be set alone", () => {
+  const rules = (preset: string, ...overrides: string[]) => rulesOf(loadConfig({ preset, overrides }).config);
+  const of = (recipe: "paper" | "reference", mask: string) => ({
+    difficulty: recipe,
+    window: recipe,
+    threshold: recipe,
+    mask,
+    reward: recipe,
+    advantage: recipe,
+    kl: recipe,
+  });
+  assertEquals(rules("default"), of("paper", "window"));
+  assertEquals(rules("aepo-reference"), of("reference", "trigger"));
+  for (const name of ["difficulty", "window", "threshold", "reward", "advantage", "kl"]) {
+    assertEquals(rules("default", `aepo.rules.${name}=reference`), {
+      ...of("paper", "window"),
+      [name]: "reference",
+    });
+    assertEquals(rules("aepo-reference", `aepo.rules.${name}=paper`), {
+      ...of("reference", "trigger"),
+      [name]: "paper",
+    });
+  }
+  assertEquals(rules("aepo-reference", "aepo.rules.mask=semantic").mask, "semantic");
+});
+
+Deno.test("config: the release's keys are read where the meaning is the same", () => {
+  const { config, ignored } = loadConfig({
+    overrides: [
+      "worker.actor.kl_beta_lr=0.1",
+      "worker.actor.kl_target_hard=0.02",
+      "worker.actor.kl_update_interval=7",
+      "alpha_entropy_init_easy=0.75",
+      "alpha_entropy_max=1",
+      "algorithm.gamma=0.5",
+    ],
+  });
+  assertEquals(ignored, []);
+  const { reference } = config;
+  assertEquals([reference.kl_beta_lr, reference.kl_target.hard, reference.kl_update_interval], [
+    0.1,
+    0.02,
+    7,
+  ]);
+  assertEquals([reference.alpha_entropy_init.easy, reference.alpha_entropy_max], [0.75, 1]);
+  assertEquals(config.algorithm.gamma, 0.5);
+});
+
+Deno.test("config: the ablations differ from AEPO by one component each", () => {
+  const plain = loadConfig().config.aepo;
+  const { aepo: noKl } = loadConfig({ preset: "aepo-no-kl" }).config;
+  assertEquals(noKl, { ...plain, kl_shaping: false });
+  const { aepo: noEntropy } = loadConfig({ preset: "aepo-no-entropy" }).config;
+  assertEquals(noEntropy, { ...plain, entropy_shaping: false });
+  const { aepo: noBranch } = loadConfig({ preset: "aepo-no-branch" }).config;
+  assertEquals(noBranch, { ...plain, branching: { ...plain.branching, enabled: false } });
+  const paperScale = loadConfig({ preset: "aepo,aepo-reference" }).config;
+  assertEquals([paperScale.data.rollout_batch_size, paperScale.algorithm.recipe], [512, "reference"]);
+});
+
+Deno.test("config: AEPO and its ablations branch; the release, GRPO and DAPO do not, whatever they are laid over", () => {
+  const branches = (preset: string) => loadConfig({ preset }).config.aepo.branching.enabled;
+  for (const preset of ["default", "aepo", "smoke,aepo-no-kl", "aepo,aepo-no-entropy"]) {
+    assertEquals(branches(preset), true, preset);
+  }
+  for (const preset of ["aepo,aepo-no-branch", "aepo,aepo-reference", "aepo,grpo", "smoke,dapo"]) {
+    assertEquals(branches(preset), false, preset);
+  }
 });
 
 Deno.test("config: the table has one row for each field", () => {

@@ -129,6 +129,37 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    "rollout: the most likely token of every step is told where asked: greedy takes it, sampling not always",
+  ...options,
+  fn: async () => {
+    const m = await model();
+    assertEquals((await generate(m, {}))[0].topTokens, undefined);
+    for (const r of await generate(m, { topTokens: true }, { temperature: 0, n: 1 })) {
+      assertEquals(r.topTokens, r.tokens);
+    }
+    const sampled = await generate(m, { topTokens: true });
+    assertEquals(plain(sampled), plain(await generate(m, {})));
+    let elsewhere = 0;
+    const scores = await scoreTokens(
+      m,
+      sampled.map((r) => ({
+        ids: [...PROMPTS[r.prompt], ...r.topTokens!.slice(0, 1)],
+        scoreFrom: PROMPTS[r.prompt].length,
+      })),
+    );
+    sampled.forEach((r, i) => {
+      if (r.tokens[0] !== r.topTokens![0]) elsewhere++;
+      // No other token is likelier than the most likely one: at least 1/V.
+      assert(scores[i].logp[0] >= -Math.log(CONFIG.vocab_size));
+      assertEquals(r.topTokens!.length, r.tokens.length);
+    });
+    assert(elsewhere > 0);
+    m.parameters.free();
+  },
+});
+
+Deno.test({
   name: "rollout: greedy takes the best token, top-k 1 too; banned tokens never come",
   ...options,
   fn: async () => {

@@ -9,6 +9,7 @@ import type { Monitor } from "../../trainer/monitor.ts";
 import { initialWeights } from "../../trainer/pretrain.ts";
 import { train } from "../../trainer/scheduler.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
+import { generationsOf } from "./run_copy.ts";
 
 const options = { sanitizeOps: false, sanitizeResources: false };
 const BASE = new URL("../../models/micro", import.meta.url).pathname;
@@ -92,15 +93,129 @@ Deno.test({
       assert(part.interrupted, `${phase} was not interrupted`);
       assertEquals(part.model, undefined);
       assertStringIncludes(monitor.lines.join("\n"), "--resume");
+      assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<dd>interrupted</dd>");
     }
     const rest = await train(gpu, { config: config(folder), monitor: listener(), resume: folder });
     assert(!rest.interrupted);
+    assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<dd>finished</dd>");
     const [a, b] = [await logs(`${root}/whole`), await logs(folder)];
     assertEquals(b.metrics, a.metrics);
     assertEquals(b.generations, a.generations);
+    // The resumed iteration branched where the threshold of the one before it, from the checkpoint, says.
+    assertStringIncludes(a.generations, '"branch_step":');
+    const branches = a.metrics.map((line) => JSON.parse(line)["batch/branches"]).filter((n) =>
+      n !== undefined
+    );
+    assert(branches.length === 3 && branches[0] === 0 && branches[2] > 0, `${branches}`);
     assertEquals(rest.evaluations, whole.evaluations);
     assertEquals(await weights(rest.model!), await weights(whole.model!));
     assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/summary.json`)).interrupted, false);
+    await Deno.remove(root, { recursive: true });
+  },
+});
+
+Deno.test({
+  name:
+    "scheduler: recipe `reference` trains; stopped after an iteration and resumed, its controllers go on to the same bytes",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const root = await Deno.makeTempDir();
+    const settings = (folder: string) =>
+      loadConfig({
+        preset: "smoke,aepo-reference",
+        overrides: [
+          `worker.actor.model.model_path=${BASE}`,
+          `trainer.save_checkpoint_path=${folder}`,
+          "data.micro.train_count=24",
+          "adacs.enabled=false",
+          "trainer.max_steps=2",
+          "data.rollout_batch_size=4",
+          "worker.actor.micro_batch_size_per_device_for_update=4",
+          // So often that β moves within the run.
+          "reference.kl_update_interval=2",
+          "algorithm.online_filtering=false",
+          // Branches bring the most likely tokens of their prefixes along, and τ is the running one.
+          "aepo.branching.enabled=true",
+        ],
+      }).config;
+    const run = (folder: string, resume?: string, signal?: AbortSignal, monitor = listener()) =>
+      train(gpu, { config: settings(folder), monitor, evaluate: false, resume, signal });
+    const whole = await run(`${root}/whole`);
+    const folder = `${root}/parts`;
+    const stop = new AbortController();
+    const part = await run(folder, undefined, stop.signal, listener({ phase: "AEPO", times: 1, stop }));
+    assert(part.interrupted);
+    const saved = JSON.parse(await Deno.readTextFile(`${folder}/checkpoints/aepo_step_1/run_state.json`));
+    const { reward, klBudget, threshold } = saved.controllers;
+    assert(threshold > 0 && klBudget.beta.updates > 0);
+    assert(Object.keys(reward.reference.difficulty).length === 4 && reward.ascent.budget !== null);
+    const rest = await run(folder, folder);
+    const [a, b] = [await logs(`${root}/whole`), await logs(folder)];
+    assertEquals(b.metrics, a.metrics);
+    assertEquals(b.generations, a.generations);
+    assertEquals(await weights(rest.model!), await weights(whole.model!));
+    const last = JSON.parse(a.metrics.at(-1)!);
+    const beta = (record: Record<string, number>) =>
+      ["easy", "medium", "hard"].map((d) => record[`train/${d}/beta`] ?? 1);
+    assert(beta(last).some((x) => x !== 1), "no β has moved");
+    const first = JSON.parse(a.metrics[0]);
+    assertEquals([first["entropy/threshold"], first["batch/branches"]], [-1, 0]);
+    assertEquals(last["entropy/threshold"], Math.fround(threshold));
+    assert(last["batch/branches"] > 0);
+    // A rollout's line has the KL weight that its iteration began with, not what β became in it.
+    const betas: Record<string, number> = klBudget.beta.beta;
+    assert(Object.values(betas).some((x) => x !== 1), "no β has moved in the first iteration");
+    for (const r of await generationsOf(folder)) {
+      const weight = 0.01 * (r.step === 1 ? 1 : betas[r.difficulty]);
+      assertEquals(r.kl_weight, { outside: weight, inside: weight });
+      assertEquals([r.advantages.length, r.bonus], [r.length, undefined]);
+    }
+    await Deno.remove(root, { recursive: true });
+  },
+});
+
+Deno.test({
+  name: "scheduler: every estimator, KL kind and mask that needs more than the rollouts trains an iteration",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const root = await Deno.makeTempDir();
+    const run = async (...settings: string[]) => {
+      const only = ["adacs.enabled=false", "trainer.max_steps=1", "data.rollout_batch_size=3", ...settings];
+      const small = ["worker.rollout.n=3", "algorithm.online_filtering=false", "aepo.beta.hard=0.5"];
+      const folder = `${root}/${crypto.randomUUID()}`;
+      await train(gpu, {
+        config: config(
+          folder,
+          "worker.actor.mini_batches=2",
+          "worker.actor.global_batch_size=null",
+          ...small,
+          ...only,
+        ),
+        monitor: listener(),
+        evaluate: false,
+      });
+      const { metrics } = await logs(folder);
+      const last = JSON.parse(metrics.at(-1)!);
+      assertEquals([last["actor/updates"], last["actor/updates_skipped"]], [2, 0], settings.join());
+      return last;
+    };
+    const remax = await run("algorithm.adv_estimator=remax");
+    assert(remax["reward/baseline"] >= 0);
+    const rollouts = await run("algorithm.adv_estimator=rloo");
+    assertEquals(rollouts["reward/baseline"], undefined);
+    // The same rollouts, and the greedy answers beside them.
+    assert(remax["batch/generated_tokens"] > rollouts["batch/generated_tokens"]);
+    assertEquals(remax["reward/accuracy"], rollouts["reward/accuracy"]);
+    const plus = await run("algorithm.adv_estimator=reinforce_plus_plus", "algorithm.gamma=0.95");
+    assert(plus["critic/advantages/max"] > 0 && plus["critic/advantages/min"] < 0);
+    const exact = await run(
+      "algorithm.kl_penalty=full",
+      "aepo.rules.mask=semantic",
+      "aepo.rules.kl=reference",
+    );
+    assert(exact["actor/kl"] > 0, "after the first step the policy has moved");
     await Deno.remove(root, { recursive: true });
   },
 });
