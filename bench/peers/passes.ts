@@ -76,7 +76,15 @@ export class PassTimes {
       const encoder = device.createCommandEncoder();
       encoder.resolveQuerySet(this.#sets[from / PASSES], 0, 2 * count, buffer, 0);
       device.queue.submit([encoder.finish()]);
-      const tensor = { name: "pass times", shape: [size], dtype: "u32", buffer, offset: 0, size, bytes } as const;
+      const tensor = {
+        name: "pass times",
+        shape: [size],
+        dtype: "u32",
+        buffer,
+        offset: 0,
+        size,
+        bytes,
+      } as const;
       const [read] = await this.#gpu.read(tensor);
       times.set(new BigUint64Array(read.buffer, read.byteOffset, 2 * count), 2 * from);
       buffer.destroy();
