@@ -12,16 +12,16 @@ import { loadModelConfig } from "../models/config.ts";
 import { copyCompanions } from "../models/checkpoint_folder.ts";
 import { curate, curriculumBatches, withPictures } from "./adacs.ts";
 import { AepoStage } from "./aepo.ts";
-import { branchesPerRoot } from "./branching.ts";
 import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
 import { MetricsLog } from "./metrics_log.ts";
 import type { Monitor } from "./monitor.ts";
 import { AdamW } from "./optimizer.ts";
-import { Policy } from "./policy.ts";
+import type { Policy } from "./policy.ts";
 import { PolicyUpdate } from "./policy_update.ts";
 import { Cursor, type Problem } from "./problems.ts";
 import { type Checkpoint, RunFolder } from "./run_folder.ts";
 import { RunEvaluator } from "./run_evaluator.ts";
+import { loadRunPolicy } from "./run_policy.ts";
 import { RolloutLog } from "./rollout_log.ts";
 import { curriculumLines, iterationNote } from "./run_report.ts";
 import { loadRows } from "./run_rows.ts";
@@ -34,7 +34,6 @@ import {
   type RunState,
   saveState,
 } from "./run_state.ts";
-import { rulesOf } from "./rules.ts";
 import { learningRate } from "./schedule.ts";
 import { SftTrainer } from "./sft.ts";
 import { writeAtomically } from "./atomic_write.ts";
@@ -141,7 +140,7 @@ class Run {
 
   static async open(gpu: Gpu, options: TrainOptions): Promise<Run> {
     const { config, monitor } = options;
-    const { data, worker: { actor, rollout }, trainer } = config;
+    const { worker: { actor }, trainer } = config;
     // Everything that can be wrong with the input is found before the folder is touched.
     let checkpoint: Checkpoint | undefined;
     let folder: RunFolder | undefined;
@@ -156,19 +155,7 @@ class Run {
     }
     const model = checkpoint?.path ?? actor.model.model_path;
     const rows = await loadRows(config, (await loadModelConfig(model)).vision !== undefined, monitor);
-    const policy = await Policy.load(gpu, model, {
-      trainable: true,
-      prompts: data,
-      micro_batch_tokens: actor.micro_batch_tokens,
-      micro_batch_patches: actor.micro_batch_patches,
-      freeze: actor.model.freeze_vision_tower ? ["vision_tower", "merger"] : [],
-      recompute: actor.model.enable_gradient_checkpointing,
-      max_num_seqs: rollout.max_num_seqs,
-      block_size: rollout.block_size,
-      chunk: rollout.chunk,
-      top_tokens: config.aepo.enabled && rulesOf(config).mask === "trigger",
-      branches: config.aepo.branching.enabled ? branchesPerRoot(rollout.n, config.aepo.branching.share) : 0,
-    });
+    const policy = await loadRunPolicy(gpu, model, config);
     const problems = async (list: Row[], name: string) => {
       const { problems, leftOut } = await policy.writer.problems(list, undefined, actor.micro_batch_patches);
       for (const l of leftOut) monitor.say(`${name}: ${l.count} left out: ${l.reason}`);

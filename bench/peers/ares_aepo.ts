@@ -5,26 +5,18 @@ import { AepoStage } from "../../trainer/aepo.ts";
 import { loadConfig } from "../../trainer/config.ts";
 import { silent } from "../../trainer/monitor.ts";
 import { AdamW } from "../../trainer/optimizer.ts";
-import { Policy } from "../../trainer/policy.ts";
 import { PolicyUpdate } from "../../trainer/policy_update.ts";
 import { Cursor } from "../../trainer/problems.ts";
+import { loadRunPolicy } from "../../trainer/run_policy.ts";
 import { loadRows } from "../../trainer/run_rows.ts";
 
 /** Sets up the stage; each call is the next iteration and returns what it logs. */
 export async function aepoIterations(gpu: Gpu): Promise<() => Promise<LogRecord>> {
   const { config } = loadConfig({});
-  const { data, worker: { actor, rollout } } = config;
-  const policy = await Policy.load(gpu, actor.model.model_path, {
-    trainable: true,
-    prompts: data,
-    micro_batch_tokens: actor.micro_batch_tokens,
-    recompute: actor.model.enable_gradient_checkpointing,
-    max_num_seqs: rollout.max_num_seqs,
-    block_size: rollout.block_size,
-    chunk: rollout.chunk,
-  });
-  const rows = await loadRows(config, false, silent);
-  const { problems } = await policy.writer.problems(rows.train);
+  const { data, worker: { actor } } = config;
+  const policy = await loadRunPolicy(gpu, actor.model.model_path, config);
+  const rows = await loadRows(config, policy.model.config.vision !== undefined, silent);
+  const { problems } = await policy.writer.problems(rows.train, undefined, actor.micro_batch_patches);
   const { lr, betas, weight_decay } = actor.optim;
   const optimizer = new AdamW(gpu, policy.model.parameters, {
     lr,

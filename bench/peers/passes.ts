@@ -1,6 +1,6 @@
 /**
- * The time that a device spends in compute passes, by its own clock: the rest of a stretch of work is host, launching
- * and waiting. Measured from outside, so that what is measured is the program as it ships.
+ * The time that a device spends on what is submitted to it, by its own clock: the rest of a stretch of work is host,
+ * launching and waiting. Measured from outside, so that what is measured is the program as it ships.
  * @module
  */
 import type { Gpu } from "../../gpu/device.ts";
@@ -14,6 +14,8 @@ export class PassTimes {
   #gpu: Gpu;
   #sets: GPUQuerySet[] = [];
   #passes = 0;
+  /** First and last pass of every encoder that has any. */
+  #encoders: { readonly first: number; last: number }[] = [];
 
   /** @throws GpuError when the adapter has no `timestamp-query` */
   constructor(gpu: Gpu) {
@@ -26,7 +28,13 @@ export class PassTimes {
     device.createCommandEncoder = (descriptor) => {
       const encoder = create(descriptor);
       const begin = encoder.beginComputePass.bind(encoder);
-      encoder.beginComputePass = (pass) => begin({ ...pass, timestampWrites: this.#next() });
+      let own: { readonly first: number; last: number } | undefined;
+      encoder.beginComputePass = (pass) => {
+        const place = this.#passes++;
+        if (own) own.last = place;
+        else this.#encoders.push(own = { first: place, last: place });
+        return begin({ ...pass, timestampWrites: this.#writes(place) });
+      };
       return encoder;
     };
   }
@@ -38,22 +46,36 @@ export class PassTimes {
     for (const set of this.#sets) set.destroy();
     this.#sets = [];
     this.#passes = 0;
+    this.#encoders = [];
   }
 
-  /** Seconds in passes since the last call. */
+  /**
+   * Seconds since the last call between the first and the last pass of each submit: copies between passes count, and
+   * nothing that the host does.
+   */
   async take(): Promise<number> {
-    const passes = this.#passes;
+    const times = await this.#read();
+    const nanoseconds = this.#encoders.reduce(
+      (sum, { first, last }) => sum + Number(times[2 * last + 1] - times[2 * first]),
+      0,
+    );
     this.#passes = 0;
-    let nanoseconds = 0;
-    for (let from = 0; from < passes; from += PASSES) {
-      const count = Math.min(PASSES, passes - from);
+    this.#encoders = [];
+    return nanoseconds / 1e9;
+  }
+
+  /** Begin and end of every pass, nanoseconds. */
+  async #read(): Promise<BigUint64Array> {
+    const { device } = this.#gpu;
+    const times = new BigUint64Array(2 * this.#passes);
+    for (let from = 0; from < this.#passes; from += PASSES) {
+      const count = Math.min(PASSES, this.#passes - from);
       const bytes = 16 * count;
-      const { device } = this.#gpu;
+      const size = bytes / 4;
       const buffer = device.createBuffer({ size: bytes, usage: 0x200 | 4 });
       const encoder = device.createCommandEncoder();
       encoder.resolveQuerySet(this.#sets[from / PASSES], 0, 2 * count, buffer, 0);
       device.queue.submit([encoder.finish()]);
-      const size = bytes / 4;
       const tensor = {
         name: "pass times",
         shape: [size],
@@ -64,15 +86,13 @@ export class PassTimes {
         bytes,
       } as const;
       const [read] = await this.#gpu.read(tensor);
-      const times = new BigUint64Array(read.buffer, read.byteOffset, 2 * count);
-      for (let i = 0; i < count; i++) nanoseconds += Number(times[2 * i + 1] - times[2 * i]);
+      times.set(new BigUint64Array(read.buffer, read.byteOffset, 2 * count), 2 * from);
       buffer.destroy();
     }
-    return nanoseconds / 1e9;
+    return times;
   }
 
-  #next(): GPUComputePassTimestampWrites {
-    const place = this.#passes++;
+  #writes(place: number): GPUComputePassTimestampWrites {
     const querySet = this.#sets[Math.floor(place / PASSES)] ??= this.#gpu.device.createQuerySet({
       type: "timestamp",
       count: 2 * PASSES,
