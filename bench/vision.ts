@@ -118,13 +118,8 @@ function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean):
 /** The activation between them. */
 function geluWorkloads(s: VisionShape): Workload[] {
   const dims = merged(s);
-  return [geluForward, geluBackward].map((kernel) =>
-    workload(
-      kernel,
-      `${s.name} merger ${dims.tokens} x ${dims.width}`,
-      dims,
-    )
-  );
+  const name = `${s.name} merger ${dims.tokens} x ${dims.width}`;
+  return [workload(geluForward, name, dims), workload(geluBackward, name, dims)];
 }
 
 /** Image tokens to their rows between those of text, and the gradient of these rows back. */
