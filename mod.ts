@@ -230,6 +230,7 @@ export {
   type EvaluationOptions,
   type GroupFigures,
   type JudgedResponse,
+  type ResponseTokens,
 } from "./trainer/evaluate.ts";
 export {
   extractBoxed,
@@ -252,6 +253,7 @@ export {
   type RolloutPrompt,
 } from "./trainer/rollout.ts";
 export type { BlindRecord, EvaluationRecord } from "./trainer/run_state.ts";
+export { writeReport } from "./trainer/report/write_report.ts";
 export { learningRate, type ScheduleOptions } from "./trainer/schedule.ts";
 export { train, type TrainOptions, type TrainSummary } from "./trainer/scheduler.ts";
 export { type SftStep, SftTrainer } from "./trainer/sft.ts";

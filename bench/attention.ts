@@ -1,23 +1,29 @@
 /** Packed causal attention at the training batch. @module */
 import type { BlockConfig } from "../models/block_config.ts";
-import {
-  attentionBackwardKeyValue,
-  attentionBackwardQuery,
-  attentionDelta,
-  attentionForward,
-} from "../shaders/attention.ts";
+import { type AttentionKernels, attentionPlain, attentionTexture } from "../shaders/attention.ts";
 import type { ModelShape } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
 
-/** Operations of one launch by kernel name, where one product of attention over all heads takes `product`. */
+/** The kernels that an adapter gets. */
+export function attentionOf(headDim: number, software: boolean): AttentionKernels {
+  return (software ? attentionTexture(headDim) : undefined) ?? attentionPlain(headDim);
+}
+
+/**
+ * Operations of one launch by kernel name, in both variants, where one product of attention over all heads takes
+ * `product`.
+ */
 export function attentionCosts(headDim: number, product: number): Record<string, number> {
-  return {
-    // q kᵀ and p v
-    [attentionForward(headDim).name]: 2 * product,
-    // q kᵀ again, dout vᵀ, and one product for dq or two for dk and dv
-    [attentionBackwardQuery(headDim).name]: 3 * product,
-    [attentionBackwardKeyValue(headDim).name]: 4 * product,
-  };
+  return Object.fromEntries([true, false].flatMap((software) => {
+    const { forward, backwardQuery, backwardKeyValue } = attentionOf(headDim, software);
+    return [
+      // q kᵀ and p v
+      [forward.name, 2 * product],
+      // q kᵀ again, dout vᵀ, and one product for dq or two for dk and dv
+      [backwardQuery.name, 3 * product],
+      [backwardKeyValue.name, 4 * product],
+    ];
+  }));
 }
 
 /** Operations of one product of causal attention: pairs of tokens that see each other, over all heads. */
@@ -40,8 +46,8 @@ function segments({ tokens, length }: ModelShape): Uint32Array<ArrayBuffer> {
   return table;
 }
 
-/** Forward and backward of a model's attention. */
-export function attentionWorkloads(s: ModelShape): Workload[] {
+/** Forward and backward of a model's attention, in the variant that the adapter gets. */
+export function attentionWorkloads(s: ModelShape, software: boolean): Workload[] {
   const { config: c, tokens } = s;
   const flops = attentionFlops(s);
   const heads = c.num_attention_heads;
@@ -54,11 +60,12 @@ export function attentionWorkloads(s: ModelShape): Workload[] {
   };
   const shape = `${s.name} ${s.sequences} x ${s.length} tokens, ${heads} heads of ${c.head_dim}`;
   const data = { segments: segments(s) };
-  const backward = [attentionBackwardQuery(c.head_dim), attentionBackwardKeyValue(c.head_dim)];
-  const forward = attentionForward(c.head_dim);
+  const { forward, delta, backwardQuery, backwardKeyValue } = attentionOf(c.head_dim, software);
   return [
     workload(forward, shape, dims, data, { flops: flops[forward.name] }),
-    workload(attentionDelta(c.head_dim), shape, { tokens, heads }),
-    ...backward.map((kernel) => workload(kernel, shape, dims, data, { flops: flops[kernel.name] })),
+    workload(delta, shape, { tokens, heads }),
+    ...[backwardQuery, backwardKeyValue].map((kernel) =>
+      workload(kernel, shape, dims, data, { flops: flops[kernel.name] })
+    ),
   ];
 }

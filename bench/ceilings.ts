@@ -13,7 +13,7 @@ import { type Workload, workload } from "./workload.ts";
 export function matmuls(n: number, software: boolean): Workload[] {
   const dims = { tokens: n, inputs: n, outputs: n, stride: n, accumulate: 0 };
   const { forward, backwardInput, backwardWeight } =
-    linearKernels[software ? "linear_texture" : "linear_tiled"];
+    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   return [forward, backwardInput, backwardWeight].map((kernel) =>
     workload(kernel as KernelSpec, `${n} x ${n} x ${n}`, dims)
   );

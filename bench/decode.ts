@@ -13,8 +13,8 @@ export function liveSlots(slots: number, position: number): Uint32Array<ArrayBuf
   return table;
 }
 
-/** The kernels of a model's decode step at its full context. */
-export function decodeWorkloads(s: ModelShape): Workload[] {
+/** The kernels of a model's decode step at its full context, in the variant that the adapter gets. */
+export function decodeWorkloads(s: ModelShape, software: boolean): Workload[] {
   const { config: c, slots, blockSize, context } = s;
   const max_blocks = context / blockSize;
   const heads = { heads: c.num_attention_heads, kv_heads: c.num_key_value_heads };
@@ -50,6 +50,7 @@ export function decodeWorkloads(s: ModelShape): Workload[] {
     tick: new Uint32Array(1),
   };
   const batch = `${s.name} ${slots} slots`;
+  const attention = { ...paged, ...heads, rows: slots * context, scale: 1 / Math.sqrt(c.head_dim) };
   return [
     workload(beginStep, batch, paged, { slots: state, table, offsets: new Uint32Array(slots) }),
     workload(kvWrite, batch, { tokens: slots, ...heads, head_dim: c.head_dim }, {
@@ -63,9 +64,9 @@ export function decodeWorkloads(s: ModelShape): Workload[] {
       v_cache: cache(),
     }),
     workload(
-      attentionDecode(c.head_dim),
+      attentionDecode(c.head_dim).fit!(attention, { software, subgroup: 0 }, {}),
       `${batch}, context ${context}`,
-      { ...paged, ...heads, scale: 1 / Math.sqrt(c.head_dim) },
+      attention,
       { slots: state, table, k_cache: cache(), v_cache: cache() },
     ),
     workload(sample, `${batch}, vocabulary ${c.vocab_size}, top-p 0.99`, choice, { ...bits, ...output }),

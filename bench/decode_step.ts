@@ -42,15 +42,17 @@ export async function decodeStep(gpu: Gpu, s: ModelShape, rounds: number, clock:
   const { decode } = engine;
   const rewind = (position: number) => gpu.write(decode.slots, liveSlots(slots, position));
   const middle = context - CHUNK / 2;
-  const kernel = attentionDecode(c.head_dim);
-  const full = kernel.cost({
+  const dims = {
     slots,
     heads: c.num_attention_heads,
     kv_heads: c.num_key_value_heads,
     max_blocks: context / s.blockSize,
     block_size: s.blockSize,
+    rows: slots * context,
     scale: 1,
-  });
+  };
+  const kernel = attentionDecode(c.head_dim).fit!(dims, gpu.facts, {});
+  const full = kernel.cost(dims);
   const seen = middle / context;
   const result = await timeStep(
     {

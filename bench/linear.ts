@@ -16,7 +16,7 @@ const dims = (tokens: number, inputs: number, outputs: number): Record<LinearDim
 /** The products of a model, in the variant that the adapter gets. */
 export function linearWorkloads(s: ModelShape, software: boolean): Workload[] {
   const { forward, forwardBias, forwardResidual, backwardInput, backwardWeight } =
-    linearKernels[software ? "linear_texture" : "linear_tiled"];
+    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   const kernels = {
     qkv: forwardBias,
     out: forwardResidual,
@@ -46,11 +46,16 @@ export function otherLinearWorkloads(): Workload[] {
   const even = dims(512, 128, 256);
   const any: KernelSpec<never, LinearDims>[] = Object.values(linearKernels.linear_any);
   // Timed whatever the adapter takes, so that the two can be compared.
-  const wide = [linearKernels.linear, linearKernels.linear_texture, linearKernels.linear_tiled].flatMap((
+  const wide = [
+    linearKernels.linear,
+    linearKernels.linear_texture,
+    linearKernels.linear_broadcast,
+    linearKernels.linear_tiled,
+  ].flatMap((
     kernels,
   ) => Object.values(kernels));
   return [
-    workload(linearKernels.linear_texture.forward, "8 x 1024 x 4096", few),
+    workload(linearKernels.linear_broadcast.forward, "8 x 1024 x 4096", few),
     ...wide.map((kernel) => workload(kernel as KernelSpec, "512 x 128 x 256", even)),
     ...any.map((kernel) => workload(kernel, "253 x 127 x 61", odd)),
     workload(addBias, "512 x 256", even, {}, { flops: 512 * 256, bytes: 4 * (2 * 512 + 1) * 256 }),

@@ -26,6 +26,8 @@ export interface StepTime {
   readonly milliseconds: number;
   /** Tokens of a step over that time. */
   readonly tokensPerSecond: number;
+  /** Time of a token over that of the same work without the feature that is measured, less 1. */
+  readonly overhead?: number;
   /** Sum over the kernels; null without timestamps. The rest of the step is launching, waiting and the host. */
   readonly kernelMilliseconds: number | null;
   /** 10⁹ arithmetic operations of all kernels a second of the step's time; null without timestamps. */

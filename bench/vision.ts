@@ -7,18 +7,12 @@
 import { qkvWidth, ropeDims } from "../models/layer.ts";
 import { patchWidth, visionBlock } from "../models/vision_config.ts";
 import { packImages } from "../models/vision_layout.ts";
-import {
-  attentionBackwardKeyValue,
-  attentionBackwardQuery,
-  attentionDelta,
-  attentionForward,
-} from "../shaders/attention.ts";
 import { embeddingForward } from "../shaders/embedding.ts";
 import { geluBackward, geluForward } from "../shaders/gelu.ts";
 import { linearKernels } from "../shaders/linear.ts";
 import { rope } from "../shaders/rope.ts";
 import { gatherRows, NO_ROW } from "../shaders/rows.ts";
-import { attentionCosts } from "./attention.ts";
+import { attentionCosts, attentionOf } from "./attention.ts";
 import {
   attentionProduct,
   patchesIn,
@@ -38,14 +32,14 @@ export function visionWorkloads(software: boolean): Workload[] {
   const tiny = TINY_VISION.config.hidden_size;
   return [
     ...patchWorkloads(TINY_VISION, software),
-    ...attentionWorkloads(TINY_VISION, "windows"),
-    ...attentionWorkloads(TINY_VISION, "images"),
+    ...attentionWorkloads(TINY_VISION, "windows", software),
+    ...attentionWorkloads(TINY_VISION, "images", software),
     ...mergerWorkloads(TINY_VISION, tiny, software),
     ...geluWorkloads(TINY_VISION),
     ...imageTokenWorkloads(TINY_VISION, tiny),
     ...patchWorkloads(TOWER_7B, software),
-    ...attentionWorkloads(TOWER_7B, "windows"),
-    ...(software ? [] : attentionWorkloads(TOWER_7B, "images")),
+    ...attentionWorkloads(TOWER_7B, "windows", software),
+    ...(software ? [] : attentionWorkloads(TOWER_7B, "images", software)),
     ...(software ? [] : mergerWorkloads(TOWER_7B, TOKEN_WIDTH_7B, software)),
     ...geluWorkloads(TOWER_7B),
     ...imageTokenWorkloads(TOWER_7B, TOKEN_WIDTH_7B),
@@ -68,7 +62,7 @@ function patchWorkloads(s: VisionShape, software: boolean): Workload[] {
   const vision = s.config.vision!;
   const block = visionBlock(vision);
   const tokens = patchesIn(s);
-  const { forward, backwardWeight } = linearKernels[software ? "linear_texture" : "linear_tiled"];
+  const { forward, backwardWeight } = linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   const outputs = block.hidden_size;
   const embed = { tokens, inputs: patchWidth(vision), outputs, stride: outputs, accumulate: 0 };
   const name = label(s, `embedding ${embed.inputs} x ${outputs}`);
@@ -83,26 +77,27 @@ function patchWorkloads(s: VisionShape, software: boolean): Workload[] {
 }
 
 /** Attention without a mask, in windows or over whole pictures. */
-function attentionWorkloads(s: VisionShape, kind: "windows" | "images"): Workload[] {
+function attentionWorkloads(s: VisionShape, kind: "windows" | "images", software: boolean): Workload[] {
   const { num_attention_heads: heads, head_dim } = visionBlock(s.config.vision!);
   const tokens = patchesIn(s);
   const dims = { tokens, heads, kv_heads: heads, causal: 0, scale: head_dim ** -0.5 };
   const data = { segments: segmentsOf(s, kind) };
   const flops = attentionCosts(head_dim, attentionProduct(s, kind));
   const name = label(s, kind === "windows" ? "in windows" : "whole pictures");
-  const forward = attentionForward(head_dim);
-  const backward = [attentionBackwardQuery(head_dim), attentionBackwardKeyValue(head_dim)];
+  const { forward, delta, backwardQuery, backwardKeyValue } = attentionOf(head_dim, software);
   return [
     workload(forward, name, dims, data, { flops: flops[forward.name] }),
-    workload(attentionDelta(head_dim), name, { tokens, heads }),
-    ...backward.map((kernel) => workload(kernel, name, dims, data, { flops: flops[kernel.name] })),
+    workload(delta, name, { tokens, heads }),
+    ...[backwardQuery, backwardKeyValue].map((kernel) =>
+      workload(kernel, name, dims, data, { flops: flops[kernel.name] })
+    ),
   ];
 }
 
 /** The merger's two products with their gradients. */
 function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean): Workload[] {
   const { forwardBias, backwardInput, backwardWeight } =
-    linearKernels[software ? "linear_texture" : "linear_tiled"];
+    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
   const { tokens, width: inputs } = merged(s);
   return [inputs, tokenWidth].flatMap((outputs) => {
     const name = `${s.name} merger ${tokens} x ${inputs} x ${outputs}`;

@@ -17,14 +17,14 @@ import type { Workload } from "./workload.ts";
 export function allWorkloads(software: boolean): Workload[] {
   const list = Object.values(SHAPES).flatMap((s) => [
     ...linearWorkloads(s, software),
-    ...attentionWorkloads(s),
+    ...attentionWorkloads(s, software),
     ...blockWorkloads(s),
     ...endWorkloads(s),
-    ...decodeWorkloads(s),
+    ...decodeWorkloads(s, software),
     ...optimizerWorkloads(s),
   ]);
   list.push(
-    ...attentionWorkloads(WIDE_HEADS),
+    ...attentionWorkloads(WIDE_HEADS, software),
     ...otherLinearWorkloads(),
     ...policyWorkloads(SHAPES.tiny),
     ...visionWorkloads(software),

@@ -118,10 +118,18 @@ export interface PretrainArgs {
   out: string;
   /** Training tokens. */
   tokens?: number;
-  /** With a vision tower, on text and pictures. */
-  vision: boolean;
+  /** For text alone, without a vision tower. */
+  text: boolean;
   /** Seed of weights and data; the recipe's when undefined. */
   seed?: number;
+}
+
+/** Arguments of `report`. */
+export interface ReportArgs {
+  /** A run's folder. */
+  folder: string;
+  /** Most tokens of the rollouts on the page; undefined: what a browser opens without a wait. */
+  tokens?: number;
 }
 
 /** Arguments of `data export`. */
@@ -152,6 +160,8 @@ export interface CommandArgs {
   bench: BenchArgs;
   /** Makes the built-in base model. */
   pretrain: PretrainArgs;
+  /** A run's page. */
+  report: ReportArgs;
   /** The built-in problems as files. */
   data: DataArgs;
 }
@@ -256,12 +266,23 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .option("--out <folder>", "folder for the model", "models/micro")
     .option("--tokens <n>", "training tokens (default: the recipe's)", integer(1))
     .option(
-      "--vision",
-      "with a vision tower, on text and pictures (default: text alone, as the shipped model)",
+      "--text",
+      "for text alone, without a vision tower (default: with one, as the shipped model)",
       false,
     )
     .addOption(seed("seed of weights and data (default: the recipe's, as the shipped model's)"))
     .action((options) => void (invocation = { command: "pretrain", args: options as PretrainArgs }));
+
+  command("report", "write a run's report.html: curves, tables, and every logged rollout token by token")
+    .argument("<folder>", "the run's folder")
+    .option(
+      "--tokens <n>",
+      "most tokens of the rollouts on the page; of more, groups spread evenly over the run (default: a million)",
+      integer(1),
+    )
+    .action((folder: string, options) =>
+      void (invocation = { command: "report", args: { folder, ...options } as ReportArgs })
+    );
 
   command("data", "the built-in problems as files, to see the format to bring")
     .command("export")

@@ -3,6 +3,7 @@
  * decode step taken apart by kernel.
  * @module
  */
+import { branchingRollouts } from "../bench/branching.ts";
 import { bestOf, ceilingWorkloads } from "../bench/ceilings.ts";
 import { type Clock, clockOf } from "../bench/clock.ts";
 import { decodeStep } from "../bench/decode_step.ts";
@@ -51,7 +52,10 @@ interface TimedStep {
   run(gpu: Gpu, rounds: number, clock: Clock): Promise<StepTime>;
 }
 
-/** A training and a decode step of both models, a training step with pictures, and a block of the 7B model's tower. */
+/**
+ * A training and a decode step of both models, a training step with pictures, rollouts that branch, and a block of the 7B
+ * model's tower.
+ */
 const STEPS: readonly TimedStep[] = [
   { name: "training_step.tiny", run: (gpu, rounds, clock) => trainingStep(gpu, SHAPES.tiny, rounds, clock) },
   { name: "decode_step.tiny", run: (gpu, rounds, clock) => decodeStep(gpu, SHAPES.tiny, rounds, clock) },
@@ -68,6 +72,11 @@ const STEPS: readonly TimedStep[] = [
     name: "decode_step.small",
     long: true,
     run: (gpu, rounds, clock) => decodeStep(gpu, SHAPES.small, rounds, clock),
+  },
+  {
+    name: "branching_rollouts.tiny",
+    long: true,
+    run: (gpu, rounds) => branchingRollouts(gpu, SHAPES.tiny, rounds),
   },
   {
     name: "vision_tower.7b",
@@ -155,7 +164,10 @@ function text(r: BenchReport): string {
     const reached = s.gflops === null
       ? ""
       : `, ${rate(s.gflops)} GFLOP/s: ${percent(matmulShare)} % of the best matmul`;
-    parts.push(`${s.name}: ${s.what}\n${speed}${reached}`);
+    const overhead = s.overhead === undefined
+      ? ""
+      : `, ${percent(s.overhead)} % more time a token than without`;
+    parts.push(`${s.name}: ${s.what}\n${speed}${reached}${overhead}`);
     if (s.kernelMilliseconds === null) continue;
     const outside = s.milliseconds - s.kernelMilliseconds;
     const cells = (row: SharedStepRow) => [

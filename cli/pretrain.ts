@@ -2,7 +2,7 @@
  * `pretrain`: makes the built-in base model from its recipe and seed.
  * @module
  */
-import { RECIPE, VISION_RECIPE } from "../data/micro/recipe.ts";
+import { RECIPE, TEXT_RECIPE } from "../data/micro/recipe.ts";
 import { Gpu } from "../gpu/device.ts";
 import { pretrain as run } from "../trainer/pretrain.ts";
 import type { PretrainArgs } from "./arguments.ts";
@@ -13,7 +13,7 @@ export async function pretrain(args: PretrainArgs): Promise<number> {
   const progress = new Progress();
   const gpu = await Gpu.open();
   try {
-    const recipe = args.vision ? VISION_RECIPE : RECIPE;
+    const recipe = args.text ? TEXT_RECIPE : RECIPE;
     const { out, tokens, seed } = args;
     const loss = await run(gpu, { out, tokens, seed, monitor: progress }, recipe);
     progress.close();

@@ -3,20 +3,18 @@
  * @module
  */
 import { GpuError, UserError } from "./errors.ts";
-import { KernelCache } from "./kernel.ts";
+import { type AdapterTraits, KernelCache } from "./kernel.ts";
 import { Pool } from "./pool.ts";
 import type { DType, MemoryClass, Tensor } from "./tensor.ts";
 
 /** What is known about the adapter. */
-export interface AdapterFacts {
+export interface AdapterFacts extends AdapterTraits {
   /** As the driver names it. */
   readonly name: string;
   /** Maker, as WebGPU spells it; may be empty. */
   readonly vendor: string;
   /** The driver's own description; may be empty. */
   readonly driver: string;
-  /** True for lavapipe, SwiftShader and other adapters that run on the CPU. */
-  readonly software: boolean;
   /** WebGPU features that the device was opened with, sorted. */
   readonly features: readonly string[];
 }
@@ -96,12 +94,14 @@ export class Gpu {
     const wishes = listed.includes("subgroups") ? [listed] : [[...listed, "subgroups"], listed];
     let device: GPUDevice | undefined;
     let refusal: unknown;
+    let subgroups = false;
     for (const requiredFeatures of wishes) {
       try {
         device = await adapter.requestDevice({
           requiredLimits,
           requiredFeatures: requiredFeatures as GPUFeatureName[],
         });
+        subgroups = (requiredFeatures as string[]).includes("subgroups");
         break;
       } catch (error) {
         refusal = error;
@@ -109,6 +109,10 @@ export class Gpu {
     }
     if (!device) throw new GpuError(`the adapter refused a device: ${refusal}`);
     const info = adapter.info;
+    const { subgroupMinSize, subgroupMaxSize } = info as {
+      subgroupMinSize?: number;
+      subgroupMaxSize?: number;
+    };
     const name = info.device && !/^\d+$/.test(info.device) ? info.device : info.description || info.vendor;
     return new Gpu(device, {
       name: /llvmpipe|swiftshader/i.test(info.architecture) ? info.architecture : name || "unnamed adapter",
@@ -117,6 +121,7 @@ export class Gpu {
       software: info.isFallbackAdapter === true ||
         /llvmpipe|lavapipe|swiftshader/i.test(`${info.device} ${info.architecture} ${info.description}`),
       features: [...device.features].sort(),
+      subgroup: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize ?? 0 : 0,
     });
   }
 

@@ -24,6 +24,14 @@ export const mirrored = (access: Access): boolean => access === "texture" || acc
 /** The values of a kernel's dims at one launch. */
 export type DimValues<D extends string = string> = Readonly<Record<D, number>>;
 
+/** What decides which sibling of a kernel an adapter gets. */
+export interface AdapterTraits {
+  /** True for lavapipe, SwiftShader and other adapters that run on the CPU. */
+  readonly software: boolean;
+  /** Invocations of a subgroup where kernels may use subgroups and the adapter has one size only, else 0. */
+  readonly subgroup: number;
+}
+
 /** Workgroups along x, y, z. */
 export type Grid = readonly [number, number, number];
 
@@ -44,6 +52,8 @@ export interface KernelSpec<B extends string = string, D extends string = string
   readonly dims: Readonly<Record<D, "u32" | "f32">>;
   /** Sizes of register tiles and the like, put in front of the text as `const NAME = value;` declarations. */
   readonly consts?: Readonly<Record<string, number>>;
+  /** For a text that relies on subgroups of exactly `size` invocations: that size, and what other adapters run. */
+  readonly subgroup?: { readonly size: number; readonly otherwise: KernelSpec<B, D> };
   /** Elements each binding must hold at least. */
   sizes(d: DimValues<D>): Readonly<Record<B, number>>;
   /** Bindings that are read wherever the data says: of these the whole tensor is mirrored, not `sizes`. */
@@ -54,7 +64,7 @@ export interface KernelSpec<B extends string = string, D extends string = string
    */
   readonly fit?: (
     dims: Readonly<Record<string, unknown>>,
-    software: boolean,
+    adapter: AdapterTraits,
     elements: Readonly<Record<string, number>>,
   ) => KernelSpec<B, D>;
   /** Workgroups to start. */

@@ -85,7 +85,10 @@ export class Program {
   ): this {
     const elements: Record<string, number> = {};
     for (const name in tensors) elements[name] = tensors[name]?.size ?? 0;
-    let kernel = general.fit?.(dims, this.#gpu.facts.software, elements) ?? general;
+    let kernel = general.fit?.(dims, this.#gpu.facts, elements) ?? general;
+    if (kernel.subgroup && kernel.subgroup.size !== this.#gpu.facts.subgroup) {
+      kernel = kernel.subgroup.otherwise;
+    }
     if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);

@@ -42,6 +42,22 @@ export interface DecodeOptions {
   readonly maxStops: number;
 }
 
+/** A sequence as a slot takes it. */
+export interface PlacedSequence {
+  /** Its tokens so far; the last is the next step's input, and the cache holds those before it. */
+  readonly sequence: readonly number[];
+  /** How many of them are new tokens. */
+  readonly generated: number;
+  /** Position of the last token that is an input. */
+  readonly last: number;
+  /** Cache blocks up to that position. */
+  readonly blocks: readonly number[];
+  /** Key of its random numbers; the counter is the new token's position. */
+  readonly key: readonly [number, number];
+  /** Added to positions for the rotary embedding; read for models with a vision tower. */
+  readonly ropeDelta: number;
+}
+
 /** The decode step of a model over a cache. */
 export class DecodeGraph {
   /** [slots, 8], see shaders/slots.wgsl. */
@@ -149,6 +165,7 @@ export class DecodeGraph {
           ...heads,
           max_blocks: options.maxBlocks,
           block_size: cache.blockSize,
+          rows: () => cache.rowsUsed,
           scale: 1 / Math.sqrt(c.head_dim),
         });
       });
@@ -180,6 +197,27 @@ export class DecodeGraph {
     });
   }
 
+  /** Gives a slot a sequence to go on with. */
+  place(slot: number, { sequence, generated, last, blocks, key, ropeDelta }: PlacedSequence): void {
+    const { gpu, config } = this.#model;
+    const position = sequence.length - 1;
+    gpu.write(this.table, Uint32Array.from(blocks), slot * this.table.shape[1]);
+    gpu.write(
+      this.slots,
+      Uint32Array.of(sequence[position], position, 1, last, ...key, generated, 0),
+      slot * SLOT_WORDS,
+    );
+    if (config.vision) gpu.write(this.rotaryOffsets, Uint32Array.of(ropeDelta), slot);
+    if (this.sampling.repetition_penalty !== 1) {
+      gpu.write(this.seen, bitSet(sequence, config.vocab_size), slot * this.seen.shape[1]);
+    }
+  }
+
+  /** Ids that are never sampled, from now on. */
+  ban(ids: readonly number[]): void {
+    this.#model.gpu.write(this.banned, bitSet(ids, this.#model.config.vocab_size));
+  }
+
   /** Submits `steps` decode steps; the outputs are in `outTokens` and `outValues` from row 0. */
   async run(steps: number): Promise<void> {
     this.#model.gpu.write(this.tick, Uint32Array.of(0));
@@ -191,4 +229,11 @@ export class DecodeGraph {
     this.step.destroy();
     for (const tensor of this.#owned) this.#model.gpu.pool.free(tensor);
   }
+}
+
+/** A bit set of ids, 32 to a word. */
+function bitSet(ids: readonly number[], size: number): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(Math.ceil(size / 32));
+  for (const id of ids) words[id >>> 5] |= 1 << (id & 31);
+  return words;
 }

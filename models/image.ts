@@ -67,6 +67,15 @@ export async function decodeImage(
   return { width: info.width, height: info.height, rgb: toRgb(data, info.channels) };
 }
 
+/** A picture as a PNG file of few bytes for people to look at: at most `longest` pixels a side, 256 colours. */
+export async function thumbnail({ width, height, rgb }: RgbImage, longest: number): Promise<Uint8Array> {
+  const sharp = await loadSharp();
+  const size = { width: longest, height: longest, fit: "inside", withoutEnlargement: true } as const;
+  const file = await sharp(rgb, { raw: { width, height, channels: 3 } }).resize(size)
+    .png({ palette: true }).toBuffer();
+  return Uint8Array.from(file);
+}
+
 /** Loaded only when a picture comes: a native library that training on text does not need. */
 async function loadSharp(): Promise<typeof import("sharp").default> {
   try {

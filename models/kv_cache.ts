@@ -19,6 +19,7 @@ export class KvCache {
   #gpu: Gpu;
   #free: number[];
   #references: Uint32Array;
+  #highest = 0;
 
   /** Takes the memory of every block. */
   constructor(gpu: Gpu, config: ModelConfig, blocks: number, blockSize: number) {
@@ -39,6 +40,11 @@ export class KvCache {
     return this.#free.length;
   }
 
+  /** Rows of every layer's tensors that have held a sequence since the cache was made; none above them has. */
+  get rowsUsed(): number {
+    return this.#highest * this.blockSize;
+  }
+
   /** Takes `count` blocks. */
   take(count: number): number[] {
     if (count > this.#free.length) {
@@ -47,6 +53,7 @@ export class KvCache {
     return Array.from({ length: count }, () => {
       const block = this.#free.pop()!;
       this.#references[block] = 1;
+      this.#highest = Math.max(this.#highest, block + 1);
       return block;
     });
   }

@@ -4,7 +4,13 @@
  * @module
  */
 import { UserError } from "../gpu/errors.ts";
-import { defineKernel, type DimValues, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
+import {
+  type AdapterTraits,
+  defineKernel,
+  type DimValues,
+  type KernelSpec,
+  linearGrid,
+} from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
 
 type AttentionDims = "tokens" | "heads" | "kv_heads" | "causal" | "scale";
@@ -26,7 +32,7 @@ function perHeadDim<K>(make: (headDim: number) => K): (headDim: number) => K {
   const made = new Map<number, K>();
   return (headDim) => {
     let kernel = made.get(headDim);
-    if (!kernel) {
+    if (kernel === undefined) {
       if (!(headDim % 8 === 0 && headDim >= 8 && headDim <= 256)) {
         throw new UserError(`head_dim = ${headDim}: attention takes multiples of 8 up to 256`);
       }
@@ -80,10 +86,7 @@ function backwardCost(d: DimValues<AttentionDims>, headDim: number): { flops: nu
   return { flops: 0, bytes: 4 * Object.values(backwardSizes(d, headDim)).reduce((a, b) => a + b, 0) };
 }
 
-/** out = softmax(scale q kᵀ) v within each segment, and the log-sum-exp of every row of scores for backward. */
-export const attentionForward: (
-  headDim: number,
-) => KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims> = perHeadDim((headDim) => {
+function plainForward(headDim: number): KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims> {
   const sizes = (d: DimValues<AttentionDims>): Record<"qkv" | "segments" | "out" | "lse", number> => ({
     qkv: d.tokens * (d.heads + 2 * d.kv_heads) * headDim,
     segments: 2 * d.tokens,
@@ -101,13 +104,10 @@ export const attentionForward: (
     grid: (d) => linearGrid(queryThreads(d, 8), GROUP),
     cost: (d) => ({ flops: 0, bytes: 4 * Object.values(sizes(d)).reduce((a, b) => a + b, 0) }),
   });
-});
+}
 
-/** delta = dout · out of every row and head. */
-export const attentionDelta: (
-  headDim: number,
-) => KernelSpec<"dout" | "out" | "delta", "tokens" | "heads"> = perHeadDim((headDim) =>
-  defineKernel({
+function plainDelta(headDim: number): KernelSpec<"dout" | "out" | "delta", "tokens" | "heads"> {
+  return defineKernel({
     name: `attention.delta.d${headDim}`,
     source: SHADERS.attention,
     entry: "delta_of",
@@ -124,23 +124,140 @@ export const attentionDelta: (
       flops: 2 * tokens * heads * headDim,
       bytes: 4 * tokens * heads * (2 * headDim + 1),
     }),
-  })
+  });
+}
+
+/** Kernels of one head size. */
+export interface AttentionKernels {
+  /** out = softmax(scale q kᵀ) v within each segment, and the log-sum-exp of every row of scores for backward. */
+  readonly forward: KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims>;
+  /** delta = dout · out of every row and head. */
+  readonly delta: KernelSpec<"dout" | "out" | "delta", "tokens" | "heads">;
+  /** The q part of dqkv; the k and v parts stay as they are. */
+  readonly backwardQuery: KernelSpec<BackwardBindings, AttentionDims>;
+  /** The k and v parts of dqkv; the q part stays as it is. */
+  readonly backwardKeyValue: KernelSpec<BackwardBindings, AttentionDims>;
+}
+
+/** Kernels that read storage buffers: those of a GPU, and of head sizes that {@link attentionTexture} has none for. */
+export const attentionPlain: (headDim: number) => AttentionKernels = perHeadDim((headDim) => ({
+  forward: plainForward(headDim),
+  delta: plainDelta(headDim),
+  backwardQuery: backward("backward_query", headDim, { 32: SHADERS.attention_head_32 }, queryThreads),
+  backwardKeyValue: backward(
+    "backward_key_value",
+    headDim,
+    { 32: SHADERS.attention_head_32, 64: SHADERS.attention_head_64 },
+    (d, tile) => d.kv_heads * Math.ceil(d.tokens / tile),
+  ),
+}));
+
+/** Threads of a workgroup of the texture kernels: the widest vector of the software adapters. */
+const VECTOR = 16;
+/** Values of the other side's rows that a thread meets at once: more take longer to compile and are hardly faster. */
+const MEETS = 128;
+/** Compiling takes more than 2 s beyond. */
+const MOST_MET = 512;
+
+/** Rows of the other side at once: whole loads of every thread of a vector. */
+function columns(headDim: number): number {
+  let rows = 2;
+  while (rows * headDim < MEETS || rows * headDim / 4 % VECTOR !== 0) rows *= 2;
+  return rows;
+}
+
+/** The kernels of attention_texture.wgsl where `share` threads run as one vector. */
+function textureKernels(headDim: number, share: number): AttentionKernels {
+  const plain = attentionPlain(headDim);
+  const rows = columns(headDim);
+  const text = SHADERS.texel + SHADERS.attention_texture;
+  const source = share === 1 ? SHADERS.no_subgroups + text : text;
+  const loads = rows * headDim / 4 / share;
+  const sizes = { HEAD: headDim, VECTORS: headDim / 4, GROUP: VECTOR };
+  const blocks = { COLUMNS: rows, SHARE: share, LOADS: loads, SINGLES: Math.max(1, rows / share) };
+  const made = <B extends string, D extends string>(
+    of: KernelSpec<B, D>,
+    entry: string,
+    read: readonly NoInfer<B>[],
+    grid: KernelSpec<B, D>["grid"],
+  ): KernelSpec<B, D> => ({
+    ...of,
+    name: `attention_texture.${entry}.d${headDim}`,
+    source,
+    entry,
+    bindings: { ...of.bindings, ...Object.fromEntries(read.map((name) => [name, "texture"])) },
+    consts: { ...sizes, ...blocks },
+    grid,
+  });
+  const perBlock = (d: DimValues<AttentionDims>, ownRows: number) =>
+    linearGrid(d.kv_heads * Math.ceil(ownRows / VECTOR), 1);
+  const queries = (d: DimValues<AttentionDims>) => perBlock(d, d.tokens * d.heads / d.kv_heads);
+  return {
+    forward: made(plain.forward, "forward", ["qkv"], queries),
+    delta: made(
+      plain.delta,
+      "delta_of",
+      ["dout", "out"],
+      (d) => linearGrid(d.tokens * d.heads, VECTOR),
+    ),
+    backwardQuery: made(plain.backwardQuery, "backward_query", ["qkv", "dout"], queries),
+    backwardKeyValue: made(
+      plain.backwardKeyValue,
+      "backward_key_value",
+      ["qkv", "dout"],
+      (d) => perBlock(d, d.tokens),
+    ),
+  };
+}
+
+/** Vectors that are known to hold a workgroup's threads in order. */
+const SHARES = [8, 16];
+const textures = new Map(
+  [1, ...SHARES].map((share) => [share, perHeadDim((headDim) => textureKernels(headDim, share))]),
 );
 
-/** The q part of dqkv; the k and v parts stay as they are. */
-export const attentionBackwardQuery: (headDim: number) => KernelSpec<BackwardBindings, AttentionDims> =
-  perHeadDim(
-    (headDim) => backward("backward_query", headDim, { 32: SHADERS.attention_head_32 }, queryThreads),
-  );
+/** The kernels, each with a `fit`. */
+function withFit(
+  kernels: AttentionKernels,
+  fit: (software: boolean, subgroup: number) => AttentionKernels,
+): AttentionKernels {
+  const one = <K extends keyof AttentionKernels>(name: K): AttentionKernels[K] => ({
+    ...kernels[name],
+    fit: (_: unknown, { software, subgroup }: AdapterTraits) => fit(software, subgroup)[name],
+  });
+  return {
+    forward: one("forward"),
+    delta: one("delta"),
+    backwardQuery: one("backwardQuery"),
+    backwardKeyValue: one("backwardKeyValue"),
+  };
+}
 
-/** The k and v parts of dqkv; the q part stays as it is. */
-export const attentionBackwardKeyValue: (headDim: number) => KernelSpec<BackwardBindings, AttentionDims> =
-  perHeadDim(
-    (headDim) =>
-      backward(
-        "backward_key_value",
-        headDim,
-        { 32: SHADERS.attention_head_32, 64: SHADERS.attention_head_64 },
-        (d, tile) => d.kv_heads * Math.ceil(d.tokens / tile),
-      ),
-  );
+const sharing = (headDim: number, subgroup: number): AttentionKernels =>
+  textures.get(SHARES.includes(subgroup) ? subgroup : 1)!(headDim);
+
+/** Kernels that read through textures, sharing loads as the adapter allows; undefined where a head is too large. */
+export const attentionTexture: (headDim: number) => AttentionKernels | undefined = perHeadDim((headDim) =>
+  columns(headDim) * headDim > MOST_MET
+    ? undefined
+    : withFit(sharing(headDim, 0), (_, subgroup) => sharing(headDim, subgroup))
+);
+
+/** Kernels that a program exchanges for those of its adapter. */
+const attentionKernels = perHeadDim((headDim) => {
+  const plain = attentionPlain(headDim);
+  const texture = attentionTexture(headDim) !== undefined;
+  return withFit(plain, (software, subgroup) => software && texture ? sharing(headDim, subgroup) : plain);
+});
+
+/** {@link AttentionKernels.forward}, exchanged for the adapter's by a program; so are the ones below. */
+export const attentionForward = (headDim: number): AttentionKernels["forward"] =>
+  attentionKernels(headDim).forward;
+/** {@link AttentionKernels.delta}. */
+export const attentionDelta = (headDim: number): AttentionKernels["delta"] => attentionKernels(headDim).delta;
+/** {@link AttentionKernels.backwardQuery}. */
+export const attentionBackwardQuery = (headDim: number): AttentionKernels["backwardQuery"] =>
+  attentionKernels(headDim).backwardQuery;
+/** {@link AttentionKernels.backwardKeyValue}. */
+export const attentionBackwardKeyValue = (headDim: number): AttentionKernels["backwardKeyValue"] =>
+  attentionKernels(headDim).backwardKeyValue;

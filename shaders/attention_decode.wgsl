@@ -15,7 +15,7 @@
 // At the end the parts are merged. Loop trips of one invocation: HEAD_DIM / 4 per 4·LANES positions.
 // Forward only. Source: online softmax of arXiv 1805.02867, merging of partial results as in flash-decoding.
 
-struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, scale: f32 }
+struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k_cache: array<vec4f>;

@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_head_32" | "attention_head_64" | "attention_registers" | "column_sum" | "embedding" | "entropy_window" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_texture" | "linear_tiled" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "slots" | "swiglu" | "texel" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -489,7 +489,7 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
 // At the end the parts are merged. Loop trips of one invocation: HEAD_DIM / 4 per 4·LANES positions.
 // Forward only. Source: online softmax of arXiv 1805.02867, merging of partial results as in flash-decoding.
 
-struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, scale: f32 }
+struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k_cache: array<vec4f>;
@@ -618,7 +618,7 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
 // slots, 4 heads over 2, head size 32 and context 100 on a software adapter: 0.6 against 2.2 ms. Loop trips of one
 // invocation: (position + 1) / SPLIT, then a few.
 
-struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, scale: f32 }
+struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k_cache: array<vec4f>;
@@ -738,6 +738,100 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
     out[(s * d.heads + a) * D4 + c] = sum_a / total.x;
     out[(s * d.heads + b) * D4 + c] = sum_b / total.y;
   }
+}
+`,
+  attention_decode_texture: `// attention_decode.wgsl for software adapters, which read k and v through textures; formula, shapes and bindings stand
+// there.
+//
+// One invocation serves a slot and HEADS query heads that share a kv head (those that are missing repeat the last one), and
+// walks the slot's blocks, four positions at a time: what costs is the loads of k and v, so every one serves all HEADS, and
+// queries and sums stay in registers. Nothing passes between invocations. HEAD_DIM, D4 = HEAD_DIM / 4 and HEADS stand in
+// front of this text. Loop trips of one invocation: positions / 4 and one or two more a block.
+
+struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
+@group(0) @binding(2) var k_cache: texture_2d<f32>;
+@group(0) @binding(3) var v_cache: texture_2d<f32>;
+@group(0) @binding(4) var<storage, read> table: array<u32>;
+@group(0) @binding(5) var<storage, read> slots: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4f>;
+
+const LOWEST = -3e38;
+
+fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+
+@compute @workgroup_size(16)
+fn decode(@builtin(global_invocation_id) id: vec3u) {
+  let group = d.heads / d.kv_heads;
+  let sets = (group + HEADS - 1u) / HEADS;
+  let s = id.x / (d.kv_heads * sets);
+  if (s >= d.slots) { return; }
+  let part = id.x % (d.kv_heads * sets);
+  let kv_head = part / sets;
+  let head = kv_head * group + part % sets * HEADS;
+  let last = (kv_head + 1u) * group - 1u;
+  var n = 0u;
+  if (slots[s * 8u + 2u] == 1u) { n = slots[s * 8u + 1u] + 1u; }
+  var q: array<array<vec4f, D4>, HEADS>;
+  var sum: array<array<vec4f, D4>, HEADS>;
+  //# for h in HEADS
+  let q\$h = (s * (d.heads + 2u * d.kv_heads) + min(head + \$h, last)) * D4;
+  //# for c in D4
+  q[\$h][\$c] = qkv[q\$h + \$c] * d.scale;
+  //# end
+  var top\$h = LOWEST;
+  var total\$h = 0.0;
+  //# end
+  let stride = d.kv_heads * D4;
+  var entry = s * d.max_blocks;
+  for (var start = 0u; start < n; start += d.block_size) {
+    let base = table[entry] * d.block_size * stride + kv_head * D4;
+    entry++;
+    let held = min(n - start, d.block_size);
+    for (var i = 0u; i < held; i += 4u) {
+      // Positions past the end repeat the last one, with a score that counts nothing.
+      //# for j in 4
+      let at\$j = base + min(i + \$j, held - 1u) * stride;
+      //# end
+      let valid = vec4u(i) + vec4u(0u, 1u, 2u, 3u) < vec4u(held);
+      //# for h in HEADS
+      var score\$h = vec4f();
+      //# end
+      //# for c in D4
+      let k\$c = mat4x4f(
+        texel(k_cache, at0 + \$c), texel(k_cache, at1 + \$c), texel(k_cache, at2 + \$c), texel(k_cache, at3 + \$c));
+      //# for h in HEADS
+      score\$h += q[\$h][\$c] * k\$c;
+      //# end
+      //# end
+      //# for h in HEADS
+      score\$h = select(vec4f(LOWEST), score\$h, valid);
+      let highest\$h = max(top\$h, highest(score\$h));
+      let keep\$h = exp(top\$h - highest\$h);
+      let p\$h = exp(score\$h - highest\$h);
+      top\$h = highest\$h;
+      total\$h = total\$h * keep\$h + dot(p\$h, vec4f(1.0));
+      //# end
+      //# for c in D4
+      let v\$c = mat4x4f(
+        texel(v_cache, at0 + \$c), texel(v_cache, at1 + \$c), texel(v_cache, at2 + \$c), texel(v_cache, at3 + \$c));
+      //# for h in HEADS
+      sum[\$h][\$c] = sum[\$h][\$c] * keep\$h + v\$c * p\$h;
+      //# end
+      //# end
+    }
+  }
+  //# for h in HEADS
+  // A dead slot has sums of zero.
+  let inverse\$h = select(1.0 / total\$h, 0.0, n == 0u);
+  if (head + \$h <= last) {
+    let out\$h = (s * d.heads + head + \$h) * D4;
+    //# for c in D4
+    out[out\$h + \$c] = sum[\$h][\$c] * inverse\$h;
+    //# end
+  }
+  //# end
 }
 `,
   attention_head_32: `// Four rows of 32 values in registers, for attention_registers.wgsl: written out, since loops over private arrays are
@@ -916,6 +1010,274 @@ fn backward_key_value_registers(@builtin(workgroup_id) wid: vec3u, @builtin(num_
   }
   write_dqkv(x.k, &dk);
   write_dqkv(x.v, &dv);
+}
+`,
+  attention_texture: `// Attention of attention.wgsl for software adapters: the same formulas, bindings and results, with qkv, dout and out read
+// through textures and every sum in registers until its one store.
+// A thread owns one row of one side (a query, or a key with its value) and meets the other side's rows COLUMNS at a time.
+// The GROUP threads of a workgroup own neighbouring rows and walk one range, the union of what their rows see. SHARE
+// threads run as one vector: each loads another texel of the rows they meet, and a broadcast hands it to all. A load costs
+// some 150 instructions whether its lanes want one texel or 16 different ones, a broadcast 3 (tiny model, SHARE 16 against
+// 1: 3 to 5 times as fast). More rows to a thread were no faster: they compile longer and meet more that they do not see.
+// No thread of a workgroup leaves early, since a broadcast takes whatever its lane holds.
+// HEAD = D; VECTORS = D / 4; LOADS = COLUMNS * VECTORS / SHARE, a whole number; SINGLES = COLUMNS / SHARE, at least 1.
+
+struct Dims { tokens: u32, heads: u32, kv_heads: u32, causal: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var qkv: texture_2d<f32>;
+@group(0) @binding(2) var<storage, read> segments: array<vec2u>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> lse: array<f32>;
+
+struct DeltaDims { tokens: u32, heads: u32 }
+@group(0) @binding(0) var<uniform> delta_dims: DeltaDims;
+@group(0) @binding(1) var delta_dout: texture_2d<f32>;
+@group(0) @binding(2) var delta_out: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> delta: array<f32>;
+
+@group(0) @binding(3) var dout: texture_2d<f32>;
+@group(0) @binding(4) var<storage, read> backward_lse: array<f32>;
+@group(0) @binding(5) var<storage, read> backward_delta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4f>;
+
+const NOTHING = -1e30;
+
+alias Row = array<vec4f, VECTORS>;
+// What a thread loads of COLUMNS rows.
+alias Part = array<vec4f, LOADS>;
+alias Scores = array<f32, COLUMNS>;
+
+// Where a head, counted over q, k and v heads, starts in qkv.
+fn place(token: u32, head: u32) -> u32 { return (token * (dims.heads + 2u * dims.kv_heads) + head) * VECTORS; }
+
+// A query row of a k, v head is one of its query heads at a token.
+fn query_token(row: u32) -> u32 { return row / (dims.heads / dims.kv_heads); }
+fn query_head(r: u32, kv_head: u32) -> u32 {
+  let shared_by = dims.heads / dims.kv_heads;
+  let head = kv_head * shared_by + r % shared_by;
+  return head;
+}
+
+// The keys x..y-1 that a token sees.
+fn firsts(token: u32) -> u32 { return segments[token].x; }
+fn seen(token: u32) -> vec2u {
+  var end = token + 1u;
+  if (dims.causal == 0u) { end = segments[token].y; }
+  return vec2u(firsts(token), end);
+}
+// The tokens x..y-1 that see a key.
+fn seers(key: u32) -> vec2u {
+  var range = segments[key];
+  if (dims.causal == 1u) { range.x = key; }
+  return range;
+}
+
+// sum + a . b
+fn dot_onto(sum: f32, a: vec4f, b: vec4f) -> f32 { return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum)))); }
+
+@compute @workgroup_size(GROUP)
+fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+           @builtin(local_invocation_index) lane: u32) {
+  let i = wid.y * groups.x + wid.x;
+  let rows = dims.tokens * (dims.heads / dims.kv_heads);
+  let kv_head = i % dims.kv_heads;
+  let block = i / dims.kv_heads * GROUP;
+  if (block >= rows) { return; }
+  // A row beyond the last repeats it and stores equal values.
+  let row = min(block + lane, rows - 1u);
+  let token = query_token(row);
+  let head = query_head(row, kv_head);
+  let own = seen(token);
+  let from_q = place(token, head);
+  var q: Row;
+  var o: Row;
+  //# for d in VECTORS
+  q[\$d] = texel(qkv, from_q + \$d) * dims.scale;
+  //# end
+  var top = NOTHING;
+  var sum = 0.0;
+  let share = lane % SHARE;
+  let end = seen(query_token(min(block + GROUP, rows) - 1u)).y;
+  for (var key = seen(query_token(block)).x; key < end; key += COLUMNS) {
+    var k: Part;
+    var v: Part;
+    //# for l in LOADS
+    {
+      let n = \$l * SHARE + share;
+      let at = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
+      k[\$l] = texel(qkv, at);
+      v[\$l] = texel(qkv, at + dims.kv_heads * VECTORS);
+    }
+    //# end
+    // The zeros are written out: without them a variable keeps what it had in the round before.
+    var s = Scores();
+    var now = top;
+    //# for c in COLUMNS
+    //# for d in VECTORS
+    s[\$c] = dot_onto(s[\$c], q[\$d], subgroupBroadcast(k[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    //# end
+    if (key + \$c < own.x || key + \$c >= own.y) { s[\$c] = 2.0 * NOTHING; }
+    now = max(now, s[\$c]);
+    //# end
+    let shrink = exp(top - now);
+    top = now;
+    sum *= shrink;
+    //# for c in COLUMNS
+    s[\$c] = exp(s[\$c] - now);
+    sum += s[\$c];
+    //# end
+    //# for d in VECTORS
+    o[\$d] *= shrink;
+    //# for c in COLUMNS
+    o[\$d] = fma(vec4f(s[\$c]), subgroupBroadcast(v[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE), o[\$d]);
+    //# end
+    //# end
+  }
+  let at = token * dims.heads + head;
+  lse[at] = top + log(sum);
+  //# for d in VECTORS
+  out[at * VECTORS + \$d] = o[\$d] / sum;
+  //# end
+}
+
+@compute @workgroup_size(GROUP)
+fn delta_of(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+            @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  if (i >= delta_dims.tokens * delta_dims.heads) { return; }
+  var sum = 0.0;
+  for (var d = i * VECTORS; d < (i + 1u) * VECTORS; d++) {
+    sum = dot_onto(sum, texel(delta_dout, d), texel(delta_out, d));
+  }
+  delta[i] = sum;
+}
+
+@compute @workgroup_size(GROUP)
+fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                  @builtin(local_invocation_index) lane: u32) {
+  let i = wid.y * groups.x + wid.x;
+  let rows = dims.tokens * (dims.heads / dims.kv_heads);
+  let kv_head = i % dims.kv_heads;
+  let block = i / dims.kv_heads * GROUP;
+  if (block >= rows) { return; }
+  let row = min(block + lane, rows - 1u);
+  let token = query_token(row);
+  let head = query_head(row, kv_head);
+  let own = seen(token);
+  let from_q = place(token, head);
+  let at = token * dims.heads + head;
+  let log_sum = backward_lse[at];
+  let own_delta = backward_delta[at];
+  var q: Row;
+  var g: Row;
+  var dq: Row;
+  //# for d in VECTORS
+  q[\$d] = texel(qkv, from_q + \$d) * dims.scale;
+  g[\$d] = texel(dout, at * VECTORS + \$d);
+  //# end
+  let share = lane % SHARE;
+  let end = seen(query_token(min(block + GROUP, rows) - 1u)).y;
+  for (var key = seen(query_token(block)).x; key < end; key += COLUMNS) {
+    var k: Part;
+    var v: Part;
+    //# for l in LOADS
+    {
+      let n = \$l * SHARE + share;
+      let from_k = place(min(key + n / VECTORS, end - 1u), dims.heads + kv_head) + n % VECTORS;
+      k[\$l] = texel(qkv, from_k);
+      v[\$l] = texel(qkv, from_k + dims.kv_heads * VECTORS);
+    }
+    //# end
+    var s = Scores();
+    var ds = Scores();
+    //# for c in COLUMNS
+    //# for d in VECTORS
+    s[\$c] = dot_onto(s[\$c], q[\$d], subgroupBroadcast(k[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    ds[\$c] = dot_onto(ds[\$c], g[\$d], subgroupBroadcast(v[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    //# end
+    s[\$c] = select(0.0, exp(s[\$c] - log_sum), key + \$c >= own.x && key + \$c < own.y);
+    ds[\$c] = s[\$c] * (ds[\$c] - own_delta);
+    //# end
+    //# for d in VECTORS
+    //# for c in COLUMNS
+    dq[\$d] = fma(vec4f(ds[\$c]), subgroupBroadcast(k[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE), dq[\$d]);
+    //# end
+    //# end
+  }
+  //# for d in VECTORS
+  dqkv[from_q + \$d] = dq[\$d] * dims.scale;
+  //# end
+}
+
+@compute @workgroup_size(GROUP)
+fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+                      @builtin(local_invocation_index) lane: u32) {
+  let i = wid.y * groups.x + wid.x;
+  let shared_by = dims.heads / dims.kv_heads;
+  let kv_head = i % dims.kv_heads;
+  let block = i / dims.kv_heads * GROUP;
+  if (block >= dims.tokens) { return; }
+  let key = min(block + lane, dims.tokens - 1u);
+  let own = seers(key);
+  let from_k = place(key, dims.heads + kv_head);
+  let from_v = from_k + dims.kv_heads * VECTORS;
+  var k: Row;
+  var v: Row;
+  var dk: Row;
+  var dv: Row;
+  //# for d in VECTORS
+  k[\$d] = texel(qkv, from_k + \$d) * dims.scale;
+  v[\$d] = texel(qkv, from_v + \$d);
+  //# end
+  let share = lane % SHARE;
+  let end = seers(min(block + GROUP, dims.tokens) - 1u).y * shared_by;
+  for (var row = seers(block).x * shared_by; row < end; row += COLUMNS) {
+    var q: Part;
+    var g: Part;
+    //# for l in LOADS
+    {
+      let n = \$l * SHARE + share;
+      let met = min(row + n / VECTORS, end - 1u);
+      let token = query_token(met);
+      let head = query_head(met, kv_head);
+      q[\$l] = texel(qkv, place(token, head) + n % VECTORS);
+      g[\$l] = texel(dout, (token * dims.heads + head) * VECTORS + n % VECTORS);
+    }
+    //# end
+    // lse and delta of the rows.
+    var numbers: array<vec4f, SINGLES>;
+    //# for l in SINGLES
+    {
+      let met = min(row + \$l * SHARE + share % COLUMNS, end - 1u);
+      let at = query_token(met) * dims.heads + query_head(met, kv_head);
+      numbers[\$l] = vec4f(backward_lse[at], backward_delta[at], 0.0, 0.0);
+    }
+    //# end
+    var s = Scores();
+    var ds = Scores();
+    //# for c in COLUMNS
+    //# for d in VECTORS
+    s[\$c] = dot_onto(s[\$c], k[\$d], subgroupBroadcast(q[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    ds[\$c] = dot_onto(ds[\$c], v[\$d], subgroupBroadcast(g[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE));
+    //# end
+    {
+      let token = query_token(row + \$c);
+      let number = subgroupBroadcast(numbers[\$c / SHARE], \$c % SHARE);
+      s[\$c] = select(0.0, exp(s[\$c] - number.x), token >= own.x && token < own.y);
+      ds[\$c] = s[\$c] * (ds[\$c] - number.y);
+    }
+    //# end
+    //# for d in VECTORS
+    //# for c in COLUMNS
+    dk[\$d] = fma(vec4f(ds[\$c]), subgroupBroadcast(q[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE), dk[\$d]);
+    dv[\$d] = fma(vec4f(s[\$c]), subgroupBroadcast(g[(\$c * VECTORS + \$d) / SHARE], (\$c * VECTORS + \$d) % SHARE), dv[\$d]);
+    //# end
+    //# end
+  }
+  //# for d in VECTORS
+  dqkv[from_k + \$d] = dk[\$d] * dims.scale;
+  dqkv[from_v + \$d] = dv[\$d];
+  //# end
 }
 `,
   column_sum: `// Sums over tokens, for the gradients of biases and norm weights, in two stages so that no thread runs a long loop and
@@ -2000,6 +2362,220 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   dw[id.y * d.inputs + id.x] += sum;
 }
 `,
+  linear_broadcast: `// linear_texture.wgsl for software adapters whose subgroups are the LANES invocations of a workgroup: what all lanes read
+// is loaded once by one of them and passed on, so that a texture load serves ROWS · VECS vec4 of the output rather than VECS.
+//   \`in\`, \`out\` and \`stride\` must be multiples of 4; no lane may leave before the last broadcast.
+// Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis; GROUPS =
+// ROWS / LANES, QUADS = ROWS / 4, STEPS = LANES / QUADS. Formulas and bindings stand in linear.wgsl.
+
+const LANES = 16u;
+
+struct Dims {
+  tokens: u32,
+  inputs: u32,
+  outputs: u32,
+  // Elements from one row to the next of y, residual and dy.
+  stride: u32,
+  // backward_input: 1 adds to dx, 0 overwrites it.
+  accumulate: u32,
+}
+
+@group(0) @binding(0) var<uniform> d: Dims;
+
+@group(0) @binding(1) var x: texture_2d<f32>;
+@group(0) @binding(2) var w: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
+
+alias Tile = array<array<vec4f, VECS>, ROWS>;
+
+// Column n is in units of vec4; a tile's vec4 lie next to each other. Lane i holds rows i, LANES + i, … of x.
+fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
+  let width = d.inputs / 4u;
+  let columns = d.outputs / 4u;
+  //# for g in GROUPS
+  let x\$g = min(m + LANES * \$g + lane, d.tokens - 1u) * width;
+  //# end
+  //# for c in VECS
+  let w\$c = min(n + \$c, columns - 1u) * 4u * width;
+  //# end
+  var acc: Tile;
+  for (var k = 0u; k < width; k++) {
+    //# for c in VECS
+    let b\$c = mat4x4f(
+      texel(w, w\$c + k),
+      texel(w, w\$c + width + k),
+      texel(w, w\$c + 2u * width + k),
+      texel(w, w\$c + 3u * width + k),
+    );
+    //# end
+    //# for g in GROUPS
+    {
+    let rows\$g = texel(x, x\$g + k);
+    //# for r in 16
+    let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
+    //# for c in VECS
+    acc[16 * \$g + \$r][\$c] += v\$r * b\$c;
+    //# end
+    //# end
+    }
+    //# end
+  }
+  return acc;
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    //# for c in VECS
+    if (n + \$c < columns) { y[at + \$r * (d.stride / 4u) + \$c] = acc[\$r][\$c]; }
+    //# end
+  }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_bias(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for c in VECS
+  let bias\$c = bias[min(n + \$c, columns - 1u)];
+  //# end
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    //# for c in VECS
+    if (n + \$c < columns) { y[at + \$r * (d.stride / 4u) + \$c] = acc[\$r][\$c] + bias\$c; }
+    //# end
+  }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    let row\$r = at + \$r * (d.stride / 4u);
+    //# for c in VECS
+    if (n + \$c < columns) { y[row\$r + \$c] = residual[row\$r + \$c] + acc[\$r][\$c]; }
+    //# end
+  }
+  //# end
+}
+
+@group(0) @binding(1) var input_dy: texture_2d<f32>;
+@group(0) @binding(2) var input_w: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
+
+@compute @workgroup_size(LANES)
+fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let k = id.x * VECS;
+  let width = d.inputs / 4u;
+  let steps = d.outputs / 4u;
+  //# for g in GROUPS
+  let y\$g = min(m + LANES * \$g + lane, d.tokens - 1u) * (d.stride / 4u);
+  //# end
+  //# for c in VECS
+  let k\$c = min(k + \$c, width - 1u);
+  //# end
+  var acc: Tile;
+  for (var n = 0u; n < steps; n++) {
+    let w = n * 4u * width;
+    //# for c in VECS
+    let b\$c = mat4x4f(
+      texel(input_w, w + k\$c),
+      texel(input_w, w + width + k\$c),
+      texel(input_w, w + 2u * width + k\$c),
+      texel(input_w, w + 3u * width + k\$c),
+    );
+    //# end
+    //# for g in GROUPS
+    {
+    let rows\$g = texel(input_dy, y\$g + n);
+    //# for r in 16
+    let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
+    //# for c in VECS
+    acc[16 * \$g + \$r][\$c] += b\$c * v\$r;
+    //# end
+    //# end
+    }
+    //# end
+  }
+  //# for r in ROWS
+  if (m + \$r < d.tokens) {
+    let row\$r = (m + \$r) * width + k;
+    //# for c in VECS
+    if (k + \$c < width) {
+      if (d.accumulate == 1u) { dx[row\$r + \$c] += acc[\$r][\$c]; } else { dx[row\$r + \$c] = acc[\$r][\$c]; }
+    }
+    //# end
+  }
+  //# end
+}
+
+@group(0) @binding(1) var weight_dy: texture_2d<f32>;
+@group(0) @binding(2) var weight_x: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
+
+// The tile is ROWS rows of w x VECS vec4 along k. Lane i holds rows 4 (i mod QUADS) to 4 (i mod QUADS) + 3 of dy at the
+// token i / QUADS of a trip's STEPS.
+@compute @workgroup_size(LANES)
+fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let n = id.y * ROWS;
+  let k = id.x * VECS;
+  let width = d.inputs / 4u;
+  let last = d.tokens - 1u;
+  let quad = min(n / 4u + lane % QUADS, d.outputs / 4u - 1u);
+  let ahead = lane / QUADS;
+  //# for c in VECS
+  let k\$c = min(k + \$c, width - 1u);
+  //# end
+  var acc: Tile;
+  for (var t = 0u; t < d.tokens; t += STEPS) {
+    let loaded = texel(weight_dy, min(t + ahead, last) * (d.stride / 4u) + quad);
+    let rows = select(vec4f(), loaded, t + ahead < d.tokens);
+    //# for s in STEPS
+    {
+    //# for c in VECS
+    let x\$c = texel(weight_x, min(t + \$s, last) * width + k\$c);
+    //# end
+    //# for q in QUADS
+    let v\$q = subgroupBroadcast(rows, QUADS * \$s + \$q);
+    //# for c in VECS
+    acc[4 * \$q][\$c] += v\$q.x * x\$c;
+    acc[4 * \$q + 1][\$c] += v\$q.y * x\$c;
+    acc[4 * \$q + 2][\$c] += v\$q.z * x\$c;
+    acc[4 * \$q + 3][\$c] += v\$q.w * x\$c;
+    //# end
+    //# end
+    }
+    //# end
+  }
+  //# for r in ROWS
+  if (n + \$r < d.outputs) {
+    let row\$r = (n + \$r) * width + k;
+    //# for c in VECS
+    if (k + \$c < width) { dw[row\$r + \$c] += acc[\$r][\$c]; }
+    //# end
+  }
+  //# end
+}
+`,
   linear_texture: `// The linear layer of linear.wgsl for software adapters, whose loads from a storage buffer go lane by lane and whose loads
 // from a texture go by whole vectors: both operands of every product are textures.
 //   \`in\`, \`out\` and \`stride\` must be multiples of 4.
@@ -2181,18 +2757,35 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   let k\$c = min(k + \$c, width - 1u);
   //# end
   var acc: Tile;
-  for (var t = 0u; t < d.tokens; t++) {
+  let last_token = vec4u(d.tokens - 1u);
+  // Four tokens at a time, so that a sum is fetched and put back once for four products.
+  for (var t = 0u; t < d.tokens; t += 4u) {
+    let token = t + vec4u(0u, 1u, 2u, 3u);
+    let x_at = min(token, last_token) * width;
+    let dy_at = min(token, last_token) * (d.stride / 4u);
     //# for c in VECS
-    let x\$c = texel(weight_x, t * width + k\$c);
+    let x\$c = mat4x4f(
+      texel(weight_x, x_at.x + k\$c),
+      texel(weight_x, x_at.y + k\$c),
+      texel(weight_x, x_at.z + k\$c),
+      texel(weight_x, x_at.w + k\$c),
+    );
     //# end
     //# for q in QUADS
-    let v\$q = texel(weight_dy, t * (d.stride / 4u) + n\$q);
-    //# for c in VECS
-    acc[4 * \$q][\$c] += v\$q.x * x\$c;
-    acc[4 * \$q + 1][\$c] += v\$q.y * x\$c;
-    acc[4 * \$q + 2][\$c] += v\$q.z * x\$c;
-    acc[4 * \$q + 3][\$c] += v\$q.w * x\$c;
-    //# end
+    {
+      let rows = transpose(mat4x4f(
+        texel(weight_dy, dy_at.x + n\$q),
+        texel(weight_dy, dy_at.y + n\$q),
+        texel(weight_dy, dy_at.z + n\$q),
+        texel(weight_dy, dy_at.w + n\$q),
+      ));
+      //# for j in 4
+      let v\$j = select(vec4f(), rows[\$j], token <= last_token);
+      //# for c in VECS
+      acc[4 * \$q + \$j][\$c] += x\$c * v\$j;
+      //# end
+      //# end
+    }
     //# end
   }
   //# for r in ROWS
@@ -2427,6 +3020,9 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   add_dw(n + r * 4u + 2u, k + c * 4u, tile.r2);
   add_dw(n + r * 4u + 3u, k + c * 4u, tile.r3);
 }
+`,
+  no_subgroups: `// Stands in front of a kernel whose vectors share their loads by broadcasts, for vectors of one thread: it keeps what it has.
+fn subgroupBroadcast(own: vec4f, lane: u32) -> vec4f { return own; }
 `,
   philox: `// Philox4x32-10: four random words of a counter and a key, the same on every device. A prelude of sample.wgsl; the host's
 // twin is philox.ts. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
@@ -2781,7 +3377,7 @@ fn scatter(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
 // y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
 // and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
-// Preludes: philox.wgsl, sample_filter.wgsl.
+// Preludes: philox.wgsl, sample_slot.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
 
 fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
@@ -2827,9 +3423,7 @@ fn choose(row: ptr<function, Row>, lane: u32, threshold: u32) -> u32 {
 fn find_owner(s: u32) {
   var total = 0.0;
   for (var i = 0u; i < LANES; i++) { total += lane_mass[i]; }
-  let counter = vec4u(slots[s * 8u + 1u] + 1u, 0u, 0u, 0u);
-  let bits = philox(counter, vec2u(slots[s * 8u + 4u], slots[s * 8u + 5u])).x;
-  let u = f32(bits >> 8u) * 0x1p-24;
+  let u = random_of(s);
   var below = 0.0;
   owner = 0u;
   goal = 0.0;
@@ -2861,29 +3455,6 @@ fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
     }
   }
   workgroupBarrier();
-}
-
-// The new state of the slot, by one lane.
-fn carry_on(s: u32, token: u32) {
-  let at = s * 8u;
-  if (token == NONE) {
-    slots[at + 2u] = 0u;
-    slots[at + 7u] = 3u;
-    return;
-  }
-  let position = slots[at + 1u] + 1u;
-  slots[at] = token;
-  slots[at + 1u] = position;
-  slots[at + 6u] += 1u;
-  seen[s * ((d.vocab + 31u) / 32u) + token / 32u] |= 1u << (token & 31u);
-  var finish = select(0u, 2u, position > slots[at + 3u]);
-  for (var i = 0u; i < d.stop_count; i++) {
-    if (stops[i] == token) { finish = 1u; }
-  }
-  if (finish != 0u) {
-    slots[at + 2u] = 0u;
-    slots[at + 7u] = finish;
-  }
 }
 
 @compute @workgroup_size(64)
@@ -2960,26 +3531,9 @@ fn filtered(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid
 `,
   sample_filter: `// The rows of logits and the filters of sample.wgsl, whose prelude this is; formulas and shapes stand there.
 
-struct Dims {
-  slots: u32, vocab: u32, stride: u32, stop_count: u32,
-  temperature: f32, top_p: f32, top_k: u32, min_p: f32, repetition_penalty: f32,
-}
-@group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read_write> slots: array<u32>;
-@group(0) @binding(3) var<storage, read_write> seen: array<u32>;
-@group(0) @binding(4) var<storage, read> banned: array<u32>;
-// sample
-@group(0) @binding(5) var<storage, read> stops: array<u32>;
-@group(0) @binding(6) var<storage, read_write> out_tokens: array<u32>;
-@group(0) @binding(7) var<storage, read_write> out_values: array<vec2f>;
-@group(0) @binding(8) var<storage, read_write> tick: array<atomic<u32>>;
-// filtered
-@group(0) @binding(5) var<storage, read_write> probabilities: array<f32>;
 
 const LANES = 64u;
-const LOWEST = -3e38;
-const NONE = 0xffffffffu;
 
 // Four tokens LANES apart: their logits, and y or LOWEST where banned or past the vocabulary.
 struct Quad { raw: vec4f, y: vec4f, bad: vec4<bool> }
@@ -3240,6 +3794,387 @@ fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
     }
   }
   return threshold;
+}
+`,
+  sample_slot: `// What both variants of sample.wgsl share, as their prelude: sizes and settings, all bindings but the logits, the draw's
+// random number, and the slot's next state. Formulas and shapes stand in sample.wgsl.
+
+struct Dims {
+  slots: u32, vocab: u32, stride: u32, stop_count: u32,
+  temperature: f32, top_p: f32, top_k: u32, min_p: f32, repetition_penalty: f32,
+}
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(2) var<storage, read_write> slots: array<u32>;
+@group(0) @binding(3) var<storage, read_write> seen: array<u32>;
+@group(0) @binding(4) var<storage, read> banned: array<u32>;
+// sample
+@group(0) @binding(5) var<storage, read> stops: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out_tokens: array<u32>;
+@group(0) @binding(7) var<storage, read_write> out_values: array<vec2f>;
+@group(0) @binding(8) var<storage, read_write> tick: array<atomic<u32>>;
+// filtered
+@group(0) @binding(5) var<storage, read_write> probabilities: array<f32>;
+
+const LOWEST = -3e38;
+const NONE = 0xffffffffu;
+
+// u of the slot's next token.
+fn random_of(s: u32) -> f32 {
+  let counter = vec4u(slots[s * 8u + 1u] + 1u, 0u, 0u, 0u);
+  let bits = philox(counter, vec2u(slots[s * 8u + 4u], slots[s * 8u + 5u])).x;
+  return f32(bits >> 8u) * 0x1p-24;
+}
+
+// The new state of the slot, by one lane.
+fn carry_on(s: u32, token: u32) {
+  let at = s * 8u;
+  if (token == NONE) {
+    slots[at + 2u] = 0u;
+    slots[at + 7u] = 3u;
+    return;
+  }
+  let position = slots[at + 1u] + 1u;
+  slots[at] = token;
+  slots[at + 1u] = position;
+  slots[at + 6u] += 1u;
+  seen[s * ((d.vocab + 31u) / 32u) + token / 32u] |= 1u << (token & 31u);
+  var finish = select(0u, 2u, position > slots[at + 3u]);
+  for (var i = 0u; i < d.stop_count; i++) {
+    if (stops[i] == token) { finish = 1u; }
+  }
+  if (finish != 0u) {
+    slots[at + 2u] = 0u;
+    slots[at + 7u] = finish;
+  }
+}
+`,
+  sample_texture: `// sample.wgsl for software adapters, which read the logits through a texture; formulas, shapes and bindings stand there.
+//
+// One invocation serves a slot and walks its row TEXELS · 4 tokens a trip; nothing passes between invocations, and nothing
+// of the row is kept but sums. \`stride\` is a multiple of 4.
+//
+// Both thresholds are found as a value of y between a bound that reaches what is needed and one that does not, sixteen
+// parts a pass: parts of equal width at first, then of equally many floats, so that SPLITS passes and eight more always
+// do; a pass that finds a single value of y between the bounds is the last one. Trips of one invocation, with TEXELS = 4:
+// V / 16 a pass, 29 passes at most, and V / 3 for the draw.
+// Preludes: philox.wgsl, texel.wgsl, sample_slot.wgsl. TEXELS (4: half a word of bits; 8: a word) stands in front.
+
+@group(0) @binding(1) var logits: texture_2d<f32>;
+
+// Passes that divide a range of values before ranges of floats are divided.
+const SPLITS = 4u;
+
+struct Row {
+  base: u32,       // first texel of its logits
+  seen_base: u32,
+  trips: u32,      // over the row; 0 for a row that draws nothing
+  bad: bool,       // a logit is not finite, or every token is banned
+  top: f32,        // max y
+  low: f32,        // min y of the tokens that are not banned
+  raw_top: f32,    // max logit
+  inverse: f32,    // 1 / T
+  z: f32,          // sum of exp((logit − raw_top) / T)
+  moment: f32,     // sum of exp(x) · x over the same x
+  mass: f32,       // sum of e
+  count: f32,      // tokens that are not banned
+}
+
+fn ids_of(v: u32) -> vec4u { return vec4u(v) + vec4u(0u, 1u, 2u, 3u); }
+
+// The bits of a trip's tokens, from bit 0 on.
+fn seen_bits(row: Row, trip: u32) -> u32 {
+  let v = 4u * TEXELS * trip;
+  return seen[row.seen_base + v / 32u] >> (v & 31u);
+}
+fn banned_bits(trip: u32) -> u32 {
+  let v = 4u * TEXELS * trip;
+  return banned[v / 32u] >> (v & 31u);
+}
+
+// y of four tokens, LOWEST where they are banned or past the vocabulary. \`bits\` are theirs in both words.
+fn y_of(raw: vec4f, v: u32, bits: vec4u, known: u32, out: u32) -> vec4f {
+  let r = d.repetition_penalty;
+  let factor = select(vec4f(r), vec4f(1.0 / r), raw > vec4f());
+  let y = select(raw, raw * factor, (vec4u(known) & bits) != vec4u());
+  return select(y, vec4f(LOWEST), ((vec4u(out) & bits) != vec4u()) | (ids_of(v) >= vec4u(d.vocab)));
+}
+
+// exp of what lies below the maximum; nothing for banned tokens.
+fn weights(row: Row, y: vec4f) -> vec4f {
+  return select(exp(max((y - row.top) * row.inverse, vec4f(-104.0))), vec4f(), y <= vec4f(LOWEST));
+}
+
+// 1 at the place of v within its texel.
+fn one_of(v: u32) -> vec4f { return select(vec4f(), vec4f(1.0), ids_of(0u) == vec4u(v & 3u)); }
+
+fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+fn sum_of(v: vec4f) -> f32 { return dot(v, vec4f(1.0)); }
+
+fn read_row(s: u32) -> Row {
+  var row: Row;
+  row.base = s * (d.stride / 4u);
+  row.trips = (d.vocab + 4u * TEXELS - 1u) / (4u * TEXELS);
+  row.seen_base = s * ((d.vocab + 31u) / 32u);
+  row.inverse = 1.0 / select(d.temperature, 1.0, d.temperature == 0.0);
+  if (slots[s * 8u + 2u] != 1u) { row.trips = 0u; }
+  var raw_top = vec4f(LOWEST);
+  var top = vec4f(LOWEST);
+  var low = vec4f(-LOWEST);
+  var bad = vec4<bool>();
+  for (var i = 0u; i < row.trips; i++) {
+    let known = seen_bits(row, i);
+    let out = banned_bits(i);
+    //# for j in TEXELS
+    let v\$j = 4u * (TEXELS * i + \$j);
+    let raw\$j = texel(logits, row.base + v\$j / 4u);
+    let inside\$j = ids_of(v\$j) < vec4u(d.vocab);
+    bad |= ((bitcast<vec4u>(raw\$j) & vec4u(0x7f800000u)) == vec4u(0x7f800000u)) & inside\$j;
+    raw_top = max(raw_top, select(vec4f(LOWEST), raw\$j, inside\$j));
+    let y\$j = y_of(raw\$j, v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+    top = max(top, y\$j);
+    low = min(low, select(y\$j, vec4f(-LOWEST), y\$j <= vec4f(LOWEST)));
+    //# end
+  }
+  row.raw_top = highest(raw_top);
+  row.top = highest(top);
+  row.low = -highest(-low);
+  row.bad = any(bad) || row.top <= LOWEST;
+  if (row.bad) { row.trips = 0u; }
+  var sums = mat4x4f();
+  for (var i = 0u; i < row.trips; i++) {
+    let known = seen_bits(row, i);
+    let out = banned_bits(i);
+    // Sums of a trip first: fewer numbers are added to the large ones.
+    var trip = mat4x4f();
+    //# for j in TEXELS
+    let v\$j = 4u * (TEXELS * i + \$j);
+    let raw\$j = texel(logits, row.base + v\$j / 4u);
+    let y\$j = y_of(raw\$j, v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+    let x\$j = max((raw\$j - row.raw_top) * row.inverse, vec4f(-104.0));
+    let p\$j = select(vec4f(), exp(x\$j), ids_of(v\$j) < vec4u(d.vocab));
+    trip += mat4x4f(p\$j, p\$j * x\$j, weights(row, y\$j), select(vec4f(1.0), vec4f(), y\$j <= vec4f(LOWEST)));
+    //# end
+    sums += trip;
+  }
+  row.z = sum_of(sums[0]);
+  row.moment = sum_of(sums[1]);
+  row.mass = sum_of(sums[2]);
+  row.count = sum_of(sums[3]);
+  return row;
+}
+
+// Bits whose unsigned order is the order of the floats, and back.
+fn key_of(y: f32) -> u32 {
+  let bits = bitcast<u32>(y);
+  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+fn value_of(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u));
+}
+
+// Where the parts \`j\` of sixteen between lo and hi begin.
+fn edges(lo: f32, hi: f32, j: vec4u, by_width: bool) -> vec4f {
+  let key = key_of(lo);
+  let range = key_of(hi) - key;
+  let k = vec4u(key) + min(j * ((range + 15u) / 16u), vec4u(range));
+  let by_key = vec4f(value_of(k.x), value_of(k.y), value_of(k.z), value_of(k.w));
+  return select(by_key, vec4f(lo) + vec4f(hi - lo) * (vec4f(j) / 16.0), vec4<bool>(by_width));
+}
+
+// The largest y from \`start\` to the top whose tokens, with all above it, still measure \`needed\`: e, or 1 for each.
+fn search(row: Row, trips: u32, start: f32, needed: f32, counting: bool) -> f32 {
+  var lo = start;
+  var hi = value_of(key_of(row.top) + 1u);
+  var open = trips > 0u;
+  for (var pass_id = 0u; open; pass_id++) {
+    let by_width = pass_id < SPLITS && hi - lo < 1e30;
+    //# for q in 4
+    let edge\$q = edges(lo, hi, vec4u(4u * \$q) + vec4u(0u, 1u, 2u, 3u), by_width);
+    var sum\$q = vec4f();
+    //# end
+    var least = vec4f(-LOWEST);
+    var most = vec4f(LOWEST);
+    for (var i = 0u; i < trips; i++) {
+      let known = seen_bits(row, i);
+      let out = banned_bits(i);
+      //# for q in 4
+      var trip\$q = vec4f();
+      //# end
+      //# for j in TEXELS
+      let v\$j = 4u * (TEXELS * i + \$j);
+      let y\$j = y_of(texel(logits, row.base + v\$j / 4u), v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+      let w\$j = select(weights(row, y\$j), vec4f(1.0), vec4<bool>(counting));
+      //# for q in 4
+      trip\$q += select(vec4f(), vec4f(w\$j.x), vec4f(y\$j.x) >= edge\$q) + select(vec4f(), vec4f(w\$j.y), vec4f(y\$j.y) >= edge\$q);
+      trip\$q += select(vec4f(), vec4f(w\$j.z), vec4f(y\$j.z) >= edge\$q) + select(vec4f(), vec4f(w\$j.w), vec4f(y\$j.w) >= edge\$q);
+      //# end
+      let between\$j = (y\$j >= vec4f(lo)) & (y\$j < vec4f(hi));
+      least = min(least, select(vec4f(-LOWEST), y\$j, between\$j));
+      most = max(most, select(vec4f(LOWEST), y\$j, between\$j));
+      //# end
+      //# for q in 4
+      sum\$q += trip\$q;
+      //# end
+    }
+    open = -highest(-least) < highest(most);
+    // By rounding even the lowest edge may fall short: it is then the answer.
+    //# for q in 4
+    let enough\$q = sum\$q >= vec4f(needed);
+    lo = max(lo, highest(select(vec4f(LOWEST), edge\$q, enough\$q)));
+    hi = min(hi, -highest(select(-edge\$q, vec4f(LOWEST), enough\$q)));
+    //# end
+    open = open && key_of(lo) + 1u < key_of(hi);
+  }
+  return lo;
+}
+
+fn kept(y: vec4f, e: vec4f, threshold: f32) -> vec4f {
+  return select(vec4f(), e, (y >= vec4f(threshold)) & (e >= vec4f(d.min_p)));
+}
+
+// top-k, then top-p, as one threshold on y; one loop, since every call is compiled inline.
+fn threshold_of(row: Row) -> f32 {
+  var threshold = LOWEST;
+  var mass = row.mass;
+  for (var filter_id = 0u; filter_id < 2u; filter_id++) {
+    let counting = filter_id == 0u;
+    let off = d.temperature == 0.0 || select(d.top_p >= 1.0, d.top_k == 0u, counting);
+    let trips = select(row.trips, 0u, off);
+    // All tokens with e below (1 − p) · mass / V together weigh less than what top-p drops; half of it for rounding.
+    let least = (1.0 - d.top_p) * mass / f32(d.vocab) * 0.5;
+    let floor = select(row.top + log(max(least, 1e-37)) / row.inverse, LOWEST, counting);
+    let needed = select(max(d.top_p * mass, 1e-30), min(f32(d.top_k), row.count), counting);
+    let found = search(row, trips, max(floor, row.low), needed, counting);
+    threshold = max(threshold, select(found, LOWEST, off));
+    var sum = vec4f();
+    let again = select(0u, trips, counting);
+    for (var i = 0u; i < again; i++) {
+      let known = seen_bits(row, i);
+      let out = banned_bits(i);
+      var trip = vec4f();
+      //# for j in TEXELS
+      let v\$j = 4u * (TEXELS * i + \$j);
+      let y\$j = y_of(texel(logits, row.base + v\$j / 4u), v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+      trip += select(vec4f(), weights(row, y\$j), y\$j >= vec4f(threshold));
+      //# end
+      sum += trip;
+    }
+    if (again > 0u) { mass = sum_of(sum); }
+  }
+  return threshold;
+}
+
+// What is kept.
+struct Kept {
+  mass: f32,
+  first: u32,  // first token with the largest y
+}
+
+fn keep(row: Row, threshold: f32) -> Kept {
+  var sum = vec4f();
+  var first = vec4u(NONE);
+  for (var i = 0u; i < row.trips; i++) {
+    let known = seen_bits(row, i);
+    let out = banned_bits(i);
+    var trip = vec4f();
+    //# for j in TEXELS
+    let v\$j = 4u * (TEXELS * i + \$j);
+    let y\$j = y_of(texel(logits, row.base + v\$j / 4u), v\$j, vec4u(1u, 2u, 4u, 8u) << vec4u(4u * \$j), known, out);
+    trip += kept(y\$j, weights(row, y\$j), threshold);
+    first = min(first, select(vec4u(NONE), ids_of(v\$j), y\$j == vec4f(row.top)));
+    //# end
+    sum += trip;
+  }
+  return Kept(sum_of(sum), min(min(first.x, first.y), min(first.z, first.w)));
+}
+
+// On the way to u · mass: the column (v mod 64) that reaches it, and where in the column's own running sum.
+struct Path { below: f32, column: u32, goal: f32 }
+fn along(p: Path, end: f32, mass: f32, column: u32) -> Path {
+  if (mass > 0.0 && !(p.below > end)) { return Path(p.below + mass, column, end - p.below); }
+  return p;
+}
+
+// The first token, in the order of columns, whose running sum exceeds u · mass; where rounding lets the sum fall short, the
+// last kept one. Four columns at a time, then once more those of the token: in one loop, since every call is compiled inline.
+fn choose(row: Row, threshold: f32, end: f32) -> u32 {
+  var path = Path(0.0, 0u, 0.0);
+  var token = NONE;
+  var run = 0.0;
+  var column = 0u;
+  var last = false;
+  for (var open = row.trips > 0u; open;) {
+    var sum = vec4f();
+    for (var v = column; v < d.vocab; v += 64u) {
+      let y = y_of(texel(logits, row.base + v / 4u), v, vec4u(1u, 2u, 4u, 8u) << vec4u(v & 31u),
+        seen[row.seen_base + v / 32u], banned[v / 32u]);
+      let e = kept(y, weights(row, y), threshold);
+      sum += e;
+      let own = dot(e, one_of(path.column));
+      if (last && own > 0.0 && !(run > path.goal)) {
+        run += own;
+        token = v + (path.column & 3u);
+      }
+    }
+    open = !last;
+    if (!last) {
+      path = along(path, end, sum.x, column);
+      path = along(path, end, sum.y, column + 1u);
+      path = along(path, end, sum.z, column + 2u);
+      path = along(path, end, sum.w, column + 3u);
+      column += 4u;
+      last = path.below > end || column >= min(64u, d.vocab);
+      column = select(column, path.column & ~3u, last);
+    }
+  }
+  return token;
+}
+
+@compute @workgroup_size(16)
+fn sample(@builtin(global_invocation_id) id: vec3u) {
+  let s = id.x;
+  if (s >= d.slots) { return; }
+  let at = atomicAdd(&tick[0], 1u) / d.slots * d.slots + s;
+  let room = at < arrayLength(&out_tokens);
+  let alive = slots[s * 8u + 2u] == 1u;
+  let row = read_row(s);
+  let threshold = threshold_of(row);
+  let k = keep(row, threshold);
+  var token = choose(row, threshold, random_of(s) * k.mass);
+  if (d.temperature == 0.0) { token = k.first; }
+  // A dead slot's row and a bad one were not walked: they have none.
+  let drawn = token != NONE;
+  let chosen = select(0u, token, drawn);
+  let x = (dot(texel(logits, row.base + chosen / 4u), one_of(chosen)) - row.raw_top) * row.inverse;
+  let log_z = log(max(row.z, 1e-37));
+  if (room) {
+    out_tokens[at] = token;
+    out_values[at] = select(vec2f(), vec2f(x - log_z, max(0.0, log_z - row.moment / row.z)), drawn);
+  }
+  if (alive) { carry_on(s, token); }
+}
+
+// What \`sample\` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
+@compute @workgroup_size(16)
+fn filtered(@builtin(global_invocation_id) id: vec3u) {
+  let s = id.x;
+  if (s >= d.slots) { return; }
+  let row = read_row(s);
+  let threshold = threshold_of(row);
+  let k = keep(row, threshold);
+  let factor = 1.0 / max(k.mass, 1e-37);
+  for (var v = 0u; v < d.vocab; v += 4u) {
+    let y = y_of(texel(logits, row.base + v / 4u), v, vec4u(1u, 2u, 4u, 8u) << vec4u(v & 31u),
+      seen[row.seen_base + v / 32u], banned[v / 32u]);
+    var p = kept(y, weights(row, y), threshold) * factor;
+    if (d.temperature == 0.0) { p = select(vec4f(), vec4f(1.0), ids_of(v) == vec4u(k.first)); }
+    if (row.trips == 0u) { p = vec4f(); }
+    let to = s * d.vocab + v;
+    probabilities[to] = p.x;
+    if (v + 1u < d.vocab) { probabilities[to + 1u] = p.y; }
+    if (v + 2u < d.vocab) { probabilities[to + 2u] = p.z; }
+    if (v + 3u < d.vocab) { probabilities[to + 3u] = p.w; }
+  }
 }
 `,
   slots: `// The start of a decode step: what the model's kernels read, from the state of every slot.

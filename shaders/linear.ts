@@ -2,7 +2,14 @@
  * Linear layer: forward with an optional bias and residual, and the gradients. Formulas in linear.wgsl.
  * @module
  */
-import { type Access, defineKernel, type DimValues, type Grid, type KernelSpec } from "../gpu/kernel.ts";
+import {
+  type Access,
+  type AdapterTraits,
+  defineKernel,
+  type DimValues,
+  type Grid,
+  type KernelSpec,
+} from "../gpu/kernel.ts";
 import type { Dim, Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { SHADERS } from "./bundle.ts";
@@ -11,11 +18,16 @@ import { SHADERS } from "./bundle.ts";
 export type LinearDims = "tokens" | "inputs" | "outputs" | "stride" | "accumulate";
 
 const DIMS = { tokens: "u32", inputs: "u32", outputs: "u32", stride: "u32", accumulate: "u32" } as const;
-const VARIANTS = ["linear", "linear_texture", "linear_tiled", "linear_any"] as const;
+const VARIANTS = ["linear", "linear_texture", "linear_broadcast", "linear_tiled", "linear_any"] as const;
 type Variant = typeof VARIANTS[number];
 type Values = DimValues<LinearDims>;
 /** Register tile of `linear_texture`: rows, and vec4 of a row. */
 const TILE = { ROWS: 16, VECS: 2, QUADS: 4 };
+/** That of `linear_broadcast`, and what follows from it and the subgroup's size. */
+const BROADCAST_TILE = { ROWS: 32, VECS: 1, GROUPS: 2, QUADS: 8, STEPS: 2 };
+const SUBGROUP = 16;
+const tileOf = (variant: Variant): { ROWS: number; VECS: number } | undefined =>
+  variant === "linear_texture" ? TILE : variant === "linear_broadcast" ? BROADCAST_TILE : undefined;
 
 const span = (d: Values): number => d.tokens === 0 ? 0 : (d.tokens - 1) * d.stride + d.outputs;
 const productCost = (d: Values): { flops: number; bytes: number } => ({
@@ -24,9 +36,8 @@ const productCost = (d: Values): { flops: number; bytes: number } => ({
 });
 /** Workgroups for rows x columns of output: 16 register tiles side by side, tiles of 64 x 64, or an element an invocation. */
 function tiled(variant: Variant, columns: number, rows: number): Grid {
-  if (variant === "linear_texture") {
-    return [Math.ceil(columns / (16 * 4 * TILE.VECS)), Math.ceil(rows / TILE.ROWS), 1];
-  }
+  const tile = tileOf(variant);
+  if (tile) return [Math.ceil(columns / (16 * 4 * tile.VECS)), Math.ceil(rows / tile.ROWS), 1];
   if (variant === "linear") return [Math.ceil(columns / 128), Math.ceil(rows / 16), 1];
   if (variant === "linear_tiled") return [Math.ceil(columns / 64), Math.ceil(rows / 64), 1];
   return [Math.ceil(columns / 64), rows, 1];
@@ -40,18 +51,18 @@ function make<B extends string>(
   grid: (d: Values) => Grid,
   cost = productCost,
 ): KernelSpec<B, LinearDims> {
-  const texture = variant === "linear_texture";
+  const tile = tileOf(variant);
   return defineKernel({
     name: `${variant}.${entry}`,
-    source: texture ? SHADERS.texel + SHADERS[variant] : SHADERS[variant],
+    source: tile ? SHADERS.texel + SHADERS[variant] : SHADERS[variant],
     entry,
     // The first two are the operands of the product.
-    bindings: texture
+    bindings: tile
       ? Object.fromEntries(
         Object.entries(bindings).map(([name, access], i) => [name, i < 2 ? "texture" : access]),
       ) as Record<B, Access>
       : bindings,
-    ...texture && { consts: TILE },
+    ...tile && { consts: tile },
     dims: DIMS,
     sizes,
     grid,
@@ -119,14 +130,24 @@ const kernelsOf = (v: Variant) => ({
 });
 type Kernels = ReturnType<typeof kernelsOf>;
 
+const texture = kernelsOf("linear_texture");
+const broadcast = Object.fromEntries(
+  Object.entries(kernelsOf("linear_broadcast")).map(([name, kernel]) => [name, {
+    ...kernel,
+    subgroup: { size: SUBGROUP, otherwise: texture[name as keyof Kernels] },
+  }]),
+) as unknown as Kernels;
+
 /**
  * All kernels of the layer by variant; the tests and the benchmark go through them. `linear_texture` reads its operands
- * through textures (software adapters) where they fit one and widths are multiples of 4, `linear` needs neither,
- * `linear_tiled` passes operands through workgroup memory (GPUs), `linear_any` takes any size.
+ * through textures (software adapters) where they fit one and widths are multiples of 4, `linear_broadcast` reads so too
+ * and shares the loads within subgroups of 16 (a program takes `linear_texture` for it where there are none), `linear`
+ * needs neither, `linear_tiled` passes operands through workgroup memory (GPUs), `linear_any` takes any size.
  */
 export const linearKernels: Readonly<Record<Variant, Kernels>> = {
   linear: kernelsOf("linear"),
-  linear_texture: kernelsOf("linear_texture"),
+  linear_texture: texture,
+  linear_broadcast: broadcast,
   linear_tiled: kernelsOf("linear_tiled"),
   linear_any: kernelsOf("linear_any"),
 };
@@ -136,11 +157,11 @@ function byAdapter<K extends keyof Kernels>(name: K): Kernels[K] {
   const general = linearKernels.linear[name];
   return {
     ...general,
-    fit: ({ outputs, stride }: Readonly<Record<string, unknown>>, software: boolean) =>
+    fit: ({ outputs, stride }: Readonly<Record<string, unknown>>, { software }: AdapterTraits) =>
       !software
         ? linearKernels.linear_tiled[name]
         : (outputs as number) % 4 === 0 && (stride as number) % 4 === 0
-        ? linearKernels.linear_texture[name]
+        ? linearKernels.linear_broadcast[name]
         : general,
   } as Kernels[K];
 }

@@ -179,18 +179,35 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   let k$c = min(k + $c, width - 1u);
   //# end
   var acc: Tile;
-  for (var t = 0u; t < d.tokens; t++) {
+  let last_token = vec4u(d.tokens - 1u);
+  // Four tokens at a time, so that a sum is fetched and put back once for four products.
+  for (var t = 0u; t < d.tokens; t += 4u) {
+    let token = t + vec4u(0u, 1u, 2u, 3u);
+    let x_at = min(token, last_token) * width;
+    let dy_at = min(token, last_token) * (d.stride / 4u);
     //# for c in VECS
-    let x$c = texel(weight_x, t * width + k$c);
+    let x$c = mat4x4f(
+      texel(weight_x, x_at.x + k$c),
+      texel(weight_x, x_at.y + k$c),
+      texel(weight_x, x_at.z + k$c),
+      texel(weight_x, x_at.w + k$c),
+    );
     //# end
     //# for q in QUADS
-    let v$q = texel(weight_dy, t * (d.stride / 4u) + n$q);
-    //# for c in VECS
-    acc[4 * $q][$c] += v$q.x * x$c;
-    acc[4 * $q + 1][$c] += v$q.y * x$c;
-    acc[4 * $q + 2][$c] += v$q.z * x$c;
-    acc[4 * $q + 3][$c] += v$q.w * x$c;
-    //# end
+    {
+      let rows = transpose(mat4x4f(
+        texel(weight_dy, dy_at.x + n$q),
+        texel(weight_dy, dy_at.y + n$q),
+        texel(weight_dy, dy_at.z + n$q),
+        texel(weight_dy, dy_at.w + n$q),
+      ));
+      //# for j in 4
+      let v$j = select(vec4f(), rows[$j], token <= last_token);
+      //# for c in VECS
+      acc[4 * $q + $j][$c] += x$c * v$j;
+      //# end
+      //# end
+    }
     //# end
   }
   //# for r in ROWS

@@ -18,7 +18,7 @@
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
 // y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
 // and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
-// Preludes: philox.wgsl, sample_filter.wgsl.
+// Preludes: philox.wgsl, sample_slot.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
 
 fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
@@ -64,9 +64,7 @@ fn choose(row: ptr<function, Row>, lane: u32, threshold: u32) -> u32 {
 fn find_owner(s: u32) {
   var total = 0.0;
   for (var i = 0u; i < LANES; i++) { total += lane_mass[i]; }
-  let counter = vec4u(slots[s * 8u + 1u] + 1u, 0u, 0u, 0u);
-  let bits = philox(counter, vec2u(slots[s * 8u + 4u], slots[s * 8u + 5u])).x;
-  let u = f32(bits >> 8u) * 0x1p-24;
+  let u = random_of(s);
   var below = 0.0;
   owner = 0u;
   goal = 0.0;
@@ -98,29 +96,6 @@ fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
     }
   }
   workgroupBarrier();
-}
-
-// The new state of the slot, by one lane.
-fn carry_on(s: u32, token: u32) {
-  let at = s * 8u;
-  if (token == NONE) {
-    slots[at + 2u] = 0u;
-    slots[at + 7u] = 3u;
-    return;
-  }
-  let position = slots[at + 1u] + 1u;
-  slots[at] = token;
-  slots[at + 1u] = position;
-  slots[at + 6u] += 1u;
-  seen[s * ((d.vocab + 31u) / 32u) + token / 32u] |= 1u << (token & 31u);
-  var finish = select(0u, 2u, position > slots[at + 3u]);
-  for (var i = 0u; i < d.stop_count; i++) {
-    if (stops[i] == token) { finish = 1u; }
-  }
-  if (finish != 0u) {
-    slots[at + 2u] = 0u;
-    slots[at + 7u] = finish;
-  }
 }
 
 @compute @workgroup_size(64)

@@ -1,25 +1,8 @@
 // The rows of logits and the filters of sample.wgsl, whose prelude this is; formulas and shapes stand there.
 
-struct Dims {
-  slots: u32, vocab: u32, stride: u32, stop_count: u32,
-  temperature: f32, top_p: f32, top_k: u32, min_p: f32, repetition_penalty: f32,
-}
-@group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read_write> slots: array<u32>;
-@group(0) @binding(3) var<storage, read_write> seen: array<u32>;
-@group(0) @binding(4) var<storage, read> banned: array<u32>;
-// sample
-@group(0) @binding(5) var<storage, read> stops: array<u32>;
-@group(0) @binding(6) var<storage, read_write> out_tokens: array<u32>;
-@group(0) @binding(7) var<storage, read_write> out_values: array<vec2f>;
-@group(0) @binding(8) var<storage, read_write> tick: array<atomic<u32>>;
-// filtered
-@group(0) @binding(5) var<storage, read_write> probabilities: array<f32>;
 
 const LANES = 64u;
-const LOWEST = -3e38;
-const NONE = 0xffffffffu;
 
 // Four tokens LANES apart: their logits, and y or LOWEST where banned or past the vocabulary.
 struct Quad { raw: vec4f, y: vec4f, bad: vec4<bool> }

@@ -73,7 +73,7 @@ export function variants<B extends string, D extends string>(
   }
   const general: KernelSpec = {
     ...family.get(key(1, "gpu"))!,
-    fit: (dims, software, elements) => {
+    fit: (dims, { software }, elements) => {
       const adapter = !software ? "gpu" : worthTextures(family, elements) ? "texture" : "software";
       return fitted(general, rowWidth(dims), adapter);
     },

@@ -3,6 +3,7 @@
  * shaping off.
  * @module
  */
+import type { BranchOptions } from "./branching.ts";
 import type { Config } from "./config_types.ts";
 import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";
 import { formatReward } from "./grade.ts";
@@ -10,7 +11,7 @@ import { gradeResponses } from "./grade_responses.ts";
 import { KappaController } from "./kl_controller.ts";
 import type { LogRecord } from "./metrics_log.ts";
 import type { Policy } from "./policy.ts";
-import type { PolicyUpdate, UpdateReport } from "./policy_update.ts";
+import type { PolicyUpdate, UpdateReport, UpdateSettings } from "./policy_update.ts";
 import type { Cursor, Problem } from "./problems.ts";
 import { groupsOf, keptGroups, shapeBatch, type ShapedBatch } from "./shape_batch.ts";
 import { EntropyTargets } from "./shaping.ts";
@@ -22,6 +23,10 @@ export interface IterationReport {
   readonly metrics: LogRecord;
   /** All rollouts, also those that were filtered out. */
   readonly trajectories: readonly ShapedTrajectory[];
+  /** Groups that the update learned from. */
+  readonly learned: ReadonlySet<number>;
+  /** What the update was run with. */
+  readonly settings: UpdateSettings;
   /** Undefined when no group was left to learn from. */
   readonly update: UpdateReport | undefined;
   /** What to tell when nothing was learned. */
@@ -32,6 +37,8 @@ export interface IterationReport {
 export interface ControllerState {
   readonly targets: ReturnType<EntropyTargets["state"]>;
   readonly kappa: ReturnType<KappaController["state"]>;
+  /** τ of the last iteration, nats; undefined before the first. */
+  readonly threshold?: number;
 }
 
 /** The stage between two iterations. */
@@ -42,6 +49,7 @@ export class AepoStage {
   #cursor: Cursor<Problem>;
   #targets: EntropyTargets;
   #kappa: KappaController;
+  #threshold: number | undefined;
   #windows: WindowAnalysis;
 
   constructor(
@@ -61,12 +69,13 @@ export class AepoStage {
       state?.targets,
     );
     this.#kappa = new KappaController(aepo.kappa, state?.kappa);
+    this.#threshold = state?.threshold;
     this.#windows = new WindowAnalysis(policy.model.gpu, aepo.window, aepo.quantile);
   }
 
   /** What a checkpoint keeps. */
   state(): ControllerState {
-    return { targets: this.#targets.state(), kappa: this.#kappa.state() };
+    return { targets: this.#targets.state(), kappa: this.#kappa.state(), threshold: this.#threshold };
   }
 
   /**
@@ -106,14 +115,16 @@ export class AepoStage {
     );
     const windows = await this.#windows.analyse(all.map((t) => t.entropies));
     const shaped = shapeBatch(all, windows, this.#targets, this.#config);
+    const { threshold } = windows;
     clock.lap("adv");
     const groups = [...groupsOf(shaped.trajectories)].filter(([group]) => learning.has(group))
       .slice(0, data.rollout_batch_size).map(([, members]) => members.map((i) => shaped.trajectories[i]));
     const klWeights = perBucket((bucket) => this.#klWeight(bucket));
+    const settings: UpdateSettings = { klWeights, threshold, lr };
     let update: UpdateReport | undefined;
     if (groups.length > 0) {
       tell(`update on ${groups.length} groups`);
-      update = await this.update.run(groups, { klWeights, threshold: windows.threshold, lr }, clock);
+      update = await this.update.run(groups, settings, clock);
       if (this.#config.aepo.kl_shaping && !algorithm.disable_kl) {
         this.#kappa.update(update.klOutsideWindows);
       }
@@ -122,15 +133,18 @@ export class AepoStage {
       iteration,
       lr,
       shaped,
-      windows.threshold,
+      threshold,
       update,
       groups.length,
       tries,
       clock,
     );
+    this.#threshold = threshold;
     return {
       metrics,
       trajectories: shaped.trajectories,
+      learned: new Set(groups.map(([{ group }]) => group)),
+      settings,
       update,
       note: update ? undefined : emptyNote(all, tries),
     };
@@ -148,6 +162,13 @@ export class AepoStage {
     if (!aepo.kl_shaping) return { outside: algorithm.kl_coef, inside: algorithm.kl_coef };
     const weight = this.#kappa.kappa(bucket) * aepo.beta[bucket];
     return { outside: weight, inside: weight * aepo.rho };
+  }
+
+  /** How rollouts branch: at the τ of the iteration before. The first has none, and all its rollouts are ordinary ones. */
+  #branching(): BranchOptions | undefined {
+    const { branching, window } = this.#config.aepo;
+    if (!branching.enabled || this.#threshold === undefined) return;
+    return { ...branching, window, threshold: this.#threshold };
   }
 
   async #sample(
@@ -175,6 +196,7 @@ export class AepoStage {
         repetition_penalty: 1,
         max_tokens: data.max_response_length,
         stop: this.#policy.generation.eos_token_id,
+        branching: this.#branching(),
         seed: trainer.seed,
         signal,
         onChunk: (p) => tell(`${p.finished} of ${p.total} rollouts`),
@@ -190,6 +212,7 @@ export class AepoStage {
       problem: problems[r.prompt],
       group: firstGroup + r.prompt,
       sample: r.sample,
+      branch: r.branch,
       tokens: r.tokens,
       logps: r.logps,
       entropies: r.entropies,
@@ -214,6 +237,9 @@ export class AepoStage {
   ): LogRecord {
     const { algorithm, aepo: { entropy_shaping, kl_shaping } } = this.#config;
     const lengths = trajectories.map((t) => t.tokens.length);
+    const branches = trajectories.flatMap((t) => t.branch ?? []);
+    const shared = branches.reduce((n, b) => n + b.step, 0);
+    const generated = lengths.reduce((a, b) => a + b, 0) - shared;
     const stats = (name: string, values: number[]) => ({
       [`${name}/mean`]: mean(values),
       [`${name}/max`]: Math.max(...values),
@@ -243,7 +269,9 @@ export class AepoStage {
       "batch/groups": groups,
       "batch/tries": tries,
       "batch/sampled_trajectories": trajectories.length,
-      "batch/generated_tokens": lengths.reduce((a, b) => a + b, 0),
+      "batch/generated_tokens": generated,
+      "batch/shared_tokens": shared,
+      "batch/branches": branches.length,
     };
     for (const bucket of BUCKETS) {
       const members = trajectories.filter((t) => t.bucket === bucket);
@@ -266,7 +294,7 @@ export class AepoStage {
       ...record,
       ...clock.metrics(),
       "timing_s/step": seconds,
-      "perf/throughput": lengths.reduce((a, b) => a + b, 0) / seconds,
+      "perf/throughput": generated / seconds,
     };
   }
 }

@@ -15,6 +15,7 @@ export type {
   AdacsConfig,
   AepoConfig,
   AlgorithmConfig,
+  BranchingConfig,
   Config,
   DataConfig,
   LrScheduler,

@@ -90,7 +90,7 @@ const IGNORED: ReadonlyMap<string, string> = new Map([
   ["trainer.n_gpus_per_node", ONE_DEVICE],
   ["trainer.critic_warmup", NO_CRITIC],
   ["trainer.val_only", "the eval command evaluates without training"],
-  ["trainer.val_generations_to_log", "all generations go to generations.jsonl"],
+  ["trainer.val_generations_to_log", "generations go to generations.jsonl, see trainer.rollouts_to_log"],
   ["trainer.save_model_only", "a checkpoint always holds what resuming needs"],
   ["trainer.ray_timeline", ONE_DEVICE],
   ["trainer.wandb_run_id", "metrics go to metrics.jsonl in the run folder"],

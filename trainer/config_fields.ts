@@ -286,6 +286,11 @@ export const FIELDS: Fields<Config> = {
       true,
       "After the last evaluation, the held-out problems with pictures once more, with gray in place of their pictures.",
     ),
+    rollouts_to_log: countOrOff(
+      128,
+      BIG,
+      "Rollouts of an iteration (in whole groups) and responses of an evaluation that are logged with their tokens; -1: all.",
+    ),
     seed: int(0, 0, 2 ** 31 - 1, "Seed of all sampling."),
   },
   adacs: {
@@ -343,10 +348,28 @@ export const FIELDS: Fields<Config> = {
       hard: num(0.05, 0, 100, "KL weight β_d of hard problems."),
     },
     branching: {
-      default: false,
-      range: "false",
-      doc: "Branch rollouts inside high-entropy windows; not offered yet.",
-      schema: z.literal(false),
+      enabled: flag(
+        true,
+        "Branch rollouts where a window's entropy exceeds the τ of the iteration before; the first has none and does not branch.",
+      ),
+      share: num(
+        0.5,
+        0,
+        1,
+        "Share of a prompt's `worker.rollout.n` rollouts reserved for branches; those not spent are ordinary rollouts.",
+      ),
+      max_per_trajectory: int(2, 1, 1024, "Most branches of one rollout."),
+      refractory: int(
+        8,
+        1,
+        1 << 20,
+        "Fewest tokens between two branch points of a rollout, never below `aepo.window`: one window branches once.",
+      ),
+      credit: choice(
+        "weighted",
+        ["weighted", "once", "full"],
+        "How the k rollouts that share a token train it: each with 1/k of its loss, the first alone, or all in full.",
+      ),
     },
   },
 };

@@ -103,6 +103,7 @@ export type TrainerConfig = {
   val_freq: number;
   val_before_train: boolean;
   val_blind: boolean;
+  rollouts_to_log: number;
   seed: number;
 };
 
@@ -137,7 +138,16 @@ export type AepoConfig = {
   target_decay: number;
   kappa: { init: number; alpha: number; delta: number; min: number; max: number };
   beta: { easy: number; medium: number; hard: number };
-  branching: false;
+  branching: BranchingConfig;
+};
+
+/** Rollouts that branch inside high-entropy windows. */
+export type BranchingConfig = {
+  enabled: boolean;
+  share: number;
+  max_per_trajectory: number;
+  refractory: number;
+  credit: "weighted" | "once" | "full";
 };
 
 /** Everything a run is made of; each key has a default, so `{}` is a complete file. */

@@ -32,6 +32,18 @@ export interface EvaluationOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What is known of a response's tokens; arrays are [L]. */
+export interface ResponseTokens {
+  /** New tokens, the end token included. */
+  readonly ids: Uint32Array;
+  /** Entropies, nats. */
+  readonly entropies: ArrayLike<number>;
+  /** Window entropies, nats. */
+  readonly windows: ArrayLike<number>;
+  /** 1 inside high-entropy windows. */
+  readonly mask: ArrayLike<number>;
+}
+
 /** One judged response. */
 export interface JudgedResponse {
   /** What was asked. */
@@ -50,6 +62,8 @@ export interface JudgedResponse {
   readonly highEntropy: number;
   /** Ended by a stop token, or cut at the limit. */
   readonly finish: "stop" | "length";
+  /** Its tokens, where they were kept. */
+  readonly tokens?: ResponseTokens;
 }
 
 /** Figures of one group of problems. */
@@ -206,16 +220,20 @@ export async function evaluate(
   const windows = rollouts.map((r) => windowEntropy(r.entropies, options.window));
   const threshold = options.threshold ??
     (rollouts.length > 0 ? batchThreshold(windows, options.quantile) : NaN);
-  const responses = rollouts.map((r, i): JudgedResponse => ({
-    problem: problems[r.prompt],
-    sample: r.sample,
-    text: texts[i],
-    correct: verdicts[i].same,
-    format: formatReward(texts[i]),
-    length: r.tokens.length,
-    highEntropy: countHighEntropy(windowMask(windows[i], threshold)),
-    finish: r.finish,
-  }));
+  const responses = rollouts.map((r, i): JudgedResponse => {
+    const mask = windowMask(windows[i], threshold);
+    return {
+      problem: problems[r.prompt],
+      sample: r.sample,
+      text: texts[i],
+      correct: verdicts[i].same,
+      format: formatReward(texts[i]),
+      length: r.tokens.length,
+      highEntropy: countHighEntropy(mask),
+      finish: r.finish,
+      tokens: { ids: r.tokens, entropies: r.entropies, windows: windows[i], mask },
+    };
+  });
   const evaluation = summarise(responses, threshold);
   const { all } = evaluation;
   phase.finish(`accuracy ${(100 * all.accuracy).toFixed(1)} %, ${all.length.toFixed(1)} tokens a response`);

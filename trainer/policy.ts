@@ -32,6 +32,8 @@ export interface PolicyOptions {
   readonly block_size: number;
   /** Tokens decoded between two reads from the GPU. */
   readonly chunk: number;
+  /** Most branches that one rollout and its branches make together; 0 by default. */
+  readonly branches?: number;
 }
 
 const PATCHES = 4096;
@@ -86,6 +88,7 @@ export class Policy {
       slots: options.max_num_seqs,
       blockSize: options.block_size,
       chunk: options.chunk,
+      branches: options.branches,
       patches: vision ? options.micro_batch_patches ?? PATCHES : 0,
       maxLength: options.prompts.max_prompt_length + options.prompts.max_response_length,
     });

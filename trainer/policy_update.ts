@@ -11,6 +11,7 @@ import { miniBatchCount } from "./config.ts";
 import type { Config } from "./config_types.ts";
 import { type Bucket, BUCKETS, perBucket } from "./difficulty.ts";
 import type { AdamW, StepResult } from "./optimizer.ts";
+import { prefixCredit } from "./prefix_credit.ts";
 import { PassResults } from "./pass_results.ts";
 import type { Policy } from "./policy.ts";
 import { type LossSequence, type LossSums, lossSums, TokenLoss } from "./token_loss.ts";
@@ -44,6 +45,8 @@ interface Item {
   readonly trajectory: ShapedTrajectory;
   readonly ids: Uint32Array;
   readonly scoreFrom: number;
+  /** [L] share of each token's loss; see prefix_credit.ts. */
+  readonly credit: Float32Array;
   /** [L] log π_ref; filled before the steps. */
   reference: Float32Array;
   readonly images: ShapedTrajectory["problem"]["images"];
@@ -92,15 +95,17 @@ export class PolicyUpdate {
     laps: Laps,
   ): Promise<UpdateReport> {
     const { actor } = this.#config.worker;
-    const items = groups.map((members) =>
-      members.map((trajectory): Item => ({
+    const items = groups.map((members) => {
+      const credit = prefixCredit(members, this.#config.aepo.branching.credit);
+      return members.map((trajectory, i): Item => ({
         trajectory,
+        credit: credit[i],
         ids: Uint32Array.from([...trajectory.problem.prompt, ...trajectory.tokens]),
         scoreFrom: trajectory.problem.prompt.length,
         reference: trajectory.logps,
         images: trajectory.problem.images,
-      }))
-    );
+      }));
+    });
     await this.#referenceLogps(items.flat());
     laps.lap("ref");
     const count = Math.min(miniBatchCount(this.#config), groups.length);
@@ -162,7 +167,7 @@ export class PolicyUpdate {
     first: boolean,
   ): Promise<{ step: StepResult; logpGap: number }> {
     const { graph } = this.#policy;
-    const tokens = batch.reduce((n, i) => n + i.trajectory.tokens.length, 0);
+    const tokens = batch.reduce((n, i) => i.credit.reduce((sum, c) => sum + c, n), 0);
     this.#loss.clear();
     const passes = this.#passes(batch);
     for (const [p, pass] of passes.entries()) {
@@ -180,9 +185,12 @@ export class PolicyUpdate {
     return { step, logpGap: first ? largestGap(passes[0], step.read[1]) : 0 };
   }
 
-  /** Loss of one trajectory in a batch of `sequences` with `tokens` response tokens in all. */
+  /**
+   * Loss of one trajectory in a batch of `sequences` with `tokens` response tokens in all, by their credit: a shared token
+   * weighs what it would in one trajectory of that length.
+   */
   #lossOf(
-    { trajectory: t, reference }: Item,
+    { trajectory: t, reference, credit }: Item,
     settings: UpdateSettings,
     sequences: number,
     tokens: number,
@@ -196,6 +204,7 @@ export class PolicyUpdate {
       mask: t.mask,
       advantage: t.advantage,
       weight: actor.loss_avg_mode === "token" ? 1 / tokens : 1 / (sequences * t.tokens.length),
+      credit,
       klOutside: kl.outside,
       klInside: kl.inside,
       bonus: t.lambda * aepo.entropy_bonus,

@@ -7,8 +7,12 @@
 /** Dotted keys and their values. */
 export type Preset = Readonly<Record<string, unknown>>;
 
-/** No shaping: what GRPO and DAPO leave out of AEPO. */
-const PLAIN: Preset = { "aepo.entropy_shaping": false, "aepo.kl_shaping": false };
+/** No shaping, no branching: what GRPO and DAPO leave out of AEPO. */
+const PLAIN: Preset = {
+  "aepo.entropy_shaping": false,
+  "aepo.kl_shaping": false,
+  "aepo.branching.enabled": false,
+};
 
 /** The presets by name. */
 export const PRESETS: Readonly<Record<string, Preset>> = {

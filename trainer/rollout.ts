@@ -1,110 +1,61 @@
 /**
  * Rollouts: many sequences from many prompts through a fixed number of slots. A prompt's cache is computed once and
- * shared by its rollouts; a finished sequence's slot goes to the next one waiting; the GPU is read once a chunk.
+ * shared by its rollouts, a rollout's by its branches; a finished sequence's slot goes to the next one waiting; the GPU
+ * is read once a chunk.
  * @module
  */
 import { UserError } from "../gpu/errors.ts";
 import { Rng } from "../data/random.ts";
 import type { CausalLM } from "../models/causal_lm.ts";
 import type { ModelConfig } from "../models/config.ts";
-import { DecodeGraph, type SamplingOptions } from "../models/decode_graph.ts";
-import type { ImagePatches } from "../models/image_processor.ts";
+import { DecodeGraph } from "../models/decode_graph.ts";
 import { KvCache } from "../models/kv_cache.ts";
-import { mropePositions } from "../models/mrope.ts";
-import { patchCount } from "../models/packed_batch.ts";
 import { NO_TOKEN } from "../shaders/sample.ts";
-import { PrefillGraph, type PrefillSequence } from "../models/prefill_graph.ts";
+import { PrefillGraph } from "../models/prefill_graph.ts";
+import {
+  branchesPerRoot,
+  type BranchOrigin,
+  branchPoint,
+  dealSamples,
+  nextStep,
+  splitReserve,
+} from "./branching.ts";
+import { PromptQueue } from "./prompt_queue.ts";
+import type { GenerateOptions, Rollout, RolloutEngineOptions, RolloutPrompt } from "./rollout_types.ts";
+import { type WaitingRollout, WaitingRollouts } from "./waiting_rollouts.ts";
 
-/** Sizes of the engine. */
-export interface RolloutEngineOptions {
-  /** Sequences decoded at once (`worker.rollout.max_num_seqs`). */
-  readonly slots: number;
-  /** Token positions of a cache block. */
-  readonly blockSize: number;
-  /** Steps between two reads, 16 to 64. */
-  readonly chunk: number;
-  /** Longest sequence, prompt included. */
-  readonly maxLength: number;
-  /** Ids that are never sampled, besides the placeholders of pictures. */
-  readonly banned?: readonly number[];
-  /** Most patches of pictures of one prompt; 0, the default, takes text only. */
-  readonly patches?: number;
-}
+export type {
+  ChunkProgress,
+  GenerateOptions,
+  Rollout,
+  RolloutEngineOptions,
+  RolloutPrompt,
+} from "./rollout_types.ts";
 
-/** A prompt, and what its random numbers are keyed by. */
-export interface RolloutPrompt {
-  /** Token ids. */
-  readonly ids: readonly number[];
-  /** Makes its pictures, in the order of their image tokens, when the prompt's turn comes. */
-  readonly images?: () => Promise<readonly ImagePatches[]>;
-  /** Anything that names this prompt within the seed, e.g. (step, row id); its place in the list by default. */
-  readonly key?: readonly (number | string)[];
-}
-
-/** How to generate. */
-export interface GenerateOptions extends SamplingOptions {
-  /** Most new tokens. */
-  readonly max_tokens: number;
-  /** Ids that end a sequence; the stop token is part of the rollout. */
-  readonly stop: readonly number[];
-  /** Rollouts of each prompt; 1 by default. */
-  readonly n?: number;
-  /** The same seed and prompt key give the same tokens whatever else is in the batch. */
-  readonly seed: number;
-  /** Called after each read with the rollouts' new tokens so far. */
-  readonly onChunk?: (progress: ChunkProgress) => void;
-  /** Ends early when aborted; unfinished rollouts are dropped. */
-  readonly signal?: AbortSignal;
-}
-
-/** What has happened up to a read. */
-export interface ChunkProgress {
-  /** New tokens in this chunk. */
-  readonly tokens: number;
-  /** Rollouts finished so far. */
-  readonly finished: number;
+/** One call of `generate`. */
+interface Job {
+  readonly prompts: readonly RolloutPrompt[];
+  readonly queue: PromptQueue;
+  readonly options: GenerateOptions;
   /** Rollouts in all. */
   readonly total: number;
-  /** Tokens that appeared in this chunk, by rollout; for streaming. */
-  readonly fresh: readonly {
-    readonly prompt: number;
-    readonly sample: number;
-    readonly tokens: readonly number[];
-  }[];
+  readonly done: Rollout[];
 }
 
-/** One sampled continuation. */
-export interface Rollout {
-  /** Index of the prompt. */
-  readonly prompt: number;
-  /** 0 … n−1. */
-  readonly sample: number;
-  /** New tokens, the stop token included. */
-  readonly tokens: Uint32Array;
-  /** log π(token) at the sampling temperature over the whole vocabulary, nats. */
-  readonly logps: Float32Array;
-  /** Exact entropy at each new token's step, nats. */
-  readonly entropies: Float32Array;
-  /** Ended by a stop token, or cut at `max_tokens` or the engine's `maxLength`. */
-  readonly finish: "stop" | "length";
-}
-
-interface PromptState {
-  /** Rollouts not yet admitted. */
-  waiting: number;
-  /** Blocks filled by the prompt's tokens but the last; the last of them may be partial. */
-  blocks: number[];
-  /** Added to positions after the prompt's pictures; 0 for text. */
-  ropeDelta: number;
-}
-
+/** A rollout in its slot; its lists hold the prefix too. */
 interface Running {
   readonly prompt: number;
   readonly sample: number;
+  readonly branch?: BranchOrigin;
   readonly blocks: number[];
   readonly tokens: number[];
   readonly logps: number[];
   readonly entropies: number[];
+  reserve: readonly number[];
+  /** Branches made. */
+  branches: number;
+  /** First step that may still branch. */
+  watched: number;
 }
 
 const FINISH = ["", "stop", "length", "not finite"] as const;
@@ -119,6 +70,9 @@ export class RolloutEngine {
   #decode: DecodeGraph;
   #maxBlocks: number;
   #running: (Running | undefined)[];
+  #waiting: WaitingRollouts;
+  /** Blocks held until their rows are copied. */
+  #copying: number[] = [];
 
   /** Takes all the memory: cache, prefill and decode buffers. */
   constructor(model: CausalLM, options: RolloutEngineOptions) {
@@ -127,11 +81,12 @@ export class RolloutEngine {
     this.options = { ...options, maxLength };
     this.#model = model;
     this.#maxBlocks = Math.ceil(maxLength / options.blockSize);
-    // One block more a slot: the partial last block of a prompt stands beside its rollouts' copies.
+    // One block more a slot: the partial last block of a prompt stands beside its rollouts' copies. A branch that waits
+    // may hold another.
     this.#cache = new KvCache(
       model.gpu,
       model.config,
-      options.slots * (this.#maxBlocks + 1),
+      options.slots * (this.#maxBlocks + 1 + (options.branches ?? 0)),
       options.blockSize,
     );
     this.#prefill = new PrefillGraph(model, this.#cache, {
@@ -146,8 +101,8 @@ export class RolloutEngine {
       maxStops: 16,
     });
     this.#running = Array.from({ length: options.slots });
-    const banned = [...options.banned ?? [], ...placeholders(model.config)];
-    model.gpu.write(this.#decode.banned, bitSet(banned, model.config.vocab_size));
+    this.#waiting = new WaitingRollouts(options.slots);
+    this.#decode.ban([...options.banned ?? [], ...placeholders(model.config)]);
   }
 
   /** The decode step, for profiling. */
@@ -172,36 +127,37 @@ export class RolloutEngine {
       );
     }
     const n = options.n ?? 1;
+    const share = options.branching?.share ?? 0;
+    if (branchesPerRoot(n, share) > (this.options.branches ?? 0)) {
+      throw new UserError(
+        `${n} rollouts with a share of ${share} for branches may branch ${
+          branchesPerRoot(n, share)
+        } times from one; ` +
+          `this engine has memory for ${this.options.branches ?? 0}`,
+      );
+    }
     const decode = this.#decode;
     decode.sampling = options;
     decode.stopCount = options.stop.length;
     gpu.write(decode.stops, Uint32Array.from(options.stop));
-    const states: PromptState[] = list.map(() => ({ waiting: n, blocks: [], ropeDelta: 0 }));
-    const total = list.length * n;
-    const done: Rollout[] = [];
-    let next = 0;
+    const queue = new PromptQueue(this.#model, this.#cache, this.#prefill, list, dealSamples(n, share));
+    const job: Job = { prompts: list, queue, options, total: list.length * n, done: [] };
     try {
-      while (done.length < total && !options.signal?.aborted) {
-        next = await this.#admit(list, states, n, next, options);
+      while (job.done.length < job.total && !options.signal?.aborted) {
+        await this.#admit(job);
         const live = this.#running.filter((r) => r !== undefined);
         decode.active = this.#running.findLastIndex((r) => r !== undefined) + 1;
         // Nobody decodes past the longest rest of those that run.
         const rest = Math.max(...live.map((r) => this.#room(list[r.prompt], options) - r.tokens.length));
         const steps = Math.min(this.options.chunk, rest);
         await decode.run(steps);
-        this.#collect(
-          await gpu.read(decode.outTokens, decode.outValues, decode.slots),
-          steps,
-          list,
-          done,
-          options,
-          total,
-        );
+        this.#collect(await gpu.read(decode.outTokens, decode.outValues, decode.slots), steps, job);
       }
     } finally {
-      this.#reset(states);
+      queue.free();
+      this.#reset();
     }
-    return done.sort((a, b) => a.prompt - b.prompt || a.sample - b.sample);
+    return job.done.sort((a, b) => a.prompt - b.prompt || a.sample - b.sample);
   }
 
   /** Gives the memory back. */
@@ -233,100 +189,66 @@ export class RolloutEngine {
     return Math.min(options.max_tokens, this.options.maxLength - p.ids.length);
   }
 
-  /** Puts waiting rollouts into free slots; returns the next one in line. */
-  async #admit(
-    prompts: readonly RolloutPrompt[],
-    states: PromptState[],
-    n: number,
-    next: number,
-    options: GenerateOptions,
-  ): Promise<number> {
-    const { gpu, config } = this.#model;
-    const { blockSize } = this.options;
-    const decode = this.#decode;
-    const fill: PrefillSequence[] = [];
+  /** Puts rollouts into free slots: what the slot's own left first, then new ones, then what other slots left. */
+  async #admit(job: Job): Promise<void> {
     const copies: [number, number][] = [];
-    const finished: PromptState[] = [];
-    let filling = 0;
-    let patches = 0;
-    for (let slot = 0; slot < this.options.slots && next < prompts.length * n; slot++) {
+    for (let slot = 0; slot < this.options.slots; slot++) {
       if (this.#running[slot]) continue;
-      const prompt = Math.floor(next / n);
-      const sample = next % n;
-      const { ids, key, images } = prompts[prompt];
-      const state = states[prompt];
-      // The last prompt token is the first decode step's input; the cache holds those before it.
-      const cached = ids.length - 1;
-      if (sample === 0) {
-        const pictures = await images?.();
-        const seen = patchCount(pictures);
-        if (seen > (this.options.patches ?? 0)) {
-          throw new UserError(
-            `prompt ${prompt} has pictures of ${seen} patches; this engine takes ${
-              this.options.patches ?? 0
-            } a prompt`,
-          );
-        }
-        const { options: most } = this.#prefill;
-        if (fill.length > 0 && (filling + cached > most.tokens || patches + seen > most.patches)) break;
-        filling += cached;
-        patches += seen;
-        if (config.vision) {
-          const grids = (pictures ?? []).map((p) => p.grid);
-          state.ropeDelta = mropePositions(Uint32Array.from(ids), grids, config.vision).ropeDelta;
-        }
-        state.blocks = this.#cache.take(Math.ceil(cached / blockSize));
-        fill.push({
-          ids: ids.slice(0, cached),
-          images: pictures,
-          rows: Array.from(
-            { length: cached },
-            (_, i) => state.blocks[Math.floor(i / blockSize)] * blockSize + i % blockSize,
-          ),
-        });
-      }
-      const room = this.#room(prompts[prompt], options);
-      const whole = Math.floor(cached / blockSize);
-      const shared = state.blocks.slice(0, whole);
-      const own = this.#cache.take(Math.ceil((cached + room) / blockSize) - whole);
-      this.#cache.share(shared);
-      for (let i = 0; i < cached % blockSize; i++) {
-        copies.push([state.blocks[whole] * blockSize + i, own[0] * blockSize + i]);
-      }
-      const blocks = [...shared, ...own];
-      this.#running[slot] = { prompt, sample, blocks, tokens: [], logps: [], entropies: [] };
-      const random = new Rng(options.seed, ...(key ?? [prompt]), sample);
-      gpu.write(decode.table, Uint32Array.from(blocks), slot * this.#maxBlocks);
-      gpu.write(
-        decode.slots,
-        Uint32Array.of(ids[cached], cached, 1, cached + room - 1, random.next(), random.next(), 0, 0),
-        slot * 8,
-      );
-      if (config.vision) gpu.write(decode.rotaryOffsets, Uint32Array.of(state.ropeDelta), slot);
-      if (options.repetition_penalty !== 1) {
-        gpu.write(decode.seen, bitSet(ids, config.vocab_size), slot * Math.ceil(config.vocab_size / 32));
-      }
-      if (--state.waiting === 0) finished.push(state);
-      next++;
+      const waiting = this.#waiting.next(slot) ?? await job.queue.next() ?? this.#waiting.steal();
+      if (waiting) copies.push(...this.#start(slot, waiting, job));
     }
-    await this.#prefill.run(fill);
+    await job.queue.fill();
     await this.#prefill.copyRows(copies);
-    // Only now: a prompt of the same prefill must not be given the partial block that is still to be copied.
-    for (const state of finished) {
-      this.#cache.release(state.blocks);
-      state.blocks = [];
-    }
-    return next;
+    // Only now: nobody of the same round must be given a partial block that is still to be copied.
+    this.#cache.release(this.#copying.splice(0));
   }
 
-  #collect(
-    read: readonly (Float32Array | Uint32Array)[],
-    steps: number,
-    prompts: readonly RolloutPrompt[],
-    done: Rollout[],
-    options: GenerateOptions,
-    total: number,
-  ): void {
+  /**
+   * Puts a rollout into a slot: full blocks of its prefix are shared, a partial one becomes its own.
+   * @returns the cache rows to copy for that, (from, to)
+   */
+  #start(slot: number, waiting: WaitingRollout, { prompts, options, queue }: Job): [number, number][] {
+    const { blockSize } = this.options;
+    const { prompt, sample, reserve, branch } = waiting;
+    const { ids, key } = prompts[prompt];
+    const sequence = [...ids, ...waiting.tokens];
+    // The last token is the first decode step's input; the cache holds those before it.
+    const cached = sequence.length - 1;
+    const last = ids.length + this.#room(prompts[prompt], options) - 2;
+    const whole = Math.floor(cached / blockSize);
+    const own = this.#cache.take(Math.ceil((last + 1) / blockSize) - whole);
+    const blocks = [...waiting.blocks.slice(0, whole), ...own];
+    const partial = waiting.blocks.slice(whole);
+    this.#copying.push(...partial);
+    this.#running[slot] = {
+      prompt,
+      sample,
+      branch,
+      blocks,
+      tokens: [...waiting.tokens],
+      logps: [...waiting.logps],
+      entropies: [...waiting.entropies],
+      reserve,
+      branches: 0,
+      // The prompt is shared by all anyway: a branch at its end would be an ordinary rollout.
+      watched: branch && options.branching ? nextStep(branch.step, options.branching) : 1,
+    };
+    const random = new Rng(options.seed, ...(key ?? [prompt]), sample);
+    this.#decode.place(slot, {
+      sequence,
+      generated: waiting.tokens.length,
+      last,
+      blocks,
+      key: [random.next(), random.next()],
+      ropeDelta: queue.ropeDelta(prompt),
+    });
+    return Array.from(
+      { length: cached % blockSize },
+      (_, i) => [partial[0] * blockSize + i, own[0] * blockSize + i],
+    );
+  }
+
+  #collect(read: readonly (Float32Array | Uint32Array)[], steps: number, job: Job): void {
     const [tokens, values, slots] = read;
     const width = this.#decode.active;
     const fresh: { prompt: number; sample: number; tokens: number[] }[] = [];
@@ -342,32 +264,77 @@ export class RolloutEngine {
       }
       count += r.tokens.length - before;
       fresh.push({ prompt: r.prompt, sample: r.sample, tokens: r.tokens.slice(before) });
+      this.#branch(s, r, job);
       if (slots[s * 8 + 2] === 1) continue;
       const finish = FINISH[slots[s * 8 + 7]];
       if (finish === "not finite") {
         throw new UserError(
           `the logits of prompt ${r.prompt} (${
-            prompts[r.prompt].ids.length
+            job.prompts[r.prompt].ids.length
           } tokens), rollout ${r.sample}, new token ${r.tokens.length} ` +
             `are not finite: the weights are broken (a NaN, or a learning rate that was too high); go back to an earlier checkpoint`,
         );
       }
-      done.push({
+      job.done.push({
         prompt: r.prompt,
         sample: r.sample,
+        branch: r.branch,
         tokens: Uint32Array.from(r.tokens),
         logps: Float32Array.from(r.logps),
         entropies: Float32Array.from(r.entropies),
         finish: finish === "stop" ? "stop" : "length",
       });
+      for (const sample of r.reserve) this.#fork(s, r, job.prompts[r.prompt], sample, []);
       this.#cache.release(r.blocks);
       this.#running[s] = undefined;
     }
-    options.onChunk?.({ tokens: count, finished: done.length, total, fresh });
+    job.options.onChunk?.({ tokens: count, finished: job.done.length, total: job.total, fresh });
   }
 
-  /** Frees what an error or an abort left running, so that the engine serves again. */
-  #reset(states: PromptState[]): void {
+  /** Lets a rollout branch at every step of its new tokens that calls for it. */
+  #branch(slot: number, r: Running, { prompts, options: { branching } }: Job): void {
+    if (!branching) return;
+    while (r.reserve.length > 0 && r.branches < branching.max_per_trajectory) {
+      const point = branchPoint(r.entropies, r.watched, branching);
+      if (!point) {
+        // Windows that ended before are never looked at again.
+        r.watched = Math.max(r.watched, r.entropies.length - branching.window + 1);
+        return;
+      }
+      r.watched = nextStep(point.step, branching);
+      r.branches++;
+      const { sample, parent, branch } = splitReserve(r.reserve, branching.max_per_trajectory - r.branches);
+      r.reserve = parent;
+      this.#fork(slot, r, prompts[r.prompt], sample, branch, { parent: r.sample, ...point });
+    }
+  }
+
+  /** A rollout goes on from a step of another, from the prompt where `branch` names none; it holds the blocks before. */
+  #fork(
+    slot: number,
+    r: Running,
+    { ids }: RolloutPrompt,
+    sample: number,
+    reserve: readonly number[],
+    branch?: BranchOrigin,
+  ): void {
+    const step = branch?.step ?? 0;
+    const blocks = r.blocks.slice(0, Math.ceil((ids.length - 1 + step) / this.options.blockSize));
+    this.#cache.share(blocks);
+    this.#waiting.add(slot, {
+      prompt: r.prompt,
+      sample,
+      reserve,
+      branch,
+      blocks,
+      tokens: r.tokens.slice(0, step),
+      logps: r.logps.slice(0, step),
+      entropies: r.entropies.slice(0, step),
+    });
+  }
+
+  /** Frees what an error or an abort left, so that the engine serves again. */
+  #reset(): void {
     let dirty = false;
     this.#running.forEach((r, s) => {
       if (!r) return;
@@ -375,7 +342,8 @@ export class RolloutEngine {
       this.#running[s] = undefined;
       dirty = true;
     });
-    for (const state of states) this.#cache.release(state.blocks);
+    for (const waiting of this.#waiting.drain()) this.#cache.release(waiting.blocks);
+    this.#cache.release(this.#copying.splice(0));
     if (dirty) this.#model.gpu.clear(this.#decode.slots);
   }
 }
@@ -386,11 +354,4 @@ function placeholders({ vision }: ModelConfig): number[] {
   return vision.video_token_id === undefined
     ? [vision.image_token_id]
     : [vision.image_token_id, vision.video_token_id];
-}
-
-/** A bit set of ids, 32 to a word. */
-function bitSet(ids: readonly number[], size: number): Uint32Array<ArrayBuffer> {
-  const words = new Uint32Array(Math.ceil(size / 32));
-  for (const id of ids) words[id >>> 5] |= 1 << (id & 31);
-  return words;
 }

@@ -9,7 +9,8 @@ import type { MetricsLog } from "./metrics_log.ts";
 import type { Monitor } from "./monitor.ts";
 import type { Policy } from "./policy.ts";
 import type { Problem } from "./problems.ts";
-import { evaluationRecord, responseRecord, validationMetrics } from "./run_report.ts";
+import type { RolloutLog } from "./rollout_log.ts";
+import { evaluationRecord, validationMetrics } from "./run_report.ts";
 import type { RunState } from "./run_state.ts";
 
 /** The run whose evaluations they are. */
@@ -25,7 +26,7 @@ export interface EvaluatedRun {
   /** Gets a line for each evaluation. */
   readonly metrics: MetricsLog;
   /** Gets a line for each response. */
-  readonly generations: MetricsLog;
+  readonly rollouts: RolloutLog;
   /** Hears of the progress. */
   readonly monitor: Monitor;
   /** Ends an evaluation, which then leaves no trace. */
@@ -81,7 +82,7 @@ export class RunEvaluator {
     prefix: string,
     place: Place,
   ): Promise<Evaluation | undefined> {
-    const { config, policy, state, metrics, generations, monitor, signal } = this.#run;
+    const { config, policy, state, metrics, rollouts, monitor, signal } = this.#run;
     const { data, trainer, aepo, worker: { rollout } } = config;
     const started = performance.now();
     const result = await evaluate(
@@ -106,7 +107,7 @@ export class RunEvaluator {
       ...validationMetrics(result, prefix),
       [`timing_s/${prefix}`]: (performance.now() - started) / 1000,
     });
-    for (const r of result.responses) generations.append(responseRecord(place.step, name, r));
+    await rollouts.appendEvaluation(place.step, name, result.responses);
     return result;
   }
 }

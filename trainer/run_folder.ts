@@ -1,6 +1,6 @@
 /**
  * The folder that holds everything a run knows: `config.yaml` (resolved), `metrics.jsonl`,
- * `generations.jsonl`, `summary.json` and `checkpoints/` with the tracker `latest.json`.
+ * `generations.jsonl`, `pictures/`, `summary.json`, `report.html` and `checkpoints/` with the tracker `latest.json`.
  * @module
  */
 import { basename, dirname, join, resolve } from "node:path";
@@ -99,6 +99,11 @@ export class RunFolder {
   /** Where the summary is. */
   get summaryPath(): string {
     return join(this.path, "summary.json");
+  }
+
+  /** Where small copies of the problems' pictures are. */
+  get picturesPath(): string {
+    return join(this.path, "pictures");
   }
 
   /** Where the checkpoints are. */

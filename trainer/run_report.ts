@@ -9,41 +9,112 @@ import type { LogRecord } from "./metrics_log.ts";
 import type { BlindRecord, EvaluationRecord } from "./run_state.ts";
 import type { ShapedTrajectory } from "./trajectory.ts";
 
-/** A line of generations.jsonl for a rollout of the reinforcement stage. */
-export function rolloutRecord(step: number, t: ShapedTrajectory): LogRecord {
+/** What a rollout's line says besides the trajectory. */
+export interface RolloutContext {
+  /** Iteration, from 1. */
+  readonly step: number;
+  /** [L] text of each token; joined they are the response with its special tokens. */
+  readonly pieces: readonly string[];
+  /** Names of the problem's pictures in the run folder. */
+  readonly images: readonly string[];
+  /** [L] Ã, each token's advantage. */
+  readonly advantages: ArrayLike<number>;
+  /** Weight of the KL term outside and inside windows. */
+  readonly klWeight: { readonly outside: number; readonly inside: number };
+  /** Whether the update learned from its group. */
+  readonly learned: boolean;
+}
+
+/**
+ * A line of generations.jsonl for a rollout of the reinforcement stage. Numbers of tokens are rounded to what can be
+ * told apart on a screen, and windows are [first, end) pairs of tokens: the line stays near 30 bytes a token.
+ */
+export function rolloutRecord(t: ShapedTrajectory, context: RolloutContext): LogRecord {
+  const { row } = t.problem;
+  const { step, pieces, images, advantages, klWeight, learned } = context;
   return {
     step,
     stage: "aepo",
-    id: t.problem.row.id,
+    id: row.id,
+    source: row.source,
+    ...(row.level !== undefined && { level: row.level }),
     group: t.group,
     sample: t.sample,
-    problem: t.problem.row.problem,
+    ...(t.branch && {
+      parent: t.branch.parent,
+      branch_step: t.branch.step,
+      branch_entropy: rounded([t.branch.entropy], 4)[0],
+    }),
+    problem: row.problem,
+    ...(images.length > 0 && { images }),
     response: t.text,
-    answer: t.problem.row.answer,
+    answer: row.answer,
     accuracy: t.accuracy,
     difficulty: t.bucket,
     length: t.tokens.length,
     n_he: t.highEntropy,
     reward: t.reward,
     advantage: t.advantage,
+    learned,
     finish: t.finish,
+    kl_weight: klWeight,
+    tokens: pieces,
+    logps: rounded(t.logps, 3),
+    entropies: rounded(t.entropies, 3),
+    windows: rounded(t.windows, 3),
+    high_entropy: spans(t.mask),
+    advantages: rounded(advantages, 3),
   };
 }
 
-/** A line of generations.jsonl for a response of an evaluation. */
-export function responseRecord(step: number, evaluation: string, r: JudgedResponse): LogRecord {
+/**
+ * A line of generations.jsonl for a response of an evaluation.
+ * @param shown what is logged of its tokens; undefined: nothing, and neither the problem
+ */
+export function responseRecord(
+  step: number,
+  evaluation: string,
+  r: JudgedResponse,
+  shown?: Pick<RolloutContext, "pieces" | "images">,
+): LogRecord {
+  const { row } = r.problem;
   return {
     step,
     stage: `evaluate ${evaluation}`,
-    id: r.problem.row.id,
+    id: row.id,
+    source: row.source,
+    ...(row.level !== undefined && { level: row.level }),
     sample: r.sample,
     response: r.text,
-    answer: r.problem.row.answer,
+    answer: row.answer,
     accuracy: r.correct ? 1 : 0,
     length: r.length,
     n_he: r.highEntropy,
     finish: r.finish,
+    ...(shown && r.tokens && {
+      problem: row.problem,
+      ...(shown.images.length > 0 && { images: shown.images }),
+      tokens: shown.pieces,
+      entropies: rounded(r.tokens.entropies, 3),
+      windows: rounded(r.tokens.windows, 3),
+      high_entropy: spans(r.tokens.mask),
+    }),
   };
+}
+
+function rounded(values: ArrayLike<number>, digits: number): number[] {
+  return Array.from(values, (x) => Number(x.toFixed(digits)));
+}
+
+/** Where a mask is 1, as [first, end) pairs. */
+export function spans(mask: ArrayLike<number>): [number, number][] {
+  const found: [number, number][] = [];
+  for (let t = 0; t < mask.length; t++) {
+    if (!mask[t]) continue;
+    if (found.at(-1)?.[1] === t) found.at(-1)![1] = t + 1;
+    else found.push([t, t + 1]);
+  }
+  return found;
 }
 
 /** What the state keeps of an evaluation. */

@@ -50,6 +50,8 @@ export interface RunState {
   targets?: EntropyTargetsState;
   /** κ_d of every bucket. */
   kappa?: ReturnType<KappaController["state"]>;
+  /** τ of the last iteration, nats: where the next one's rollouts branch. */
+  threshold?: number;
   /** Updates in a row that were skipped because something was not finite. */
   skipped: number;
   /** Lines of metrics.jsonl and generations.jsonl. */

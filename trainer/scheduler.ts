@@ -11,7 +11,8 @@ import { CausalLM } from "../models/causal_lm.ts";
 import { loadModelConfig } from "../models/config.ts";
 import { copyCompanions } from "../models/checkpoint_folder.ts";
 import { curate, curriculumBatches, withPictures } from "./adacs.ts";
-import { AepoStage, type IterationReport } from "./aepo.ts";
+import { AepoStage } from "./aepo.ts";
+import { branchesPerRoot } from "./branching.ts";
 import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
 import { MetricsLog } from "./metrics_log.ts";
 import type { Monitor } from "./monitor.ts";
@@ -21,7 +22,8 @@ import { PolicyUpdate } from "./policy_update.ts";
 import { Cursor, type Problem } from "./problems.ts";
 import { type Checkpoint, RunFolder } from "./run_folder.ts";
 import { RunEvaluator } from "./run_evaluator.ts";
-import { curriculumLines, iterationNote, rolloutRecord } from "./run_report.ts";
+import { RolloutLog } from "./rollout_log.ts";
+import { curriculumLines, iterationNote } from "./run_report.ts";
 import { loadRows } from "./run_rows.ts";
 import {
   type BlindRecord,
@@ -79,6 +81,7 @@ export async function train(gpu: Gpu, options: TrainOptions): Promise<TrainSumma
     return await run.go();
   } finally {
     run.close();
+    await run.report();
   }
 }
 
@@ -99,6 +102,7 @@ class Run {
   #evaluator: RunEvaluator;
   #metrics: MetricsLog;
   #generations: MetricsLog;
+  #rollouts: RolloutLog;
   #started = performance.now();
 
   private constructor(
@@ -121,13 +125,14 @@ class Run {
     this.#train = train;
     this.#metrics = MetricsLog.open(folder.metricsPath, state.lines.metrics);
     this.#generations = MetricsLog.open(folder.generationsPath, state.lines.generations);
+    this.#rollouts = new RolloutLog(this.#generations, folder, policy.writer.tokenizer, options.config);
     this.#evaluator = new RunEvaluator({
       policy,
       problems: options.evaluate === false ? [] : val,
       config: options.config,
       state,
       metrics: this.#metrics,
-      generations: this.#generations,
+      rollouts: this.#rollouts,
       monitor: options.monitor,
       signal: options.signal,
     });
@@ -160,6 +165,7 @@ class Run {
       max_num_seqs: rollout.max_num_seqs,
       block_size: rollout.block_size,
       chunk: rollout.chunk,
+      branches: config.aepo.branching.enabled ? branchesPerRoot(rollout.n, config.aepo.branching.share) : 0,
     });
     const problems = async (list: Row[], name: string) => {
       const { problems, leftOut } = await policy.writer.problems(list, undefined, actor.micro_batch_patches);
@@ -207,6 +213,18 @@ class Run {
     this.#metrics.close();
     this.#generations.close();
     this.#policy.free();
+  }
+
+  /** Writes the report, also of a run that was interrupted or that an error ended; a run is good without one. */
+  async report(): Promise<void> {
+    const { monitor } = this.#options;
+    try {
+      // The drawing library is not for runs that have not come to their end.
+      const { writeReport } = await import("./report/write_report.ts");
+      monitor.say(`report: ${await writeReport(this.#folder.path)}`);
+    } catch (error) {
+      monitor.say(`there is no report: ${(error as Error).message}`);
+    }
   }
 
   get #aborted(): boolean {
@@ -313,13 +331,13 @@ class Run {
     cursor.taken = this.#state.taken;
     const reference = algorithm.disable_kl ? undefined : await this.#reference();
     const update = new PolicyUpdate(this.#policy, reference, optimizer, config);
-    const { targets, kappa } = this.#state;
+    const { targets, kappa, threshold } = this.#state;
     const stage = new AepoStage(
       this.#policy,
       update,
       config,
       cursor,
-      targets && kappa ? { targets, kappa } : undefined,
+      targets && kappa ? { targets, kappa, threshold } : undefined,
     );
     const name = aepo.entropy_shaping || aepo.kl_shaping ? "AEPO" : "policy optimization";
     const phase = monitor.phase(name, iterations - this.#state.step, "iterations");
@@ -341,7 +359,8 @@ class Run {
           taken: cursor.taken,
           ...stage.state(),
         });
-        this.#log(report);
+        this.#metrics.append(report.metrics);
+        await this.#rollouts.appendIteration(report);
         if (report.note) monitor.say(`iteration ${iteration}: ${report.note}`);
         for (const s of report.update?.steps ?? []) this.#guard(s.applied, s.offenders, "aepo", iteration);
         phase.advance(1, iterationNote(report));
@@ -365,11 +384,6 @@ class Run {
       ? join(this.#folder.path, "adacs")
       : this.#config.worker.actor.model.model_path;
     return await CausalLM.load(this.#gpu, folder);
-  }
-
-  #log(report: IterationReport): void {
-    this.#metrics.append(report.metrics);
-    for (const t of report.trajectories) this.#generations.append(rolloutRecord(report.metrics.step, t));
   }
 
   /** Counts skipped updates; the weights are unchanged then, and after some in a row the run stops. */

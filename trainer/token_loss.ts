@@ -42,6 +42,8 @@ export interface LossSequence {
   readonly advantage: number;
   /** Weight of a token in the loss: 1/(B L) or 1/N. */
   readonly weight: number;
+  /** Share of each token's loss, KL included, that this response bears; 1 of every token where it is left out. */
+  readonly credit?: ArrayLike<number>;
   /** Weight of the KL term outside and inside windows. */
   readonly klOutside: number;
   readonly klInside: number;
@@ -130,25 +132,25 @@ export class TokenLoss {
     const rows = sequences.reduce((n, s) => n + s.logps.length, 0);
     const behaviour = new Float32Array(4 * rows);
     const sequenceOf = new Uint32Array(rows);
-    const records = new Float32Array(SEQUENCE_FIELDS * sequences.length);
+    // Tokens that bear a part of their loss have a record like their sequence's with a smaller weight, behind the others.
+    const records = sequences.map((s) => recordOf(s, 1));
     const spans = new Uint32Array(2 * sequences.length);
     let row = 0;
     sequences.forEach((s, i) => {
       spans.set([row, s.logps.length], 2 * i);
-      records.set(
-        [s.advantage, s.weight, s.klOutside, s.klInside, s.bonus, s.threshold, s.bucket, 0],
-        SEQUENCE_FIELDS * i,
-      );
+      const byCredit = new Map([[1, i]]);
       for (let k = 0; k < s.logps.length; k++, row++) {
         behaviour.set([s.logps[k], s.reference[k], s.windows[k], s.mask[k]], 4 * row);
-        sequenceOf[row] = i;
+        const credit = s.credit?.[k] ?? 1;
+        if (!byCredit.has(credit)) byCredit.set(credit, records.push(recordOf(s, credit)) - 1);
+        sequenceOf[row] = byCredit.get(credit)!;
       }
     });
     this.#rows = rows;
     this.#sequences = sequences.length;
     gpu.write(this.#tensors.behaviour, behaviour);
     gpu.write(this.#tensors.sequenceOf, sequenceOf);
-    gpu.write(this.#tensors.sequence, records);
+    gpu.write(this.#tensors.sequence, Float32Array.from(records.flat()));
     gpu.write(this.#tensors.spans, spans);
   }
 
@@ -164,6 +166,11 @@ export class TokenLoss {
       this.#graph.model.gpu.pool.free(tensor);
     }
   }
+}
+
+/** A sequence record of policy_loss.wgsl, [8]. */
+function recordOf(s: LossSequence, credit: number): number[] {
+  return [s.advantage, s.weight * credit, s.klOutside, s.klInside, s.bonus, s.threshold, s.bucket, 0];
 }
 
 /** Names the columns of {@link TokenLoss.totals} as read back. */

@@ -2,6 +2,7 @@
  * A judged rollout on its way to an update.
  * @module
  */
+import type { BranchOrigin } from "./branching.ts";
 import type { Bucket } from "./difficulty.ts";
 import type { Problem } from "./problems.ts";
 
@@ -11,6 +12,8 @@ export interface Trajectory {
   /** Rollouts of one prompt share it. */
   readonly group: number;
   readonly sample: number;
+  /** Where it left its parent; undefined for one that starts at the prompt. */
+  readonly branch?: BranchOrigin;
   /** [L] new tokens, the end token included. */
   readonly tokens: Uint32Array;
   /** [L] log π_old of each, at the sampling temperature. */

@@ -18,7 +18,7 @@ const CHUNK = 16;
 
 /** The forward product of a linear layer; its weight is the transpose of B. */
 function matmul(gpu: Gpu, { m, k, n }: MatmulWork): Session["run"] {
-  const { forward } = linearKernels[gpu.facts.software ? "linear_texture" : "linear_tiled"];
+  const { forward } = linearKernels[gpu.facts.software ? "linear_broadcast" : "linear_tiled"];
   const b = spread(k * n);
   const weight = Float32Array.from(
     { length: n * k },

@@ -4,6 +4,7 @@
  * @module
  */
 import { IMAGE_MARK } from "../picture.ts";
+import { BACKGROUND } from "./drawing.ts";
 import { BYTE_LETTERS, PIECE_PATTERN, spell, trainBpe } from "./bpe.ts";
 import { type BaseKind, microRows, VISIBLE_FAMILIES } from "./world.ts";
 
@@ -148,8 +149,8 @@ export function vocabularySize(tokenizer: TokenizerFile): number {
   return Math.ceil((Math.max(...Object.values(tokenizer.model.vocab)) + 1) / 8) * 8;
 }
 
-/** All text files of the folder, by name; the shipped model takes text. The same code always gives the same bytes. */
-export function modelFiles(kind: BaseKind = "text"): Record<string, string> {
+/** All text files of the folder, by name; the shipped model takes pictures too. The same code always gives the same bytes. */
+export function modelFiles(kind: BaseKind = "vision"): Record<string, string> {
   const tokenizer = buildTokenizer(kind);
   const id = (token: string): number => tokenizer.model.vocab[token] ?? tokenizer.model.vocab[spell(token)];
   const config = {
@@ -199,7 +200,8 @@ export function modelFiles(kind: BaseKind = "text"): Record<string, string> {
     patch_size: VISION.patch_size,
     temporal_patch_size: VISION.temporal_patch_size,
     merge_size: VISION.spatial_merge_size,
-    image_mean: [0.5, 0.5, 0.5],
+    // Paper is zero, so that a small tower has only ink to learn from.
+    image_mean: BACKGROUND.map((channel) => channel / 255),
     image_std: [0.5, 0.5, 0.5],
   };
   const tokenizerConfig = {

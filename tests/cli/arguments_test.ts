@@ -77,7 +77,7 @@ Deno.test("arguments: the other commands' defaults", () => {
   // No seed: the recipe's own, so that the command without options makes the shipped model.
   assertEquals(parseArguments(["pretrain"]), {
     command: "pretrain",
-    args: { out: "models/micro", vision: false },
+    args: { out: "models/micro", text: false },
   });
   assertEquals(parseArguments(["train", "--help-config"]), { command: "help-config" });
 });
@@ -142,10 +142,18 @@ Deno.test("arguments: the other commands with everything", () => {
     command: "bench",
     args: { names: ["W1"], json: false, rounds: 5, peers: true, check: true, save: true, python: "p/python" },
   });
-  assertEquals(parseArguments(words("pretrain --vision --out o --tokens 1000 --seed 4")), {
+  assertEquals(parseArguments(words("pretrain --text --out o --tokens 1000 --seed 4")), {
     command: "pretrain",
-    args: { out: "o", vision: true, tokens: 1000, seed: 4 },
+    args: { out: "o", text: true, tokens: 1000, seed: 4 },
   });
+});
+
+Deno.test("arguments: report takes a run's folder and how much is shown", () => {
+  assertEquals(parseArguments(["report", "runs/micro", "--tokens", "5000"]), {
+    command: "report",
+    args: { folder: "runs/micro", tokens: 5000 },
+  });
+  assertMatch(refusal(["report"]).message, /missing required argument 'folder'/);
 });
 
 Deno.test("arguments: what cannot be right is refused by name", () => {

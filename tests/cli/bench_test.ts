@@ -117,9 +117,6 @@ Deno.test("bench: the 7B tower's kernels on its shapes; a CPU leaves its longest
       return `${w.kernel.name}: ${w.shape}`;
     });
   const everywhere = [
-    "attention.forward.d80: 7b tower 1 x 1024 patches, in windows",
-    "attention.backward_query.d80: 7b tower 1 x 1024 patches, in windows",
-    "attention.backward_key_value.d80: 7b tower 1 x 1024 patches, in windows",
     "rope: 7b tower 1 x 1024 patches, 3840",
     "gelu.backward: 7b merger 256 x 5120",
     "rows.gather: 7b 256 image tokens of 256 x 3584",
@@ -129,9 +126,14 @@ Deno.test("bench: the 7B tower's kernels on its shapes; a CPU leaves its longest
     "attention.forward.d80: 7b tower 1 x 1024 patches, whole pictures",
   ];
   const [cpu, gpu] = [timed(true), timed(false)];
+  for (const entry of ["forward", "backward_query", "backward_key_value"]) {
+    const shape = "d80: 7b tower 1 x 1024 patches, in windows";
+    assert(cpu.includes(`attention_texture.${entry}.${shape}`), entry);
+    assert(gpu.includes(`attention.${entry}.${shape}`), entry);
+  }
   for (const name of everywhere) assert(cpu.includes(name) && gpu.includes(name), name);
   for (const name of longest) assert(gpu.includes(name), name);
-  assert(cpu.includes("linear.forward: 7b tower 1 x 1024 patches, embedding 1176 x 1280"));
+  assert(cpu.includes("linear_texture.forward: 7b tower 1 x 1024 patches, embedding 1176 x 1280"));
   assert(!cpu.some((name) => name.includes("whole pictures") || name.includes("5120 x 3584")));
 });
 
@@ -141,14 +143,18 @@ Deno.test("bench: attention of text and tower costs the mean of the launches tha
     { headDim: 32, product: 2, launches: 1 },
     { headDim: 80, product: 7, launches: 1 },
   ]);
-  assertEquals(Object.fromEntries(Object.entries(costs).map(([name, { flops }]) => [name, flops])), {
-    "attention.forward.d32": 16,
-    "attention.backward_query.d32": 24,
-    "attention.backward_key_value.d32": 32,
-    "attention.forward.d80": 14,
-    "attention.backward_query.d80": 21,
-    "attention.backward_key_value.d80": 28,
-  });
+  const expected = ["attention", "attention_texture"].flatMap((file) => [
+    [`${file}.forward.d32`, 16],
+    [`${file}.backward_query.d32`, 24],
+    [`${file}.backward_key_value.d32`, 32],
+    [`${file}.forward.d80`, 14],
+    [`${file}.backward_query.d80`, 21],
+    [`${file}.backward_key_value.d80`, 28],
+  ]);
+  assertEquals(
+    Object.fromEntries(Object.entries(costs).map(([name, { flops }]) => [name, flops])),
+    Object.fromEntries(expected),
+  );
 });
 
 Deno.test("bench vision_training_step: pictures and text by kernel, with the rate of the whole step", async () => {
@@ -165,7 +171,7 @@ Deno.test("bench vision_training_step: pictures and text by kernel, with the rat
     assert(kernels.includes(name), name);
   }
   // Four launches over 49 tokens that see what is before them, two over pictures of 36 patches that see each other.
-  const forward = step.rows.find((row) => row.kernel === "attention.forward.d32")!;
+  const forward = step.rows.find((row) => /^attention(_texture)?\.forward\.d32$/.test(row.kernel))!;
   const pairs = 4 * 128 * 49 * 50 / 2 + 2 * 64 * 36 * 36;
   assertEquals(forward.calls, 6);
   assertAlmostEquals(forward.gflops! * forward.milliseconds, 2 * 2 * 32 * pairs / 1e6, 1e-6);

@@ -106,6 +106,7 @@ Deno.test("first run: the script parses, names its tasks, and refuses others", (
         "bench",
         "doctor",
         "pretrain",
+        "report",
         "test:goldens",
         "test:data",
       ]

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DIFFICULTIES, levelOf } from "../../data/micro/problem.ts";
-import { RECIPE } from "../../data/micro/recipe.ts";
+import { TEXT_RECIPE } from "../../data/micro/recipe.ts";
 import { decisionTokens } from "../../data/micro/trace.ts";
 import {
   type MicroRow,
@@ -39,7 +39,12 @@ function solve(problem: string): { answer: number; digits: number[] } {
   return { answer: total, digits };
 }
 
-function take(count: number, seed: number, stream: string, phase = RECIPE.phases.at(-1)!): PretrainExample[] {
+function take(
+  count: number,
+  seed: number,
+  stream: string,
+  phase = TEXT_RECIPE.phases.at(-1)!,
+): PretrainExample[] {
   const examples = pretrainExamples(seed, stream, phase);
   return Array.from({ length: count }, () => examples.next().value);
 }
@@ -125,8 +130,8 @@ Deno.test("nothing held out is ever trained on, at any difficulty", () => {
   const heldOut = new Set<string>();
   for (const row of microRows({ seed: 21, count: 3000, split: "heldout" })) heldOut.add(row.problem);
   const trained: { k: number; problem: string }[] = [...microRows({ seed: 22, count: 3000, split: "train" })];
-  for (const phase of RECIPE.phases) {
-    for (const { k, prompt } of take(5000, RECIPE.seed, phase.name, phase)) {
+  for (const phase of TEXT_RECIPE.phases) {
+    for (const { k, prompt } of take(5000, TEXT_RECIPE.seed, phase.name, phase)) {
       trained.push({ k, problem: prompt });
     }
   }

@@ -113,7 +113,7 @@ kernelTest("a program takes the sibling that fits the dims and the adapter", asy
   const asked: unknown[] = [];
   const general: typeof scale = defineKernel({
     ...withBody("test.general", "y[i] = 1.0;"),
-    fit: (dims, software) => {
+    fit: (dims, { software }) => {
       asked.push([dims, software]);
       return dims.n === 4 ? wide : general;
     },
@@ -125,6 +125,19 @@ kernelTest("a program takes the sibling that fits the dims and the adapter", asy
     assertEquals(asked.splice(0), [[dims, gpu.facts.software]]);
     await program.run();
     assertEquals([...await gpu.readF32(y)], expected as unknown as number[]);
+    program.destroy();
+  }
+  for (const tensor of [x, y]) gpu.pool.free(tensor);
+});
+
+kernelTest("a program takes another kernel where subgroups have another size", async (gpu) => {
+  const otherwise = withBody("test.otherwise", "y[i] = 1.0;");
+  const [x, y] = ["x", "y"].map((name) => gpu.tensor(name, [4], new Float32Array(4)));
+  for (const [size, expected] of [[gpu.facts.subgroup, 2], [gpu.facts.subgroup + 1, 1]]) {
+    const kernel = { ...withBody("test.subgroup", "y[i] = 2.0;"), subgroup: { size, otherwise } };
+    const program = new Program(gpu, "subgroup").add(kernel, { x, y }, { n: 4, value: 0 });
+    await program.run();
+    assertEquals([...await gpu.readF32(y)], Array(4).fill(expected));
     program.destroy();
   }
   for (const tensor of [x, y]) gpu.pool.free(tensor);

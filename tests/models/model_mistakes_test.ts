@@ -57,8 +57,8 @@ const MISTAKES: LaunchMistake[] = [
   textMistake(
     "the residual's gradient is lost",
     /^rmsnorm\.backward$/,
-    "dx[t * n + j] += r",
-    "dx[t * n + j] = r",
+    "dx[at] = dx[at] + r",
+    "dx[at] = r",
   ),
   {
     why: "the gradient is rotated forward again, not back",
@@ -91,8 +91,8 @@ const MISTAKES: LaunchMistake[] = [
   textMistake(
     "sequences see each other",
     /^attention\.forward/,
-    "return Queries(place(token, head), token * dims.heads + head, firsts(token), end);",
-    "return Queries(place(token, head), token * dims.heads + head, vec4u(0u), end);",
+    "firsts(token), end)",
+    "token - token, end)",
   ),
   textMistake(
     "kv heads are tiled over query heads, not grouped",
@@ -182,8 +182,8 @@ Deno.test({
       textMistake(
         "the embedding overwrites",
         /^embedding\.backward$/,
-        "dweight[row * n + i % n] += sum;",
-        "dweight[row * n + i % n] = sum;",
+        "dweight[row * n + at.x] += sum;",
+        "dweight[row * n + at.x] = sum;",
       ),
     ];
     for (const mistake of overwriting) {

@@ -22,7 +22,9 @@ const gpu = await Gpu.open();
 try {
   const base = `${folder}/base`;
   await Deno.mkdir(base);
-  for (const [name, text] of Object.entries(modelFiles())) await Deno.writeTextFile(`${base}/${name}`, text);
+  for (const [name, text] of Object.entries(modelFiles("text"))) {
+    await Deno.writeTextFile(`${base}/${name}`, text);
+  }
   const size = { num_hidden_layers: 1, hidden_size: 32, intermediate_size: 64, num_attention_heads: 2 };
   const shape = { ...JSON.parse(await Deno.readTextFile(`${base}/config.json`)), ...size };
   await Deno.writeTextFile(`${base}/config.json`, JSON.stringify(shape));

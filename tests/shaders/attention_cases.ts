@@ -2,12 +2,7 @@
  * Cases and planted mistakes of shaders/attention.ts.
  * @module
  */
-import {
-  attentionBackwardKeyValue,
-  attentionBackwardQuery,
-  attentionDelta,
-  attentionForward,
-} from "../../shaders/attention.ts";
+import { type AttentionKernels, attentionPlain, attentionTexture } from "../../shaders/attention.ts";
 import * as reference from "../reference/attention.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -32,7 +27,22 @@ const SHAPES: readonly Shape[] = [
   { lengths: [17, 3, 16], heads: 2, kvHeads: 2, headDim: 24, causal: false },
   { lengths: [13, 20], heads: 6, kvHeads: 2, headDim: 24, causal: false },
   { lengths: [1, 5, 27], heads: 4, kvHeads: 2, headDim: 32, causal: true },
+  { lengths: [9, 36, 36], heads: 2, kvHeads: 2, headDim: 32, causal: false },
 ];
+
+/** The storage kernels, those that read textures as the adapter runs them, and as one does whose vectors share nothing. */
+function variants(headDim: number): AttentionKernels[] {
+  const texture = attentionTexture(headDim);
+  if (!texture) return [attentionPlain(headDim)];
+  const { forward, delta, backwardQuery, backwardKeyValue } = texture;
+  const alone = <K>(kernel: K): K => ({ ...kernel, fit: undefined });
+  return [attentionPlain(headDim), texture, {
+    forward: alone(forward),
+    delta: alone(delta),
+    backwardQuery: alone(backwardQuery),
+    backwardKeyValue: alone(backwardKeyValue),
+  }];
+}
 
 /** [T, 2] of segments of these lengths, one after the other. */
 export function segmentsOf(lengths: readonly number[]): Uint32Array<ArrayBuffer> {
@@ -69,10 +79,10 @@ export function cases(shapes = SHAPES): KernelCase[] {
     const inputs = { qkv, segments, dout, lse, delta, dqkv: before };
     const outputs = { out: randomArray([tokens, heads * headDim]), lse: randomArray([tokens, heads]) };
     const tolerance = 1e-5;
-    return [
+    return variants(headDim).flatMap((kernels): KernelCase[] => [
       {
         name,
-        kernel: attentionForward(headDim),
+        kernel: kernels.forward,
         inputs: { qkv, segments, ...outputs },
         dims,
         expected: () => ({ ...exact }),
@@ -80,7 +90,7 @@ export function cases(shapes = SHAPES): KernelCase[] {
       },
       {
         name,
-        kernel: attentionDelta(headDim),
+        kernel: kernels.delta,
         inputs: { dout, out, delta: randomArray([tokens, heads]) },
         dims: { tokens, heads },
         expected: () => ({ delta: reference.attentionDelta(dout, out, tokens, heads, headDim) }),
@@ -88,7 +98,7 @@ export function cases(shapes = SHAPES): KernelCase[] {
       },
       {
         name,
-        kernel: attentionBackwardQuery(headDim),
+        kernel: kernels.backwardQuery,
         inputs,
         dims,
         expected: () => ({ dqkv: merged(true) }),
@@ -96,13 +106,13 @@ export function cases(shapes = SHAPES): KernelCase[] {
       },
       {
         name,
-        kernel: attentionBackwardKeyValue(headDim),
+        kernel: kernels.backwardKeyValue,
         inputs,
         dims,
         expected: () => ({ dqkv: merged(false) }),
         tolerance,
       },
-    ];
+    ]);
   });
 }
 
@@ -203,5 +213,61 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
   {
     kernel: "attention.backward_key_value.d32",
     mistake: { why: "four of the values left out of every sum", from: "  (*o).h += (*x).h * w;", to: "" },
+  },
+  {
+    kernel: "attention_texture.forward.d32",
+    mistake: { why: "the output not rescaled when a larger score comes", from: "o[$d] *= shrink;", to: "" },
+  },
+  {
+    kernel: "attention_texture.forward.d32",
+    mistake: {
+      why: "the largest score missing from lse",
+      from: "top + log(sum)",
+      to: "log(sum)",
+    },
+  },
+  {
+    kernel: "attention_texture.forward.d32",
+    mistake: {
+      why: "other segments seen",
+      from: "if (key + $c < own.x || key + $c >= own.y)",
+      to: "if (key + $c >= own.y)",
+    },
+  },
+  {
+    kernel: "attention_texture.delta_of.d32",
+    mistake: {
+      why: "the first four values skipped",
+      from: "var d = i * VECTORS;",
+      to: "var d = i * VECTORS + 1u;",
+    },
+  },
+  {
+    kernel: "attention_texture.backward_query.d32",
+    mistake: { why: "delta forgotten", from: "(ds[$c] - own_delta)", to: "ds[$c]" },
+  },
+  {
+    kernel: "attention_texture.backward_query.d32",
+    mistake: { why: "the scale forgotten", from: "= dq[$d] * dims.scale;", to: "= dq[$d];" },
+  },
+  {
+    kernel: "attention_texture.backward_key_value.d32",
+    mistake: {
+      why: "the next four values loaded",
+      from: "place(token, head) + n % VECTORS",
+      to: "place(token, head) + (n + 1u) % VECTORS",
+    },
+  },
+  {
+    kernel: "attention_texture.backward_key_value.d32",
+    mistake: {
+      why: "lse and delta of another row of the block",
+      from: "$l * SHARE + share % COLUMNS",
+      to: "$l * SHARE + (share ^ 1u) % COLUMNS",
+    },
+  },
+  {
+    kernel: "attention_texture.backward_key_value.d32",
+    mistake: { why: "queries before the key", from: "if (dims.causal == 1u) { range.x = key; }", to: "" },
   },
 ];

@@ -2,7 +2,7 @@
  * Cases of attention over the paged cache.
  * @module
  */
-import { attentionDecode } from "../../shaders/attention_decode.ts";
+import { attentionDecodeStorage, attentionDecodeTexture } from "../../shaders/attention_decode.ts";
 import * as reference from "../reference/attention_decode.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -13,6 +13,8 @@ function decodeCase(
   headDim: number,
   blockSize: number,
   positions: number[],
+  /** The texture variant for so many heads an invocation; undefined: the storage variant. */
+  texture?: number,
 ): KernelCase {
   const slots = positions.length;
   const maxBlocks = Math.floor(Math.max(...positions, 0) / blockSize) + 1;
@@ -24,12 +26,13 @@ function decodeCase(
     head_dim: headDim,
     max_blocks: maxBlocks,
     block_size: blockSize,
+    rows,
     scale: Math.fround(1 / Math.sqrt(headDim)),
   };
   const { head_dim: _, ...dims } = shape;
   return {
     name: `heads=${heads}/${kvHeads} head_dim=${headDim} block=${blockSize} positions=${positions}`,
-    kernel: attentionDecode(headDim),
+    kernel: texture ? attentionDecodeTexture(headDim, texture) : attentionDecodeStorage(headDim),
     inputs: {
       // Scores of several units, so that the weights are far from equal.
       qkv: randomArray([slots, (heads + 2 * kvHeads) * headDim], 4),
@@ -49,7 +52,7 @@ function decodeCase(
   };
 }
 
-/** Head sizes of both texts, groups of 1, 2, 3 and 7, contexts around the chunk and block edges. */
+/** Head sizes of all texts, groups of 1, 2, 3 and 7, contexts around the chunk and block edges. */
 export function cases(): KernelCase[] {
   return [
     decodeCase(1, 1, 8, 16, [0]),
@@ -60,11 +63,20 @@ export function cases(): KernelCase[] {
     decodeCase(4, 4, 64, 8, [0, 254, 255, 256, 257]),
     decodeCase(2, 1, 64, 7, [300, 63]),
     decodeCase(2, 1, 256, 16, [1, 259]),
+    decodeCase(1, 1, 8, 16, [0], 1),
+    decodeCase(4, 2, 32, 16, [99, -1, 0, 15, 16], 2),
+    // More invocations than a workgroup has, and blocks that are no whole quads.
+    decodeCase(3, 1, 24, 5, [4, 5, 122, -1, 2, 3, 1, 7, 64], 1),
+    decodeCase(2, 2, 32, 3, [8, 9], 1),
+    // Seven heads in parts of four: the second part lacks one.
+    decodeCase(7, 1, 40, 16, [122, -1, 4], 4),
+    decodeCase(3, 1, 64, 7, [300, 63], 3),
   ];
 }
 
 const both = (mistake: Mistake): { kernel: string; mistake: Mistake }[] =>
-  [32, 64].map((size) => ({ kernel: attentionDecode(size).name, mistake }));
+  [32, 64].map((size) => ({ kernel: attentionDecodeStorage(size).name, mistake }));
+const TEXTURE = attentionDecodeTexture(32, 2).name;
 
 /** Planted mistakes; each is rejected by at least one case. */
 export const mistakes: { kernel: string; mistake: Mistake }[] = [
@@ -75,16 +87,16 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   }),
   ...both({ why: "the row within the block is lost", from: "% d.block_size", to: "/ 0x7fffffffu" }),
   {
-    kernel: attentionDecode(32).name,
+    kernel: attentionDecodeStorage(32).name,
     mistake: { why: "always the first kv head", from: "d.kv_heads + kv_head) * D4", to: "d.kv_heads) * D4" },
   },
   {
-    kernel: attentionDecode(64).name,
+    kernel: attentionDecodeStorage(64).name,
     mistake: { why: "always the first kv head", from: "d.kv_heads + head) * D4", to: "d.kv_heads) * D4" },
   },
   ...both({ why: "no rescaling", from: "let weight = exp(", to: "let weight = exp(0.0 * " }),
   {
-    kernel: attentionDecode(32).name,
+    kernel: attentionDecodeStorage(32).name,
     mistake: {
       why: "the own position is left out",
       from: "slots[s * 8u + 1u] + 1u",
@@ -92,7 +104,7 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     },
   },
   {
-    kernel: attentionDecode(32).name,
+    kernel: attentionDecodeStorage(32).name,
     mistake: {
       why: "the scale is dropped",
       from: "qkv[base + c] * d.scale",
@@ -100,7 +112,7 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     },
   },
   {
-    kernel: attentionDecode(32).name,
+    kernel: attentionDecodeStorage(32).name,
     mistake: {
       why: "the sum is not rescaled",
       from: "total = total * shrink + p;",
@@ -108,7 +120,7 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     },
   },
   {
-    kernel: attentionDecode(64).name,
+    kernel: attentionDecodeStorage(64).name,
     mistake: {
       why: "the last quad counts past the end",
       from: "< vec4u(n)",
@@ -116,7 +128,37 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     },
   },
   {
-    kernel: attentionDecode(64).name,
+    kernel: attentionDecodeStorage(64).name,
     mistake: { why: "only one chunk", from: "chunk < n;", to: "chunk < min(n, 1u);" },
+  },
+  { kernel: TEXTURE, mistake: { why: "the first block serves all", from: "entry++;", to: "" } },
+  {
+    kernel: TEXTURE,
+    mistake: { why: "always the first kv head", from: "* stride + kv_head * D4", to: "* stride" },
+  },
+  {
+    kernel: TEXTURE,
+    mistake: { why: "the last quad counts past the end", from: "< vec4u(held)", to: "<= vec4u(held)" },
+  },
+  {
+    kernel: TEXTURE,
+    mistake: { why: "the sums are not rescaled", from: "sum[$h][$c] * keep$h", to: "sum[$h][$c]" },
+  },
+  {
+    kernel: TEXTURE,
+    mistake: {
+      why: "the own position is left out",
+      from: "slots[s * 8u + 1u] + 1u",
+      to: "slots[s * 8u + 1u]",
+    },
+  },
+  { kernel: TEXTURE, mistake: { why: "the scale is dropped", from: "q$h + $c] * d.scale", to: "q$h + $c]" } },
+  {
+    kernel: attentionDecodeTexture(40, 4).name,
+    mistake: {
+      why: "the head that lacks is written",
+      from: "if (head + $h <= last)",
+      to: "if (head + $h > 0u)",
+    },
   },
 ];

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UserError } from "../../gpu/errors.ts";
-import { attentionBackwardKeyValue, attentionForward } from "../../shaders/attention.ts";
+import { attentionForward, attentionPlain, attentionTexture } from "../../shaders/attention.ts";
 import * as reference from "../reference/attention.ts";
 import { finiteDifferences } from "../reference/finite_differences.ts";
 import { cases, mistakes, segmentsOf } from "./attention_cases.ts";
@@ -35,21 +35,40 @@ for (const causal of [true, false]) {
 
 Deno.test("attention: one spec per head size, multiples of 8 only", () => {
   assertEquals(attentionForward(32) === attentionForward(32), true);
+  assertEquals([16, 32, 64, 80, 128].filter((headDim) => !attentionTexture(headDim)), []);
+  assertEquals(attentionTexture(248), undefined);
   for (const headDim of [0, 12, 264]) assertThrows(() => attentionForward(headDim), UserError, `${headDim}`);
 });
 
-// Compiling it takes too long for every doctor's visit.
+// Compiling them takes too long for every doctor's visit.
 Deno.test({
   name: "attention: keys and values of 64 in registers",
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
     const own = cases([{ lengths: [11, 6], heads: 3, kvHeads: 1, headDim: 64, causal: true }])
-      .filter((c) => c.kernel === attentionBackwardKeyValue(64));
+      .filter((c) => c.kernel === attentionPlain(64).backwardKeyValue);
     assertEquals(own.length, 1);
     for (const c of own) {
       const result = await runCase(await oneGpu(), c);
       assert(result.passed, `${c.kernel.name}: off by ${result.worst} at ${result.where}`);
+    }
+  },
+});
+
+Deno.test({
+  name: "attention: heads of 16, 64, 80 and 128 through textures",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    for (const headDim of [16, 64, 80, 128]) {
+      const own = cases([{ lengths: [11, 6], heads: 3, kvHeads: 1, headDim, causal: true }])
+        .filter((c) => c.kernel.name.startsWith("attention_texture.") && c.kernel.fit);
+      assertEquals(own.length, 4);
+      for (const c of own) {
+        const result = await runCase(await oneGpu(), c);
+        assert(result.passed, `${c.kernel.name}: off by ${result.worst} at ${result.where}`);
+      }
     }
   },
 });

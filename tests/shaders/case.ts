@@ -90,11 +90,17 @@ export interface Mistake {
 
 /** The case with the mistake in its kernel; a good check rejects it. */
 export function withMistake(c: KernelCase, mistake: Mistake): KernelCase {
-  const parts = c.kernel.source.split(mistake.from);
-  if (parts.length !== 2) {
-    throw new Error(`${c.kernel.name}: "${mistake.from}" occurs ${parts.length - 1} times, not once`);
-  }
-  return { ...c, kernel: { ...c.kernel, source: parts.join(mistake.to) } };
+  const planted = (kernel: KernelSpec): KernelSpec => {
+    const parts = kernel.source.split(mistake.from);
+    if (parts.length !== 2) {
+      throw new Error(`${kernel.name}: "${mistake.from}" occurs ${parts.length - 1} times, not once`);
+    }
+    return { ...kernel, source: parts.join(mistake.to) };
+  };
+  const { fit } = c.kernel;
+  const kernel = planted(c.kernel);
+  // The sibling that the adapter gets has it too.
+  return { ...c, kernel: fit ? { ...kernel, fit: (...asked) => planted(fit(...asked)) } : kernel };
 }
 
 let seed = 1;

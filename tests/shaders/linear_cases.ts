@@ -19,10 +19,12 @@ export function cases(): KernelCase[] {
     3,
   ], [19, 33, 130]];
   for (const [tokens, inputs, outputs] of shapes) {
-    for (const variant of ["linear", "linear_texture", "linear_tiled", "linear_any"] as const) {
+    for (
+      const variant of ["linear", "linear_texture", "linear_broadcast", "linear_tiled", "linear_any"] as const
+    ) {
       const wide = variant !== "linear_any";
       if (wide && inputs % 4 !== 0) continue;
-      if (variant === "linear_texture" && outputs % 4 !== 0) continue;
+      if ((variant === "linear_texture" || variant === "linear_broadcast") && outputs % 4 !== 0) continue;
       const kernels = linearKernels[variant];
       const stride = wide ? Math.ceil(outputs / 4) * 4 : outputs;
       const s = { tokens, inputs, outputs, stride };
@@ -163,6 +165,60 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
       why: "overwrites earlier micro-batches",
       from: "{ dw[row$r + $c] += acc",
       to: "{ dw[row$r + $c] = acc",
+    },
+  },
+  {
+    kernel: "linear_broadcast.forward",
+    mistake: {
+      why: "every group has the first rows",
+      from: "let x$g = min(m + LANES * $g",
+      to: "let x$g = min(m",
+    },
+  },
+  {
+    kernel: "linear_broadcast.forward",
+    mistake: {
+      why: "the row of the next lane",
+      from:
+        "subgroupBroadcast(rows$g, u32($r));\n    //# for c in VECS\n    acc[16 * $g + $r][$c] += v$r * b$c;",
+      to:
+        "subgroupBroadcast(rows$g, u32($r) ^ 1u);\n    //# for c in VECS\n    acc[16 * $g + $r][$c] += v$r * b$c;",
+    },
+  },
+  {
+    kernel: "linear_broadcast.forward_bias",
+    mistake: { why: "dropped bias", from: "acc[$r][$c] + bias$c", to: "acc[$r][$c]" },
+  },
+  {
+    kernel: "linear_broadcast.forward_residual",
+    mistake: { why: "dropped residual", from: "residual[row$r + $c] + acc", to: "acc" },
+  },
+  {
+    kernel: "linear_broadcast.backward_input",
+    mistake: {
+      why: "weights not transposed",
+      from: "acc[16 * $g + $r][$c] += b$c * v$r;",
+      to: "acc[16 * $g + $r][$c] += v$r * b$c;",
+    },
+  },
+  {
+    kernel: "linear_broadcast.backward_weight",
+    mistake: {
+      why: "tokens past the end count",
+      from: "t + ahead < d.tokens);",
+      to: "t < d.tokens);",
+    },
+  },
+  {
+    kernel: "linear_broadcast.backward_weight",
+    mistake: { why: "both steps of a trip at one token", from: "min(t + $s, last)", to: "min(t, last)" },
+  },
+  {
+    kernel: "linear_texture.backward_weight",
+    mistake: {
+      why: "last token counted again to fill four",
+      from: "select(vec4f(), rows[$j], token <= last_token)",
+      to: "rows[$j]",
     },
   },
   {

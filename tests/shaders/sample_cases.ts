@@ -3,10 +3,11 @@
  * large word hides a small difference); values and probabilities within 1e-5.
  * @module
  */
-import { filteredProbabilities, sample } from "../../shaders/sample.ts";
+import { sampleKernels } from "../../shaders/sample.ts";
 import { sampleAll, type SampleShape, type SampleState } from "../reference/sample.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
+type Variant = keyof typeof sampleKernels;
 type Settings = Partial<Omit<SampleShape, "slots" | "vocab" | "stride" | "stop_count">>;
 
 const OFF = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1 };
@@ -22,15 +23,18 @@ function bits(count: number, rows: number, chosen: (row: number, v: number) => b
   return out;
 }
 
-/** Five slots: at its last but one position, dead, at its last, running, with a logit that is not finite. The second launch. */
+/** With a `step`, logits are multiples of it. Five slots: at its last but one position, dead, at its last, running, with a logit that is not finite. The second launch. */
 function draw(
+  variant: Variant,
   vocab: number,
   settings: Settings,
   key: number,
   spread: number,
+  step: number,
 ): { state: SampleState; shape: SampleShape } {
-  const slots = 5, stride = vocab + 3;
+  const slots = 5, stride = variant === "sample" ? vocab + 3 : 4 * Math.ceil((vocab + 3) / 4);
   const logits = randomArray([slots, stride], spread);
+  if (step > 0) { for (let i = 0; i < logits.length; i++) logits[i] = Math.round(logits[i] / step) * step; }
   // What stands between the rows must not be seen.
   for (let s = 0; s < slots; s++) logits.fill(1e9, s * stride + vocab, (s + 1) * stride);
   // Equal largest logits: greedy takes the first.
@@ -64,10 +68,18 @@ function draw(
   return { state, shape };
 }
 
-function sampleCases(vocab: number, settings: Settings, spread = 6): KernelCase[] {
+function sampleCases(
+  variant: Variant,
+  vocab: number,
+  settings: Settings,
+  spread = 6,
+  step = 0,
+): KernelCase[] {
+  const { sample, filteredProbabilities } = sampleKernels[variant];
   let key = vocab;
-  let { state, shape } = draw(vocab, settings, key, spread);
-  while (sampleAll(state, shape).margin < MARGIN) ({ state, shape } = draw(vocab, settings, ++key, spread));
+  const again = () => draw(variant, vocab, settings, key++, spread, step);
+  let { state, shape } = again();
+  while (sampleAll(state, shape).margin < MARGIN) ({ state, shape } = again());
   // The token of slot 3 becomes the second stop token.
   const first = sampleAll(state, shape);
   state = { ...state, stops: Uint32Array.of(vocab + 5, first.out_tokens[shape.slots + 3]) };
@@ -111,31 +123,45 @@ function sampleCases(vocab: number, settings: Settings, spread = 6): KernelCase[
   ];
 }
 
-/** Each filter alone and together; vocabularies within, at and beyond what the registers hold (1,024). */
+/**
+ * Each filter alone and together; vocabularies within, at and beyond what the registers of `sample` hold (1,024), and that
+ * are and are not whole words of bits.
+ */
 export function cases(): KernelCase[] {
-  return [
-    ...sampleCases(1, {}),
-    ...sampleCases(5, { top_k: 3 }),
-    ...sampleCases(123, { temperature: 0, repetition_penalty: 1.3 }),
-    ...sampleCases(123, { temperature: 0.7, top_p: 0.8 }),
-    ...sampleCases(65, { min_p: 0.05, top_p: 0.97 }),
-    ...sampleCases(512, { temperature: 1.5, repetition_penalty: 1.2 }),
-    ...sampleCases(513, { temperature: 0.9, top_k: 40, top_p: 0.9, min_p: 0.01, repetition_penalty: 1.1 }),
-    ...sampleCases(1061, { top_p: 0.95, top_k: 700 }),
-    ...sampleCases(1061, { temperature: 0 }),
-    ...sampleCases(3000, { top_p: 0.99 }, 3),
-  ];
+  return (Object.keys(sampleKernels) as Variant[]).flatMap((variant) => [
+    ...sampleCases(variant, 1, {}),
+    ...sampleCases(variant, 5, { top_k: 3 }),
+    ...sampleCases(variant, 123, { temperature: 0, repetition_penalty: 1.3 }),
+    ...sampleCases(variant, 123, { temperature: 0.7, top_p: 0.8 }),
+    ...sampleCases(variant, 65, { min_p: 0.05, top_p: 0.97 }),
+    ...sampleCases(variant, 512, { temperature: 1.5, repetition_penalty: 1.2 }),
+    ...sampleCases(variant, 513, {
+      temperature: 0.9,
+      top_k: 40,
+      top_p: 0.9,
+      min_p: 0.01,
+      repetition_penalty: 1.1,
+    }),
+    ...sampleCases(variant, 1061, { top_p: 0.95, top_k: 700 }),
+    ...sampleCases(variant, 1061, { temperature: 0 }),
+    ...sampleCases(variant, 3000, { top_p: 0.99 }, 3),
+    // Logits so near to each other that the widths of ranges no longer part them, and ties among those that are kept.
+    ...sampleCases(variant, 96, { top_k: 9 }, 1e-30),
+    ...sampleCases(variant, 96, { top_k: 40 }, 6, 0.5),
+  ]);
 }
 
-const mistake = (why: string, from: string, to: string): { kernel: string; mistake: Mistake } => ({
-  kernel: sample.name,
+/** A mistake in an id, a value or a state. */
+const mistake = (why: string, from: string, to: string, variant: Variant = "sample") => ({
+  kernel: sampleKernels[variant].sample.name,
   mistake: { why, from, to },
 });
-// A wrong filter need not change the one token of a draw, but it always changes the probabilities.
-const filter = (why: string, from: string, to: string): { kernel: string; mistake: Mistake } => ({
-  kernel: filteredProbabilities.name,
+/** A mistake in the probabilities: a wrong filter need not change the one token of a draw, but always changes them. */
+const filter = (why: string, from: string, to: string, variant: Variant = "sample") => ({
+  kernel: sampleKernels[variant].filteredProbabilities.name,
   mistake: { why, from, to },
 });
+const TEXTURE = "sample_texture";
 
 /** Planted mistakes; each is rejected by at least one case. */
 export const mistakes: { kernel: string; mistake: Mistake }[] = [
@@ -171,4 +197,44 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   ),
   mistake("logits that are not finite pass", "if (!row.bad)", "if (row.top > LOWEST)"),
   filter("not normalised", "1.0 / max(kept_mass, 1e-37)", "1.0"),
+  // What both variants share is planted above.
+  mistake("a dead slot is sampled", "slots[s * 8u + 2u] != 1u", "slots[s * 8u + 2u] > 1u", TEXTURE),
+  filter("the penalty the wrong way round", "raw > vec4f()", "raw <= vec4f()", TEXTURE),
+  filter(
+    "the bans of a word's first half for both",
+    "banned[v / 32u] >> (v & 31u)",
+    "banned[v / 32u]",
+    TEXTURE,
+  ),
+  filter(
+    "what follows the vocabulary is kept",
+    "ids_of(v) >= vec4u(d.vocab)",
+    "ids_of(v) >= vec4u(d.stride)",
+    TEXTURE,
+  ),
+  filter("top-p of everything, not of what top-k kept", "if (again > 0u)", "if (again > 1000u)", TEXTURE),
+  filter(
+    "two passes at most",
+    "for (var pass_id = 0u; open;",
+    "for (var pass_id = 0u; open && pass_id < 2u;",
+    TEXTURE,
+  ),
+  filter("one pass whatever it finds", "open = -highest(-least) < highest(most)", "open = false", TEXTURE),
+  filter("min-p is forgotten", "e >= vec4f(d.min_p)", "e >= vec4f()", TEXTURE),
+  mistake("the goal of the whole row within the column", "column, end - p.below)", "column, end)", TEXTURE),
+  mistake(
+    "greedy takes the last of equals",
+    "first = min(first, select(vec4u(NONE)",
+    "first = max(select(first, vec4u(), first == vec4u(NONE)), select(vec4u()",
+    TEXTURE,
+  ),
+  mistake(
+    "the log-probability of the penalised logits",
+    "one_of(chosen)) - row.raw_top",
+    "one_of(chosen)) - row.top",
+    TEXTURE,
+  ),
+  mistake("always the first row of the outputs", "/ d.slots * d.slots + s", "* 0u + s", TEXTURE),
+  mistake("logits that are not finite pass", "row.bad = any(bad) || ", "row.bad = ", TEXTURE),
+  filter("not normalised", "1.0 / max(k.mass, 1e-37)", "1.0", TEXTURE),
 ];

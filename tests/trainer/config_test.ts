@@ -158,7 +158,7 @@ Deno.test("config: an unknown key is refused with the nearest known one", () => 
 });
 
 Deno.test("config: a value out of range is refused with the value, the range and the field's sentence", () => {
-  const message = refusal("worker.actor.optim.lr=5", "worker.rollout.n=2.5", "aepo.branching=true");
+  const message = refusal("worker.actor.optim.lr=5", "worker.rollout.n=2.5", "aepo.branching.credit=twice");
   assertStringIncludes(
     message,
     "worker.actor.optim.lr = 5 is not accepted: give a number from 0 to 1. Peak learning rate",
@@ -167,7 +167,10 @@ Deno.test("config: a value out of range is refused with the value, the range and
     message,
     "worker.rollout.n = 2.5 is not accepted: give an integer from 1 to 1024. Rollouts of",
   );
-  assertStringIncludes(message, "aepo.branching = true is not accepted: give false.");
+  assertStringIncludes(
+    message,
+    'aepo.branching.credit = "twice" is not accepted: give one of weighted, once, full.',
+  );
   assertStringIncludes(refusal("trainer.save_freq=0"), "give -1 or an integer from 1");
   assertStringIncludes(refusal("trainer.seed=.nan"), "give an integer");
   assertStringIncludes(refusal("algorithm.adv_estimator=gae"), "one of grpo, rloo, reinforce_plus_plus");

@@ -5,6 +5,7 @@ import { microRows, PICTURE_FAMILIES } from "../../data/micro/world.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
 import { parseModelConfig } from "../../models/config.ts";
+import { decodeImage } from "../../models/image.ts";
 import { patchCount } from "../../models/packed_batch.ts";
 import { scoreTokens } from "../../models/scoring.ts";
 import { Tokenizer } from "../../models/tokenizer.ts";
@@ -17,6 +18,7 @@ import { train } from "../../trainer/scheduler.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 import { randomWeights, tinyModel } from "../models/tiny_model.ts";
 import { randomPictures, tinyVisionConfig, tokensOf } from "../models/tiny_vision.ts";
+import { generationsOf } from "./run_copy.ts";
 
 const options = { sanitizeOps: false, sanitizeResources: false };
 const MICRO = new URL("../../models/micro", import.meta.url).pathname;
@@ -128,6 +130,15 @@ Deno.test({
     assertEquals([control.stage, control.step], ["aepo", 1]);
     const losses = metrics.filter((m) => "sft/loss" in m).map((m) => m["sft/loss"]);
     assert(losses.length > 0 && losses.every(Number.isFinite));
+    const generations = await generationsOf(`${root}/run`);
+    const pictured = generations.filter((r) => r.stage === "aepo");
+    assert(pictured.length > 0 && pictured.every((r) => r.images.length === 1));
+    const report = await Deno.readTextFile(`${root}/run/report.html`);
+    for (const name of new Set(pictured.flatMap((r) => r.images))) {
+      const { width } = await decodeImage(`${root}/run/pictures/${name}`);
+      assert(width > 0);
+      assertEquals(report.split(`"${name}":"data:image/png;base64,`).length, 2, `${name} is there once`);
+    }
     const step = metrics.find((m) => m.stage === "aepo");
     // Rollouts and training see the same pictures at the same places.
     assert(step["actor/logp_gap_max"] < 1e-4, `gap ${step["actor/logp_gap_max"]}`);

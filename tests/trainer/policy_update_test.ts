@@ -8,6 +8,7 @@ import { AdamW } from "../../trainer/optimizer.ts";
 import { Policy } from "../../trainer/policy.ts";
 import { PolicyUpdate, type UpdateReport } from "../../trainer/policy_update.ts";
 import { initialWeights } from "../../trainer/pretrain.ts";
+import { groupsOf } from "../../trainer/shape_batch.ts";
 import type { ShapedTrajectory } from "../../trainer/trajectory.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 
@@ -23,47 +24,80 @@ const SETTINGS = {
   lr: 1e-3,
 };
 
-/** Groups of made-up rollouts whose old log-probabilities are those of the model, so that the first ratio is 1. */
-async function rollouts(model: CausalLM): Promise<ShapedTrajectory[][]> {
-  const rng = new Rng("policy update test");
-  const groups = Array.from({ length: 4 }, (_, g) =>
-    Array.from({ length: 3 }, (_, sample) => {
-      const ids = (n: number) => Array.from({ length: n }, () => rng.below(256));
-      return { g, sample, prompt: ids(3 + g), tokens: ids(2 + rng.below(20)) };
-    }));
-  const flat = groups.flat();
+/** A made-up rollout, and where it branched off. */
+type MadeUp = Pick<ShapedTrajectory, "group" | "sample" | "branch" | "advantage" | "lambda"> & {
+  readonly prompt: number[];
+  readonly ids: number[];
+};
+
+/** Gives made-up rollouts the log-probabilities of the model, so that the first ratio is 1; by group. */
+async function shaped(model: CausalLM, list: readonly MadeUp[]): Promise<ShapedTrajectory[][]> {
   const scores = await scoreTokens(
     model,
-    flat.map((r) => ({ ids: [...r.prompt, ...r.tokens], scoreFrom: r.prompt.length })),
+    list.map((r) => ({ ids: [...r.prompt, ...r.ids], scoreFrom: r.prompt.length })),
   );
-  return groups.map((members) =>
-    members.map(({ g, sample, prompt, tokens }): ShapedTrajectory => {
-      const { logp, entropy } = scores[flat.findIndex((r) => r.g === g && r.sample === sample)];
-      return {
-        problem: { row: { id: `${g}`, problem: "", answer: "", source: "" }, prompt, candidates: [] },
-        group: g,
-        sample,
-        tokens: Uint32Array.from(tokens),
-        logps: logp,
-        entropies: entropy,
-        text: "",
-        finish: "stop",
-        accuracy: sample % 2,
-        format: 0,
-        bucket: (["easy", "medium", "hard"] as const)[g % 3],
-        windows: entropy,
-        mask: Float32Array.from(tokens, (_, t) => t % 3 === 0 ? 1 : 0),
-        highEntropy: 1,
-        reward: { overall: sample % 2, shaping: 0, format: 0, overlong: 0 },
-        advantage: sample - 1,
-        lambda: 0.1,
-      };
-    })
+  const all = list.map(({ prompt, ids, ...r }, i): ShapedTrajectory => ({
+    ...r,
+    problem: { row: { id: `${r.group}`, problem: "", answer: "", source: "" }, prompt, candidates: [] },
+    tokens: Uint32Array.from(ids),
+    logps: scores[i].logp,
+    entropies: scores[i].entropy,
+    text: "",
+    finish: "stop",
+    accuracy: r.sample % 2,
+    format: 0,
+    bucket: (["easy", "medium", "hard"] as const)[r.group % 3],
+    windows: scores[i].entropy,
+    mask: Float32Array.from(ids, (_, t) => t % 3 === 0 ? 1 : 0),
+    highEntropy: 1,
+    reward: { overall: r.sample % 2, shaping: 0, format: 0, overlong: 0 },
+  }));
+  return [...groupsOf(all).values()].map((members) => members.map((i) => all[i]));
+}
+
+const rng = () => new Rng("policy update test");
+const someIds = (random: Rng, n: number) => Array.from({ length: n }, () => random.below(256));
+
+/** Four groups of three. */
+function rollouts(model: CausalLM): Promise<ShapedTrajectory[][]> {
+  const random = rng();
+  return shaped(
+    model,
+    Array.from({ length: 12 }, (_, i): MadeUp => {
+      const [group, sample] = [Math.floor(i / 3), i % 3];
+      const prompt = someIds(random, 3 + group);
+      const ids = someIds(random, 2 + random.below(20));
+      return { group, sample, prompt, ids, advantage: sample - 1, lambda: 0.1 };
+    }),
   );
 }
 
+/** One group: two of equal length and advantage that share seven of twelve tokens, and one alone. */
+function tree(model: CausalLM): Promise<ShapedTrajectory[][]> {
+  const random = rng();
+  const prompt = someIds(random, 4);
+  const parent = someIds(random, 12);
+  const common = { group: 0, prompt, lambda: 0 };
+  return shaped(model, [
+    { ...common, sample: 0, ids: parent, advantage: 1 },
+    { ...common, sample: 1, ids: someIds(random, 9), advantage: -2 },
+    {
+      ...common,
+      sample: 2,
+      ids: [...parent.slice(0, 7), ...someIds(random, 5)],
+      advantage: 1,
+      branch: { parent: 0, step: 7, entropy: 1 },
+    },
+  ]);
+}
+
 /** One update from fresh weights under these settings; the report and the weights after it. */
-async function update(
+function update(folder: string, ...overrides: string[]) {
+  return updateOn(rollouts, folder, ...overrides);
+}
+
+async function updateOn(
+  groups: (model: CausalLM) => Promise<ShapedTrajectory[][]>,
   folder: string,
   ...overrides: string[]
 ): Promise<{ report: UpdateReport; weights: Float32Array }> {
@@ -94,7 +128,7 @@ async function update(
     optimizer,
     config,
   );
-  const report = await stage.run(await rollouts(policy.model), SETTINGS, { lap: () => {} });
+  const report = await stage.run(await groups(policy.model), SETTINGS, { lap: () => {} });
   const all: Float32Array[] = [];
   for await (const p of policy.model.parameters.weights()) all.push(p.data);
   stage.free();
@@ -169,5 +203,33 @@ Deno.test({
       }
       assert(base.report.metrics["actor/kl"] > 0, "the second step has moved away from the reference");
       assert(base.report.klOutsideWindows.easy! > 0 && base.report.klOutsideWindows.hard! > 0);
+    }),
+});
+
+Deno.test({
+  name:
+    "policy update: a shared prefix is trained once, by halves or by one alone, unless full counts it twice",
+  ...options,
+  fn: () =>
+    withFolder(async (folder) => {
+      const by = async (credit: string, mode: string) =>
+        await updateOn(
+          tree,
+          folder,
+          `aepo.branching.credit=${credit}`,
+          `worker.actor.loss_avg_mode=${mode}`,
+          "worker.actor.ppo_epochs=2",
+        );
+      for (const mode of ["seq", "token"]) {
+        const weighted = await by("weighted", mode);
+        const once = await by("once", mode);
+        const full = await by("full", mode);
+        // Both have the same advantage: whoever bears the prefix, its gradient is the same.
+        assert(meanDifference(weighted.weights, once.weights) < 1e-6, mode);
+        assert(meanDifference(weighted.weights, full.weights) > 1e-5, mode);
+        const [once_, full_] = [once, full].map((u) => u.report.metrics["actor/pg_loss"]);
+        assertAlmostEquals(weighted.report.metrics["actor/pg_loss"], once_, 1e-4 * Math.abs(once_));
+        assert(Math.abs(full_ - once_) > 0.05, `${mode}: ${full_} against ${once_}`);
+      }
     }),
 });

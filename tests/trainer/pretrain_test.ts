@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { RECIPE, VISION_RECIPE } from "../../data/micro/recipe.ts";
+import { RECIPE } from "../../data/micro/recipe.ts";
 import { microRows } from "../../data/micro/world.ts";
 import { patchCount } from "../../models/packed_batch.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
@@ -17,10 +17,10 @@ Deno.test(
     const gpu = await oneGpu();
     const out = await Deno.makeTempDir();
     const recipe = {
-      ...VISION_RECIPE,
+      ...RECIPE,
       batchSize: 8,
       warmupTokens: 0,
-      phases: VISION_RECIPE.phases.slice(0, 1),
+      phases: RECIPE.phases.slice(0, 1),
     };
     const losses: number[] = [];
     const monitor = {
@@ -49,7 +49,7 @@ Deno.test(
       block_size: 16,
       chunk: 16,
     });
-    const families = VISION_RECIPE.phases[0].families!;
+    const families = RECIPE.phases[0].families!;
     const rows = [...microRows({ seed: 1, count: families.length, split: "heldout", families })];
     const { problems, leftOut } = await policy.writer.problems(rows);
     assertEquals([problems.length, leftOut], [8, []]);
@@ -61,10 +61,12 @@ Deno.test(
     }
     policy.free();
 
-    // The shipped folder is the text recipe's.
+    // The shipped folder is this recipe's.
     const shipped = await CausalLM.load(gpu, new URL("../../models/micro", import.meta.url).pathname, {});
-    assertEquals([shipped.config.vision === undefined, RECIPE.kind], [true, "text"]);
+    const made = await CausalLM.load(gpu, out, {});
+    assertEquals(shipped.config, made.config);
     shipped.parameters.free();
+    made.parameters.free();
     await Deno.remove(out, { recursive: true });
   },
 );

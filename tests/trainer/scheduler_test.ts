@@ -92,12 +92,20 @@ Deno.test({
       assert(part.interrupted, `${phase} was not interrupted`);
       assertEquals(part.model, undefined);
       assertStringIncludes(monitor.lines.join("\n"), "--resume");
+      assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<dd>interrupted</dd>");
     }
     const rest = await train(gpu, { config: config(folder), monitor: listener(), resume: folder });
     assert(!rest.interrupted);
+    assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<dd>finished</dd>");
     const [a, b] = [await logs(`${root}/whole`), await logs(folder)];
     assertEquals(b.metrics, a.metrics);
     assertEquals(b.generations, a.generations);
+    // The resumed iteration branched where the threshold of the one before it, from the checkpoint, says.
+    assertStringIncludes(a.generations, '"branch":{"parent"');
+    const branches = a.metrics.map((line) => JSON.parse(line)["batch/branches"]).filter((n) =>
+      n !== undefined
+    );
+    assert(branches.length === 3 && branches[0] === 0 && branches[2] > 0, `${branches}`);
     assertEquals(rest.evaluations, whole.evaluations);
     assertEquals(await weights(rest.model!), await weights(whole.model!));
     assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/summary.json`)).interrupted, false);

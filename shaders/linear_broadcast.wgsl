@@ -1,0 +1,213 @@
+// linear_texture.wgsl for software adapters whose subgroups are the LANES invocations of a workgroup: what all lanes read
+// is loaded once by one of them and passed on, so that a texture load serves ROWS · VECS vec4 of the output rather than VECS.
+//   `in`, `out` and `stride` must be multiples of 4; no lane may leave before the last broadcast.
+// Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis; GROUPS =
+// ROWS / LANES, QUADS = ROWS / 4, STEPS = LANES / QUADS. Formulas and bindings stand in linear.wgsl.
+
+const LANES = 16u;
+
+struct Dims {
+  tokens: u32,
+  inputs: u32,
+  outputs: u32,
+  // Elements from one row to the next of y, residual and dy.
+  stride: u32,
+  // backward_input: 1 adds to dx, 0 overwrites it.
+  accumulate: u32,
+}
+
+@group(0) @binding(0) var<uniform> d: Dims;
+
+@group(0) @binding(1) var x: texture_2d<f32>;
+@group(0) @binding(2) var w: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
+
+alias Tile = array<array<vec4f, VECS>, ROWS>;
+
+// Column n is in units of vec4; a tile's vec4 lie next to each other. Lane i holds rows i, LANES + i, … of x.
+fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
+  let width = d.inputs / 4u;
+  let columns = d.outputs / 4u;
+  //# for g in GROUPS
+  let x$g = min(m + LANES * $g + lane, d.tokens - 1u) * width;
+  //# end
+  //# for c in VECS
+  let w$c = min(n + $c, columns - 1u) * 4u * width;
+  //# end
+  var acc: Tile;
+  for (var k = 0u; k < width; k++) {
+    //# for c in VECS
+    let b$c = mat4x4f(
+      texel(w, w$c + k),
+      texel(w, w$c + width + k),
+      texel(w, w$c + 2u * width + k),
+      texel(w, w$c + 3u * width + k),
+    );
+    //# end
+    //# for g in GROUPS
+    {
+    let rows$g = texel(x, x$g + k);
+    //# for r in 16
+    let v$r = subgroupBroadcast(rows$g, u32($r));
+    //# for c in VECS
+    acc[16 * $g + $r][$c] += v$r * b$c;
+    //# end
+    //# end
+    }
+    //# end
+  }
+  return acc;
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + $r < d.tokens) {
+    //# for c in VECS
+    if (n + $c < columns) { y[at + $r * (d.stride / 4u) + $c] = acc[$r][$c]; }
+    //# end
+  }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_bias(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for c in VECS
+  let bias$c = bias[min(n + $c, columns - 1u)];
+  //# end
+  //# for r in ROWS
+  if (m + $r < d.tokens) {
+    //# for c in VECS
+    if (n + $c < columns) { y[at + $r * (d.stride / 4u) + $c] = acc[$r][$c] + bias$c; }
+    //# end
+  }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x * VECS;
+  let columns = d.outputs / 4u;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + $r < d.tokens) {
+    let row$r = at + $r * (d.stride / 4u);
+    //# for c in VECS
+    if (n + $c < columns) { y[row$r + $c] = residual[row$r + $c] + acc[$r][$c]; }
+    //# end
+  }
+  //# end
+}
+
+@group(0) @binding(1) var input_dy: texture_2d<f32>;
+@group(0) @binding(2) var input_w: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
+
+@compute @workgroup_size(LANES)
+fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * ROWS;
+  let k = id.x * VECS;
+  let width = d.inputs / 4u;
+  let steps = d.outputs / 4u;
+  //# for g in GROUPS
+  let y$g = min(m + LANES * $g + lane, d.tokens - 1u) * (d.stride / 4u);
+  //# end
+  //# for c in VECS
+  let k$c = min(k + $c, width - 1u);
+  //# end
+  var acc: Tile;
+  for (var n = 0u; n < steps; n++) {
+    let w = n * 4u * width;
+    //# for c in VECS
+    let b$c = mat4x4f(
+      texel(input_w, w + k$c),
+      texel(input_w, w + width + k$c),
+      texel(input_w, w + 2u * width + k$c),
+      texel(input_w, w + 3u * width + k$c),
+    );
+    //# end
+    //# for g in GROUPS
+    {
+    let rows$g = texel(input_dy, y$g + n);
+    //# for r in 16
+    let v$r = subgroupBroadcast(rows$g, u32($r));
+    //# for c in VECS
+    acc[16 * $g + $r][$c] += b$c * v$r;
+    //# end
+    //# end
+    }
+    //# end
+  }
+  //# for r in ROWS
+  if (m + $r < d.tokens) {
+    let row$r = (m + $r) * width + k;
+    //# for c in VECS
+    if (k + $c < width) {
+      if (d.accumulate == 1u) { dx[row$r + $c] += acc[$r][$c]; } else { dx[row$r + $c] = acc[$r][$c]; }
+    }
+    //# end
+  }
+  //# end
+}
+
+@group(0) @binding(1) var weight_dy: texture_2d<f32>;
+@group(0) @binding(2) var weight_x: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
+
+// The tile is ROWS rows of w x VECS vec4 along k. Lane i holds rows 4 (i mod QUADS) to 4 (i mod QUADS) + 3 of dy at the
+// token i / QUADS of a trip's STEPS.
+@compute @workgroup_size(LANES)
+fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let n = id.y * ROWS;
+  let k = id.x * VECS;
+  let width = d.inputs / 4u;
+  let last = d.tokens - 1u;
+  let quad = min(n / 4u + lane % QUADS, d.outputs / 4u - 1u);
+  let ahead = lane / QUADS;
+  //# for c in VECS
+  let k$c = min(k + $c, width - 1u);
+  //# end
+  var acc: Tile;
+  for (var t = 0u; t < d.tokens; t += STEPS) {
+    let loaded = texel(weight_dy, min(t + ahead, last) * (d.stride / 4u) + quad);
+    let rows = select(vec4f(), loaded, t + ahead < d.tokens);
+    //# for s in STEPS
+    {
+    //# for c in VECS
+    let x$c = texel(weight_x, min(t + $s, last) * width + k$c);
+    //# end
+    //# for q in QUADS
+    let v$q = subgroupBroadcast(rows, QUADS * $s + $q);
+    //# for c in VECS
+    acc[4 * $q][$c] += v$q.x * x$c;
+    acc[4 * $q + 1][$c] += v$q.y * x$c;
+    acc[4 * $q + 2][$c] += v$q.z * x$c;
+    acc[4 * $q + 3][$c] += v$q.w * x$c;
+    //# end
+    //# end
+    }
+    //# end
+  }
+  //# for r in ROWS
+  if (n + $r < d.outputs) {
+    let row$r = (n + $r) * width + k;
+    //# for c in VECS
+    if (k + $c < width) { dw[row$r + $c] += acc[$r][$c]; }
+    //# end
+  }
+  //# end
+}

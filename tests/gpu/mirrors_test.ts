@@ -1,0 +1,138 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import type { Gpu } from "../../gpu/device.ts";
+import { GpuError } from "../../gpu/errors.ts";
+import { defineKernel, type KernelSpec } from "../../gpu/kernel.ts";
+import { planMirrors } from "../../gpu/mirrors.ts";
+import { Program } from "../../gpu/program.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { SHADERS } from "../../shaders/bundle.ts";
+import { oneGpu } from "../shaders/one_gpu.ts";
+import { increase } from "./test_kernels.ts";
+
+const SUM_SOURCE = SHADERS.texel + `struct Dims { n: u32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var a: texture_2d<f32>;
+@group(0) @binding(2) var b: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+@compute @workgroup_size(64)
+fn sum(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < d.n / 4u) { y[id.x] = texel(a, id.x) + texel(b, id.x); }
+}
+`;
+
+/** y [n] = a [n] + b [n], both read through textures. */
+const sum: KernelSpec<"a" | "b" | "y", "n"> = defineKernel({
+  name: "test.sum",
+  source: SUM_SOURCE,
+  entry: "sum",
+  bindings: { a: "texture", b: "texture", y: "write" },
+  dims: { n: "u32" },
+  sizes: ({ n }) => ({ a: n, b: n, y: n }),
+  grid: ({ n }) => [Math.ceil(n / 256), 1, 1],
+  cost: ({ n }) => ({ flops: n, bytes: 12 * n }),
+});
+
+const N = 8;
+const filled = (gpu: Gpu, name: string, value: number, size = N): Tensor =>
+  gpu.tensor(name, [size], new Float32Array(size).fill(value));
+
+/** A test with a program; the device outlives it: one device per process. */
+function mirrorTest(name: string, fn: (gpu: Gpu, program: Program) => Promise<void>): void {
+  Deno.test({
+    name: `mirrors: ${name}`,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: async () => {
+      const gpu = await oneGpu();
+      const program = new Program(gpu, "test");
+      await fn(gpu, program);
+      program.destroy();
+      await gpu.idle();
+    },
+  });
+}
+
+mirrorTest(
+  "a tensor that the program changes is read as it is at each launch, `times` over",
+  async (gpu, program) => {
+    const x = filled(gpu, "x", 1),
+      one = filled(gpu, "one", 1),
+      y = filled(gpu, "y", 0),
+      z = filled(gpu, "z", 0);
+    program.add(sum, { a: x, b: one, y }, { n: N }) // y = x + 1
+      .add(increase, { x }, { n: N, value: 10 })
+      .add(sum, { a: x, b: y, y: z }, { n: N }); // z = x + 10 + y
+    await program.run();
+    assertEquals((await gpu.readF32(z))[N - 1], 13);
+    await program.run(2); // x: 11, 21, 31; z = 31 + 22
+    assertEquals((await gpu.readF32(z))[0], 53);
+  },
+);
+
+mirrorTest("a tensor that only others write is read anew at every run", async (gpu, program) => {
+  const x = filled(gpu, "x", 1), one = filled(gpu, "one", 1), y = filled(gpu, "y", 0);
+  program.add(sum, { a: x, b: one, y }, { n: N });
+  await program.run();
+  gpu.write(x, new Float32Array(N).fill(5));
+  await program.run();
+  assertEquals([...await gpu.readF32(y)], new Array(N).fill(6));
+});
+
+mirrorTest("more changing tensors than shared textures are all read right", async (gpu, program) => {
+  const xs = Array.from({ length: 7 }, (_, i) => filled(gpu, `x${i}`, i));
+  const ys = xs.map((_, i) => filled(gpu, `y${i}`, 0));
+  for (const x of xs) program.add(increase, { x }, { n: N, value: 100 });
+  for (let round = 0; round < 2; round++) {
+    xs.forEach((x, i) => program.add(sum, { a: x, b: xs[(i + 3) % 7], y: ys[i] }, { n: N }));
+  }
+  await program.run();
+  const read = await gpu.read(...ys);
+  read.forEach((y, i) => assertEquals(y[0], 200 + i + (i + 3) % 7));
+});
+
+mirrorTest("rows of 1,024 texels and a last one that is not full", async (gpu, program) => {
+  const n = 4096 * 2 + 12;
+  const x = gpu.tensor("x", [n], Float32Array.from({ length: n }, (_, i) => i));
+  const one = filled(gpu, "one", 1, n), y = filled(gpu, "y", 0, n);
+  program.add(sum, { a: x, b: one, y }, { n });
+  await program.run();
+  assertEquals(await gpu.readF32(y), Float32Array.from({ length: n }, (_, i) => i + 1));
+});
+
+mirrorTest("only what a run reads is copied, and a later run may read more", async (gpu, program) => {
+  let n = 4;
+  const x = filled(gpu, "x", 1), one = filled(gpu, "one", 1), y = filled(gpu, "y", 0);
+  program.add(sum, { a: x, b: one, y }, { n: () => n });
+  await program.run();
+  assertEquals([...await gpu.readF32(y)], [2, 2, 2, 2, 0, 0, 0, 0]);
+  n = 8;
+  await program.run();
+  assertEquals([...await gpu.readF32(y)], new Array(N).fill(2));
+});
+
+mirrorTest(
+  "a tensor both written and read through a texture by one launch is refused",
+  async (gpu, program) => {
+    const x = filled(gpu, "x", 1), one = filled(gpu, "one", 1);
+    assertThrows(() => program.add(sum, { a: x, b: one, y: x }, { n: N }), GpuError, "share the buffer of x");
+    await program.run();
+  },
+);
+
+mirrorTest("the plan fills once what stays, and what changes only after it was written", async (gpu) => {
+  const [w, x, y] = ["w", "x", "y"].map((name) => filled(gpu, name, 0));
+  const read = (...tensors: Tensor[]) => tensors.map((tensor, i) => ({ binding: `b${i}`, tensor }));
+  const plan = planMirrors([
+    { mirrored: [], written: [x] },
+    { mirrored: read(x, w), written: [y] },
+    { mirrored: read(x, w), written: [] },
+    { mirrored: read(y, w), written: [x] },
+    { mirrored: read(x, w), written: [] },
+  ]);
+  assertEquals(
+    plan.map((m) => `${m.tensor.name} before ${m.before ?? "all"}, ${m.readers.length} readers`),
+    ["x before 1, 2 readers", "w before all, 4 readers", "y before 3, 1 readers", "x before 4, 1 readers"],
+  );
+  const slots = plan.filter((m) => m.before !== undefined).map((m) => m.slot);
+  assert(slots[0] !== slots[1], "y would overwrite x while it is still current");
+});
