@@ -4,6 +4,7 @@
  * copy at memory speed.
  * @module
  */
+import { GpuError } from "./errors.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Texels (of four f32 values) in a row of a mirror; `texel` in the shaders counts with it. */
@@ -67,6 +68,11 @@ export function planMirrors(uses: readonly Use[]): Mirror[] {
         while (slot < SHARED && current.some((c) => c.mirror.slot === slot)) slot++;
         if (slot === SHARED) {
           const oldest = current.filter((c) => c.used !== launch).sort((a, b) => a.used - b.used)[0];
+          if (!oldest) {
+            throw new GpuError(
+              `launch ${launch} reads more than ${SHARED} changing tensors through textures`,
+            );
+          }
           current.splice(current.indexOf(oldest), 1);
           slot = oldest.mirror.slot;
         }

@@ -6,6 +6,9 @@ import { defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
 import { valuePrelude, variants } from "./values.ts";
 
+/** Values are loaded once and the tables stay in storage: [128, 256] is no faster through a texture, [256, 256] is by a fifth. */
+const WORTH = 65536;
+
 /**
  * Rotates the first `heads` heads (query heads, then key heads) of every row of qkv [T, stride] in place, by `sign` = +1
  * forward or −1 backward. positions [T] choose rows of the tables cos, sin [P, head_dim / 2]. head_dim is even;
@@ -35,8 +38,7 @@ export const rope: KernelSpec<
       flops: 3 * tokens * heads * head_dim,
       bytes: 4 * tokens * (2 * heads * head_dim + head_dim + 1),
     }),
-  })
-);
+  }), WORTH);
 
 /**
  * cos and sin [maxPositions, headDim / 2] of position · theta^(−2i / headDim), computed in f64, rounded to f32 once.

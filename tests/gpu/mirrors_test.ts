@@ -136,3 +136,13 @@ mirrorTest("the plan fills once what stays, and what changes only after it was w
   const slots = plan.filter((m) => m.before !== undefined).map((m) => m.slot);
   assert(slots[0] !== slots[1], "y would overwrite x while it is still current");
 });
+
+mirrorTest("a launch that reads more changing tensors than there are textures is refused", async (gpu) => {
+  const tensors = Array.from({ length: 7 }, (_, i) => filled(gpu, `x${i}`, 0));
+  const use = (count: number) => ({
+    mirrored: tensors.slice(0, count).map((tensor, i) => ({ binding: `b${i}`, tensor })),
+    written: tensors,
+  });
+  assertEquals(new Set(planMirrors([use(6)]).map((m) => m.slot)).size, 6);
+  assertThrows(() => planMirrors([use(7)]), GpuError, "more than 6 changing tensors");
+});
