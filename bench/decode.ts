@@ -51,6 +51,7 @@ export function decodeWorkloads(s: ModelShape, software: boolean): Workload[] {
     tick: new Uint32Array(1),
   };
   const batch = `${s.name} ${slots} slots`;
+  const adapter = { software, subgroup: 0 };
   const attention = { ...paged, ...heads, rows: slots * context, scale: 1 / Math.sqrt(c.head_dim) };
   return [
     workload(beginStep, batch, paged, { slots: state, table, offsets: new Uint32Array(slots) }),
@@ -65,17 +66,25 @@ export function decodeWorkloads(s: ModelShape, software: boolean): Workload[] {
       v_cache: cache(),
     }),
     workload(
-      attentionDecode(c.head_dim).fit!(attention, { software, subgroup: 0 }, {}),
+      attentionDecode(c.head_dim).fit!(attention, adapter, {}),
       `${batch}, context ${context}`,
       attention,
       { slots: state, table, k_cache: cache(), v_cache: cache() },
     ),
-    workload(sample, `${batch}, vocabulary ${c.vocab_size}, top-p 0.99`, choice, { ...bits, ...output }),
+    workload(sample.fit!(choice, adapter, {}), `${batch}, vocabulary ${c.vocab_size}, top-p 0.99`, choice, {
+      ...bits,
+      ...output,
+    }),
     workload(topToken, `${batch}, vocabulary ${c.vocab_size}`, {
       slots,
       vocab: c.vocab_size,
       stride: c.vocab_size,
     }, { slots: state, tick: new Uint32Array(1), out: new Uint32Array(slots) }),
-    workload(filteredProbabilities, `${batch}, vocabulary ${c.vocab_size}, top-p 0.99`, choice, bits),
+    workload(
+      filteredProbabilities.fit!(choice, adapter, {}),
+      `${batch}, vocabulary ${c.vocab_size}, top-p 0.99`,
+      choice,
+      bits,
+    ),
   ];
 }

@@ -25,6 +25,8 @@ export function allWorkloads(software: boolean): Workload[] {
   ]);
   list.push(
     ...attentionWorkloads(WIDE_HEADS, software),
+    // The variant that the adapter does not take, so that the two can be compared.
+    ...attentionWorkloads(SHAPES.tiny, !software),
     ...otherLinearWorkloads(),
     ...policyWorkloads(SHAPES.tiny),
     ...visionWorkloads(software),

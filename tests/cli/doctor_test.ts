@@ -37,8 +37,8 @@ Deno.test({
   sanitizeResources: false,
   fn: async () => {
     const gpu = await oneGpu();
-    const right = cases().find((c) => c.kernel === scatterRows)!;
-    const gather = cases().filter((c) => c.kernel === gatherRows).at(-1)!;
+    const right = cases().find((c) => c.kernel.name === scatterRows.name)!;
+    const gather = cases().filter((c) => c.kernel.name === gatherRows.name).at(-1)!;
     const { mistake } = mistakes.find((m) => m.kernel === gatherRows.name)!;
     const wrong = withMistake(gather, mistake);
     const broken = { ...gather, kernel: { ...gather.kernel, entry: "nowhere" } };
