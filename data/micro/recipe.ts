@@ -71,8 +71,8 @@ export const TEXT_RECIPE: PretrainRecipe = {
 };
 
 /**
- * The recipe of `models/micro`: text and pictures evenly. Reading a picture is learned by the number of updates rather
- * than of tokens, hence batches half as large: bars and digits take some 2,000 updates, shapes and colours twice that.
+ * The recipe of `models/micro`: text and pictures evenly. At its end digits and bars are read, shapes and colours hardly:
+ * these take more updates, which is what the smaller batches are for.
  */
 export const RECIPE: PretrainRecipe = {
   ...TEXT_RECIPE,
