@@ -124,7 +124,7 @@ step() { # name, a pattern of the lines that sum it up, command...
     124 | 137) echo "$name: CUT OFF after $seconds s" ;;
     *) echo "$name: FAILED with exit code $code after $((SECONDS - start)) s: $(tail -n 1 "$out/$name.log")" ;;
   esac | tee -a "$summary"
-  grep -hE "$pattern" "$out/$name.txt" | tail -n 12 | sed 's/^/  /' | tee -a "$summary"
+  grep -hE "$pattern" "$out/$name.txt" | tail -n 60 | sed 's/^/  /' | tee -a "$summary"
 }
 
 # The comparison ends by itself, with what it has, before it would be cut off with nothing.

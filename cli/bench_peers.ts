@@ -42,6 +42,8 @@ export interface PeerBenchArgs {
 /** Runs the comparison; the exit code is 1 when a check failed or this project itself did. */
 export async function benchPeers(args: PeerBenchArgs): Promise<number> {
   const rounds = Math.max(LEAST_ROUNDS, args.rounds);
+  // Fetching the peers is part of the time.
+  const limits = { rounds, seconds: args.limit, end: performance.now() + 60_000 * args.minutes };
   const saved = args.check ? await loadResults(RESULTS_FOLDER) : [];
   const scripts = await Deno.makeTempDir({ prefix: "ares-bench-" });
   try {
@@ -49,7 +51,6 @@ export async function benchPeers(args: PeerBenchArgs): Promise<number> {
     const all = args.python === undefined ? PEERS : [...PEERS, ...pythonPeers(args.python, scripts)];
     const { works, peers } = chosen(args.names, all);
     if (peers.some(({ group }) => group === "javascript")) await install();
-    const limits = { rounds, seconds: args.limit, end: performance.now() + 60_000 * args.minutes };
     const rows: ComparedRow[] = [];
     for (const work of works) {
       rows.push(...await compare(work, peers, limits, (note) => console.error(note)));

@@ -72,14 +72,17 @@ export async function compare(
     const started = performance.now();
     const seconds = Math.min(entrant.left, (limits.end - started) / 1000);
     try {
-      if (seconds <= 0) throw new PeerTooSlow("cut off: the time of the whole comparison is up");
+      if (seconds <= 0) {
+        throw new PeerTooSlow("not begun, or cut off: the time of the whole comparison was up");
+      }
       tell(`${work.name}: ${what}, ${entrant.peer.name}`);
       await act(seconds);
       entrant.left -= (performance.now() - started) / 1000;
     } catch (error) {
       if (!(error instanceof PeerFailure)) throw error;
       const kept = error instanceof PeerTooSlow ? entrant.times.length : 0;
-      entrant.failed = kept === 0;
+      // Whose turn never came did not fail.
+      entrant.failed = kept === 0 && performance.now() < limits.end;
       entrant.note = kept === 0
         ? error.message
         : `${entrant.note}; ${work.name}: cut off after ${kept} of ${rounds} rounds`;

@@ -133,6 +133,7 @@ export async function writePythonScripts(folder: string): Promise<void> {
   }
 }
 
+/** Not the name of a module: the script's folder is the first that Python looks into. */
 function scriptName(peer: string): string {
-  return `${peer.toLowerCase().replaceAll(" ", "_")}.py`;
+  return `peer_${peer.toLowerCase().replaceAll(" ", "_")}.py`;
 }

@@ -121,6 +121,8 @@ export class PeerProcess {
   }
 }
 
+/** The line that tells most: the last that names an error, before the trace that may follow it; else the last. */
 function lastLine(text: string): string {
-  return text.trim().split("\n").findLast((line) => line.trim() !== "")?.trim() ?? "it said nothing";
+  const lines = text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  return lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1) ?? "it said nothing";
 }
