@@ -120,6 +120,8 @@ export interface BenchArgs {
 export interface PretrainArgs {
   /** Folder for the model. */
   out: string;
+  /** A model to go on from. */
+  from?: string;
   /** Training tokens. */
   tokens?: number;
   /** For text alone, without a vision tower. */
@@ -270,6 +272,7 @@ export function parseArguments(argv: readonly string[]): Invocation {
 
   command("pretrain", "make the built-in base model from nothing")
     .option("--out <folder>", "folder for the model", "models/micro")
+    .option("--from <folder>", "a model to go on from, with the recipe's last phase that begins afresh")
     .option("--tokens <n>", "training tokens (default: the recipe's)", integer(1))
     .option(
       "--text",

@@ -14,8 +14,8 @@ export async function pretrain(args: PretrainArgs): Promise<number> {
   const gpu = await Gpu.open();
   try {
     const recipe = args.text ? TEXT_RECIPE : RECIPE;
-    const { out, tokens, seed } = args;
-    const loss = await run(gpu, { out, tokens, seed, monitor: progress }, recipe);
+    const { out, from, tokens, seed } = args;
+    const loss = await run(gpu, { out, from, tokens, seed, monitor: progress }, recipe);
     progress.close();
     console.log(
       `written: ${args.out} (loss ${loss.toFixed(4)} nats a response token over the last 100 steps)`,

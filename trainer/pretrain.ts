@@ -4,10 +4,11 @@
  * @module
  */
 import { modelFiles } from "../data/micro/model_files.ts";
-import { type PretrainRecipe, RECIPE } from "../data/micro/recipe.ts";
+import { type PretrainPhase, type PretrainRecipe, RECIPE } from "../data/micro/recipe.ts";
 import { type PretrainExample, pretrainExamples } from "../data/micro/world.ts";
 import { Rng } from "../data/random.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { UserError } from "../gpu/errors.ts";
 import { CausalLM } from "../models/causal_lm.ts";
 import { parseModelConfig } from "../models/config.ts";
 import type { Sequence } from "../models/packed_batch.ts";
@@ -23,7 +24,9 @@ import { SftTrainer } from "./sft.ts";
 export interface PretrainOptions {
   /** Folder for the model. */
   readonly out: string;
-  /** Training tokens in all; the recipe's when undefined, and its phases are scaled to it otherwise. */
+  /** A model to go on from at the recipe's last phase that begins afresh, instead of from nothing. */
+  readonly from?: string;
+  /** Training tokens in all; those of the phases when undefined, and the phases are scaled to it otherwise. */
   readonly tokens?: number;
   /** Of weights and examples; the recipe's when undefined. */
   readonly seed?: number;
@@ -54,6 +57,7 @@ export function initialWeights(seed: number): (name: string, shape: readonly num
 /**
  * Makes the base model and writes it as a Hugging Face folder.
  * @returns mean loss of the last hundred steps, nats a token
+ * @throws UserError when there is no such model, or it is of another shape
  */
 export async function pretrain(
   gpu: Gpu,
@@ -81,39 +85,55 @@ export async function pretrain(
     config.eos_token_id,
     config.vision && await PictureReader.load(out, config.vision),
   );
-  const model = await CausalLM.create(gpu, config, initialWeights(seed), { trainable: true });
+  const model = options.from === undefined
+    ? await CausalLM.create(gpu, config, initialWeights(seed), { trainable: true })
+    : await CausalLM.load(gpu, options.from, { trainable: true });
+  if (JSON.stringify(model.config) !== JSON.stringify(config)) {
+    throw new UserError(
+      `${options.from}: not a model of the ${recipe.kind} recipe: its config.json is another`,
+    );
+  }
   const graph = new SequenceGraph(model, {
     tokens: recipe.batchSize * config.max_position_embeddings,
     patches: config.vision ? recipe.batchSize * MAX_PATCHES : 0,
     train: true,
   });
-  const optimizer = new AdamW(gpu, model.parameters, {
-    lr: 0,
-    betas: recipe.betas,
-    eps: 1e-8,
-    weight_decay: recipe.weightDecay,
-    max_grad_norm: recipe.maxGradNorm,
-  });
-  const sft = new SftTrainer(graph, optimizer);
-  const scale = options.tokens === undefined
-    ? 1
-    : options.tokens / recipe.phases.reduce((n, p) => n + p.tokens, 0);
+  const begin = () => {
+    const optimizer = new AdamW(gpu, model.parameters, {
+      lr: 0,
+      betas: recipe.betas,
+      eps: 1e-8,
+      weight_decay: recipe.weightDecay,
+      max_grad_norm: recipe.maxGradNorm,
+    });
+    return { optimizer, sft: new SftTrainer(graph, optimizer), seen: 0 };
+  };
+  const end = () => {
+    stretch.sft.free();
+    stretch.optimizer.free();
+  };
+  const phases = options.from === undefined ? recipe.phases : lastStretch(recipe);
+  const scale = options.tokens === undefined ? 1 : options.tokens / phases.reduce((n, p) => n + p.tokens, 0);
   const losses: number[] = [];
-  let seen = 0;
-  for (const phase of recipe.phases) {
+  let stretch = begin();
+  for (const phase of phases) {
+    if (phase.afresh && stretch.seen > 0) {
+      end();
+      stretch = begin();
+    }
     const total = Math.round(phase.tokens * scale);
     const shown = monitor.phase(`pretraining: ${phase.name}`, total, "tokens");
     const examples = pretrainExamples(seed, phase.name, phase);
     for (let done = 0; done < total && !options.signal?.aborted;) {
       const batch: Sequence[] = [];
       while (batch.length < recipe.batchSize) batch.push(await sequence(writer, examples.next().value));
-      const warmup = Math.min(1, seen / Math.max(1, recipe.warmupTokens * scale));
+      const warmup = Math.min(1, stretch.seen / Math.max(1, recipe.warmupTokens * scale));
       const [from, to] = phase.learningRate;
-      optimizer.options.lr = warmup * (from + (to - from) * Math.min(1, done / total));
-      const step = await sft.step(batch);
+      stretch.optimizer.options.lr = warmup * (from + (to - from) * Math.min(1, done / total));
+      const step = await stretch.sft.step(batch);
       losses.push(step.loss);
       done += step.tokens;
-      seen += step.tokens;
+      stretch.seen += step.tokens;
       shown.advance(step.tokens, `loss ${step.loss.toFixed(3)}`);
     }
     shown.finish(`loss ${recent(losses).toFixed(4)}`);
@@ -121,11 +141,19 @@ export async function pretrain(
   await model.save(out, { copyFrom: out });
   // Saving lays config.json out in its own way; the generated files are the folder's.
   writeFiles();
-  sft.free();
-  optimizer.free();
+  end();
   graph.free();
   model.parameters.free();
   return recent(losses);
+}
+
+/** The phases from the last one on that begins afresh. */
+function lastStretch({ kind, phases }: PretrainRecipe): readonly PretrainPhase[] {
+  const start = phases.findLastIndex((phase) => phase.afresh);
+  if (start < 0) {
+    throw new UserError(`no phase of the ${kind} recipe begins afresh: leave out the model to go on from`);
+  }
+  return phases.slice(start);
 }
 
 /** An example as ids; its pictures are drawn and cut into patches. */

@@ -16,6 +16,8 @@ export interface PretrainPhase extends PretrainMixture {
   tokens: number;
   /** Learning rate at the start and at the end of the phase, linear in the tokens seen between. */
   learningRate: readonly [number, number];
+  /** AdamW's moments and the warm-up begin anew, so that the phase can also start from a model that was saved. */
+  afresh?: true;
 }
 
 /** A pretraining recipe. */
@@ -26,9 +28,9 @@ export interface PretrainRecipe {
   seed: number;
   /** Sequences in one update; each is one prompt with its response and `<|im_end|>`, positions from 0. */
   batchSize: number;
-  /** The learning rate rises linearly from 0 over so many tokens at the very start. */
+  /** The learning rate rises linearly from 0 over so many tokens at the very start and where a phase begins afresh. */
   warmupTokens: number;
-  /** Of AdamW, whose moments go on from phase to phase; its epsilon is 1e-8. */
+  /** Of AdamW, whose moments go on from phase to phase unless one begins afresh; its epsilon is 1e-8. */
   betas: readonly [number, number];
   /** Decoupled, times the learning rate at each update, on every parameter. */
   weightDecay: number;
@@ -71,8 +73,8 @@ export const TEXT_RECIPE: PretrainRecipe = {
 };
 
 /**
- * The recipe of `models/micro`: text and pictures evenly. At its end digits and bars are read, shapes and colours hardly:
- * these take more updates, which is what the smaller batches are for.
+ * The recipe of `models/micro`: text and pictures evenly. Shapes and colours take more updates than digits and bars,
+ * which is what the small batches and the long last phase are for.
  */
 export const RECIPE: PretrainRecipe = {
   ...TEXT_RECIPE,
@@ -95,6 +97,15 @@ export const RECIPE: PretrainRecipe = {
       tokens: 1_400_000,
       difficultyWeights: [3, 4, 4, 4, 3, 2],
       learningRate: [2e-3, 2e-4],
+    },
+    {
+      ...MIXTURE,
+      name: "long",
+      families: VISIBLE_FAMILIES.vision,
+      tokens: 3_000_000,
+      difficultyWeights: [3, 4, 4, 4, 3, 2],
+      learningRate: [2e-3, 1e-4],
+      afresh: true,
     },
   ],
 };

@@ -164,9 +164,9 @@ Deno.test("arguments: the other commands with everything", () => {
       minutes: 2,
     },
   });
-  assertEquals(parseArguments(words("pretrain --text --out o --tokens 1000 --seed 4")), {
+  assertEquals(parseArguments(words("pretrain --text --out o --from m --tokens 1000 --seed 4")), {
     command: "pretrain",
-    args: { out: "o", text: true, tokens: 1000, seed: 4 },
+    args: { out: "o", from: "m", text: true, tokens: 1000, seed: 4 },
   });
 });
 
