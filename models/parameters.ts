@@ -54,10 +54,20 @@ export function partOf(name: string): ModelPart {
   return name.startsWith("visual.") ? "vision_tower" : "language_model";
 }
 
+/** A stored tensor and the Hugging Face parameters in it. */
+export interface Stored {
+  /** See {@link Parameter.name}. */
+  readonly name: string;
+  /** Shape of the stored tensor. */
+  readonly shape: number[];
+  /** In order, without gaps. */
+  readonly slices: readonly Slice[];
+}
+
 /** Which parameters are stored together, and where each lies within. */
-export function storagePlan(config: ModelConfig): { name: string; shape: number[]; slices: Slice[] }[] {
+export function storagePlan(config: ModelConfig): Stored[] {
   const shapes = parameterShapes(config);
-  const plan: { name: string; shape: number[]; slices: Slice[] }[] = [];
+  const plan: (Stored & { slices: Slice[] })[] = [];
   for (const [name, shape] of shapes) {
     const fused = FUSED.find(({ parts }) => parts.some((part) => name.includes(`.${part}.`)));
     if (!fused) {
@@ -108,8 +118,22 @@ export class Parameters {
   ): Promise<Parameters> {
     const trained = (name: string): boolean =>
       typeof trainable === "boolean" ? trainable : trainable.includes(partOf(name));
+    return await Parameters.fill(gpu, storagePlan(config), read, trained);
+  }
+
+  /**
+   * As {@link load}, for a plan of one's own.
+   * @param trained whether a stored tensor gets a gradient
+   * @throws RangeError when `read` gives too few or too many values
+   */
+  static async fill(
+    gpu: Gpu,
+    plan: readonly Stored[],
+    read: (name: string, shape: readonly number[]) => Promise<Float32Array> | Float32Array,
+    trained: (name: string) => boolean,
+  ): Promise<Parameters> {
     const list: Parameter[] = [];
-    for (const { name, shape, slices } of storagePlan(config)) {
+    for (const { name, shape, slices } of plan) {
       const weight = gpu.alloc(name, shape, "parameter");
       for (const slice of slices) {
         const values = await read(slice.name, slice.shape);
@@ -126,6 +150,11 @@ export class Parameters {
       list.push({ name, weight, gradient, slices });
     }
     return new Parameters(gpu, list);
+  }
+
+  /** These and those of `other` as one set; the tensors are shared, and either set gives its own back. */
+  with(other: Parameters): Parameters {
+    return new Parameters(this.#gpu, [...this.list, ...other.list]);
   }
 
   /** A copy of the weights without gradients. */

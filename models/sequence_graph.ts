@@ -25,6 +25,7 @@ import {
   type SequenceContext,
 } from "./layer.ts";
 import type { PackedBatch } from "./packed_batch.ts";
+import { type ValueHead, valueScratch } from "./value_head.ts";
 import type { VisionTower } from "./vision_tower.ts";
 
 /** How large a graph is and what it keeps. */
@@ -46,6 +47,8 @@ export interface GraphOptions {
    * given the same batch, and its forward pass goes first.
    */
   readonly reference?: SequenceGraph;
+  /** Gives `values`, and takes `dvalues` into the gradient. */
+  readonly valueHead?: ValueHead;
 }
 
 /** Forward and backward of a model for batches up to a capacity. */
@@ -62,6 +65,10 @@ export class SequenceGraph {
   readonly dentropy: Tensor;
   /** [rows] ∂L/∂KL to the reference; read with one, zero unless it is set. */
   readonly dkl: Tensor;
+  /** [rows] the value head's values: what is expected before the row's target is known; there with a value head. */
+  readonly values?: Tensor;
+  /** [rows] ∂L/∂values, to be set before {@link backward}; there with a value head. */
+  readonly dvalues?: Tensor;
   /** [rows, hidden] what the head reads: the scored rows of `normed`. */
   readonly headInput: Tensor;
   /** [tokens, hidden] after the final norm. */
@@ -117,6 +124,11 @@ export class SequenceGraph {
     this.dentropy = activation("dentropy", [R]);
     this.dkl = activation("dkl", [R]);
     gpu.clear(this.dentropy, this.dkl);
+    const { valueHead } = options;
+    if (valueHead) {
+      this.values = activation("values", [R]);
+      this.dvalues = activation("dvalues", [R]);
+    }
     const ctx: SequenceContext = {
       config: c,
       tokens: () => this.#tokens,
@@ -202,6 +214,7 @@ export class SequenceGraph {
     });
     forward.add(gatherRows, { x: normed, index: this.#inputs.rows, y: picked }, { rows: rows.rows, width });
     head.recordForward(forward, rows);
+    valueHead?.recordForward(forward, { hidden: picked, values: this.values! }, rows.rows);
 
     let backward: Program | undefined;
     if (options.train) {
@@ -212,6 +225,12 @@ export class SequenceGraph {
       const dx = this.#own(gpu.alloc("scratch dx", [T, width], "scratch"));
       this.#dx = dx;
       head.recordBackward(backward, rows, this.dlogp, this.dentropy, dpicked);
+      valueHead?.recordBackward(backward, {
+        hidden: picked,
+        dvalues: this.dvalues!,
+        dhidden: dpicked,
+        partial: this.#own(gpu.alloc("scratch value partial", [valueScratch(R)], "scratch")),
+      }, () => this.#rows);
       backward.add(scatterRows, { dy: dpicked, inverse: this.#inputs.inverse, dx: dnormed }, {
         rows: ctx.tokens,
         width,

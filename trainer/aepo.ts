@@ -18,7 +18,7 @@ import type { Cursor, Problem } from "./problems.ts";
 import { plainReward, Rewarder, type RewardState, type Shaping } from "./reward.ts";
 import { rulesOf } from "./rules.ts";
 import { groupsOf, keptGroups, rewardBatch } from "./shape_batch.ts";
-import type { ShapedTrajectory, Trajectory } from "./trajectory.ts";
+import type { RewardedTrajectory, ShapedTrajectory, Trajectory } from "./trajectory.ts";
 
 /** What one iteration did. */
 export interface IterationReport {
@@ -92,12 +92,13 @@ export class AepoStage {
 
   /**
    * One iteration (from 1).
+   * @param rates learning rates of the policy and of a value head
    * @param tell hears what is being done
    * @returns undefined when the signal ended it before the update
    */
   async iterate(
     iteration: number,
-    lr: number,
+    rates: { readonly lr: number; readonly criticLr: number },
     tell: (note: string) => void,
     signal?: AbortSignal,
   ): Promise<IterationReport | undefined> {
@@ -128,7 +129,12 @@ export class AepoStage {
     const windows = await this.#highEntropy.find(all, true);
     const rewarded = rewardBatch(all, windows, this.#rewarder, this.#config);
     const learned = new Set([...learning].slice(0, data.rollout_batch_size));
-    const trajectories = estimateAdvantages(rewarded.trajectories, learned, this.#config);
+    let values: Map<RewardedTrajectory, Float32Array> | undefined;
+    if (this.#config.algorithm.adv_estimator === "gae") {
+      values = await this.update.values(rewarded.trajectories.filter((t) => learned.has(t.group)));
+      clock.lap("values");
+    }
+    const trajectories = estimateAdvantages(rewarded.trajectories, learned, this.#config, values);
     clock.lap("adv");
     const groups = [...groupsOf(trajectories)].filter(([group]) => learned.has(group))
       .map(([, members]) => members.map((i) => trajectories[i]));
@@ -138,12 +144,12 @@ export class AepoStage {
     let update: UpdateReport | undefined;
     if (groups.length > 0) {
       tell(`update on ${groups.length} groups`);
-      update = await this.update.run(groups, { klBudget: this.#klBudget, threshold, lr }, clock);
+      update = await this.update.run(groups, { klBudget: this.#klBudget, threshold, ...rates }, clock);
       this.#klBudget.afterIteration(update.klOutsideWindows);
     }
     const metrics = this.#metrics(
       iteration,
-      lr,
+      rates,
       trajectories,
       rewarded.shaping,
       threshold,
@@ -247,7 +253,7 @@ export class AepoStage {
 
   #metrics(
     iteration: number,
-    lr: number,
+    rates: { readonly lr: number; readonly criticLr: number },
     trajectories: readonly ShapedTrajectory[],
     shaping: Shaping,
     threshold: number,
@@ -273,7 +279,8 @@ export class AepoStage {
     const record: LogRecord = {
       step: iteration,
       stage: "aepo",
-      "actor/lr": lr,
+      "actor/lr": rates.lr,
+      ...(this.#config.algorithm.adv_estimator === "gae" && { "critic/lr": rates.criticLr }),
       ...stats("critic/rewards", trajectories.map((t) => t.reward.overall)),
       ...stats("critic/score", trajectories.map((t) => t.accuracy)),
       ...stats("critic/advantages", trajectories.map((t) => t.advantage)),

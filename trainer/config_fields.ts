@@ -138,10 +138,11 @@ export const FIELDS: Fields<Config> = {
     ),
     adv_estimator: choice(
       "grpo",
-      ["grpo", "rloo", "reinforce_plus_plus", "remax"],
-      "How rewards become advantages; `remax` also decodes every prompt greedily, for its baseline.",
+      ["grpo", "rloo", "reinforce_plus_plus", "remax", "gae"],
+      "How rewards become advantages; `remax` also decodes every prompt greedily, for its baseline, `gae` trains a value head on the policy's last hidden states.",
     ),
-    gamma: num(1, 0, 1, "Discount of later rewards in a response, for `reinforce_plus_plus`."),
+    gamma: num(1, 0, 1, "Discount of later rewards in a response, for `reinforce_plus_plus` and `gae`."),
+    lam: num(1, 0, 1, "λ of `gae`: 1 takes whole returns, 0 only the next value."),
     norm_adv_by_std_in_grpo: flag(true, "Divide group advantages by the group's standard deviation."),
     length_normalise: flag(
       false,
@@ -245,6 +246,28 @@ export const FIELDS: Fields<Config> = {
         "Most patches of pictures of one pass, and so of one problem; one with more is left out and counted.",
       ),
       ppo_epochs: int(1, 1, 100, "Passes over the rollouts of an iteration."),
+    },
+    critic: {
+      optim: {
+        lr: num(
+          1e-3,
+          0,
+          1,
+          "Peak learning rate of the value head, on the actor's schedule; read with `gae`.",
+        ),
+      },
+      cliprange_value: num(
+        0.5,
+        0,
+        1e6,
+        "The value loss takes values clipped to within this of the old ones.",
+      ),
+      vf_coef: num(
+        0.1,
+        0,
+        100,
+        "Weight of the value loss beside the policy's; it trains the policy's weights too.",
+      ),
     },
     rollout: {
       n: int(8, 1, 1024, "Rollouts of each prompt."),

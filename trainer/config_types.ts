@@ -32,8 +32,9 @@ export type MicroConfig = { families: string[] | null; train_count: number; val_
 /** Advantages, KL and filtering: what ARES, GRPO and DAPO share. */
 export type AlgorithmConfig = {
   recipe: "paper" | "reference";
-  adv_estimator: "grpo" | "rloo" | "reinforce_plus_plus" | "remax";
+  adv_estimator: "grpo" | "rloo" | "reinforce_plus_plus" | "remax" | "gae";
   gamma: number;
+  lam: number;
   norm_adv_by_std_in_grpo: boolean;
   length_normalise: boolean;
   disable_kl: boolean;
@@ -70,6 +71,9 @@ export type ActorConfig = {
   micro_batch_patches: number;
   ppo_epochs: number;
 };
+
+/** The value head of GAE. */
+export type CriticConfig = { optim: { lr: number }; cliprange_value: number; vf_coef: number };
 
 /** Sampling: how many rollouts, from which distribution, in which slots. */
 export type RolloutConfig = {
@@ -186,7 +190,7 @@ export type ReferenceConfig = {
 export type Config = {
   data: DataConfig;
   algorithm: AlgorithmConfig;
-  worker: { actor: ActorConfig; rollout: RolloutConfig; reward: RewardConfig };
+  worker: { actor: ActorConfig; critic: CriticConfig; rollout: RolloutConfig; reward: RewardConfig };
   trainer: TrainerConfig;
   adacs: AdacsConfig;
   aepo: AepoConfig;

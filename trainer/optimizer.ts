@@ -22,6 +22,8 @@ export interface AdamWOptions {
   readonly weight_decay: number;
   /** Gradients are scaled by min(1, max_grad_norm / (norm + 1e-6)); 0 turns clipping off. */
   readonly max_grad_norm: number;
+  /** Parameters among the others that have a learning rate of their own, which may change at every step too. */
+  readonly own?: { readonly parameters: Parameters; lr: number };
 }
 
 /** What one optimizer step did. */
@@ -82,8 +84,10 @@ export class AdamW {
    * every weight
    */
   async update(...also: Tensor[]): Promise<StepResult> {
-    const { lr } = this.options;
-    if (!Number.isFinite(lr)) throw new RangeError(`step ${this.step + 1}: the learning rate is ${lr}`);
+    const { lr, own } = this.options;
+    for (const rate of [lr, own?.lr ?? 0]) {
+      if (!Number.isFinite(rate)) throw new RangeError(`step ${this.step + 1}: the learning rate is ${rate}`);
+    }
     this.step++;
     await this.#program.run();
     const [norm, ...read] = await this.#gpu.read(this.#norm, ...also);
@@ -159,7 +163,9 @@ export class AdamW {
       parts: slots,
       max_norm: () => options.max_grad_norm,
     });
+    const { own } = options;
     for (const { parameter, m, v } of this.#moments) {
+      const lr = own?.parameters.find(parameter.name) ? () => own.lr : () => options.lr;
       for (const window of this.#windows(parameter.weight.size)) {
         program.add(adamw, {
           p: piece(parameter.weight, window),
@@ -169,7 +175,7 @@ export class AdamW {
           norm: this.#norm,
         }, {
           n: window[1],
-          lr: () => options.lr,
+          lr,
           one_minus_beta1: 1 - options.betas[0],
           one_minus_beta2: 1 - options.betas[1],
           eps: options.eps,

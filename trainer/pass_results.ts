@@ -1,41 +1,42 @@
 /**
- * Results of several forward passes in one buffer, so that they are read back in one wait.
+ * Rows of several forward passes in one buffer, so that they are read back in one wait.
  * @module
  */
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import type { SequenceGraph } from "../models/sequence_graph.ts";
 
-/** Rows of `SequenceGraph.result`, pass after pass. */
+/** Rows of one tensor of a graph (`SequenceGraph.result` above all), pass after pass. */
 export class PassResults {
   #gpu: Gpu;
+  #columns: number;
   #tensor: Tensor | undefined;
   #rows = 0;
 
-  constructor(gpu: Gpu) {
+  /** @param columns values of a row; 4 as of a `result` by default */
+  constructor(gpu: Gpu, columns = 4) {
     this.#gpu = gpu;
+    this.#columns = columns;
   }
 
   /** Starts over with room for `rows` rows; the buffer grows when it has to. */
   reserve(rows: number): void {
     this.#rows = 0;
-    if (this.#tensor && this.#tensor.size >= 4 * rows) return;
+    if (this.#tensor && this.#tensor.size >= this.#columns * rows) return;
     this.free();
     this.#tensor = this.#gpu.alloc(
       "results of passes",
-      [Math.ceil(Math.max(1, rows) / 256) * 256, 4],
+      [Math.ceil(Math.max(1, rows) / 256) * 256, this.#columns],
       "scratch",
     );
   }
 
-  /** Copies the rows of the graph's last forward pass behind those before. */
-  add(graph: SequenceGraph): void {
-    const { rows } = graph.size;
-    this.#gpu.copyTo(graph.result, 4 * rows, this.tensor, 4 * this.#rows);
+  /** Copies the first `rows` rows of the tensor behind those before. */
+  add(tensor: Tensor, rows: number): void {
+    this.#gpu.copyTo(tensor, this.#columns * rows, this.tensor, this.#columns * this.#rows);
     this.#rows += rows;
   }
 
-  /** [rows, 4]: log-probability, entropy, log-sum-exp, 0. */
+  /** [rows, columns] what was added. */
   get tensor(): Tensor {
     if (!this.#tensor) throw new Error("reserve rows first");
     return this.#tensor;

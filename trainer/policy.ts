@@ -6,7 +6,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { CausalLM } from "../models/causal_lm.ts";
 import type { ModelPart } from "../models/parameters.ts";
 import { type GenerationConfig, loadGenerationConfig } from "../models/generation_config.ts";
-import { SequenceGraph } from "../models/sequence_graph.ts";
+import { type GraphOptions, SequenceGraph } from "../models/sequence_graph.ts";
 import { checkVocabulary, Tokenizer } from "../models/tokenizer.ts";
 import { PictureReader } from "./pictures.ts";
 import { type PromptStyle, PromptWriter } from "./problems.ts";
@@ -38,6 +38,9 @@ export interface PolicyOptions {
   readonly branches?: number;
 }
 
+/** What runs beside a policy's training passes. */
+export type Companions = Pick<GraphOptions, "reference" | "valueHead">;
+
 const PATCHES = 4096;
 
 /** A model ready to sample from and to train. */
@@ -55,7 +58,7 @@ export class Policy {
   /** The sizes it was made with. */
   readonly options: PolicyOptions;
   #graph: SequenceGraph | undefined;
-  #reference: SequenceGraph | undefined;
+  #companions: Companions = {};
 
   private constructor(
     folder: string,
@@ -106,19 +109,20 @@ export class Policy {
       patches: this.patchesPerPass,
       train: this.options.trainable,
       recompute: this.options.recompute,
-      reference: this.#reference,
+      ...this.#companions,
     });
   }
 
   /**
-   * From now on {@link graph} takes the exact KL to the model of `reference`, a graph of the same capacity; undefined: no
-   * longer. The graph that was handed out before is freed.
+   * From now on {@link graph} takes the exact KL to the model of `reference`, a graph of the same capacity, and has a value
+   * head; what is left out it has no longer. The graph that was handed out before is freed where that changes it.
    */
-  compareWith(reference: SequenceGraph | undefined): void {
-    if (reference === this.#reference) return;
+  accompany(companions: Companions): void {
+    const { reference, valueHead } = this.#companions;
+    if (companions.reference === reference && companions.valueHead === valueHead) return;
     this.#graph?.free();
     this.#graph = undefined;
-    this.#reference = reference;
+    this.#companions = companions;
   }
 
   /** Capacity of a pass: `micro_batch_tokens`, but at least one longest sequence. */

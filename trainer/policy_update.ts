@@ -6,6 +6,7 @@
 import type { CausalLM } from "../models/causal_lm.ts";
 import { packSequences, patchCount } from "../models/packed_batch.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
+import type { ValueHead } from "../models/value_head.ts";
 import { withPictures } from "./adacs.ts";
 import { miniBatchCount } from "./config.ts";
 import type { Config } from "./config_types.ts";
@@ -17,7 +18,8 @@ import { prefixCredit } from "./prefix_credit.ts";
 import { PassResults } from "./pass_results.ts";
 import type { Policy } from "./policy.ts";
 import { type LossSequence, type LossSums, lossSums, TokenLoss } from "./token_loss.ts";
-import type { ShapedTrajectory } from "./trajectory.ts";
+import type { ShapedTrajectory, Trajectory } from "./trajectory.ts";
+import { ValueLoss, type ValueSequence, type ValueSums, valueSums } from "./value_loss.ts";
 
 /** What the update needs besides the trajectories. */
 export interface UpdateSettings {
@@ -26,6 +28,8 @@ export interface UpdateSettings {
   /** τ */
   readonly threshold: number;
   readonly lr: number;
+  /** The value head's learning rate; read with one. */
+  readonly criticLr?: number;
 }
 
 /** What an iteration's optimizer steps did. */
@@ -42,16 +46,20 @@ export interface Laps {
   lap(name: string): void;
 }
 
-/** A trajectory as the graph takes it. */
-interface Item {
-  readonly trajectory: ShapedTrajectory;
+/** A trajectory as a graph takes it. */
+interface Packable<T extends Trajectory = Trajectory> {
+  readonly trajectory: T;
   readonly ids: Uint32Array;
   readonly scoreFrom: number;
+  readonly images: Trajectory["problem"]["images"];
+}
+
+/** A trajectory as the update takes it. */
+interface Item extends Packable<ShapedTrajectory> {
   /** [L] share of each token's loss; see prefix_credit.ts. */
   readonly credit: Float32Array;
   /** [L] log π_ref; filled before the steps. */
   reference: Float32Array;
-  readonly images: ShapedTrajectory["problem"]["images"];
 }
 
 /** Updates a policy from shaped trajectories. */
@@ -61,14 +69,25 @@ export class PolicyUpdate {
   #config: Config;
   #reference: SequenceGraph | undefined;
   #loss: TokenLoss;
+  /** Where there is a value head. */
+  #valueLoss: ValueLoss | undefined;
   /** Whether the KL is exact: the reference then runs beside every training pass, and not before. */
   #exact: boolean;
   /** Of the reference's passes, then of the first training pass. */
   #results: PassResults;
 
-  /** @param reference the frozen policy; undefined without a KL term */
-  constructor(policy: Policy, reference: CausalLM | undefined, optimizer: AdamW, config: Config) {
-    const { actor, rollout } = config.worker;
+  /**
+   * @param reference the frozen policy; undefined without a KL term
+   * @param valueHead of GAE; the optimizer has its parameters too
+   */
+  constructor(
+    policy: Policy,
+    reference: CausalLM | undefined,
+    optimizer: AdamW,
+    config: Config,
+    valueHead?: ValueHead,
+  ) {
+    const { actor, critic, rollout } = config.worker;
     this.#policy = policy;
     this.#optimizer = optimizer;
     this.#config = config;
@@ -78,7 +97,7 @@ export class PolicyUpdate {
     });
     const { disable_kl, kl_penalty } = config.algorithm;
     this.#exact = !disable_kl && kl_penalty === "full";
-    if (this.#exact) policy.compareWith(this.#reference);
+    policy.accompany({ reference: this.#exact ? this.#reference : undefined, valueHead });
     const { graph } = policy;
     graph.temperature = rollout.temperature;
     if (this.#reference) this.#reference.temperature = rollout.temperature;
@@ -90,6 +109,32 @@ export class PolicyUpdate {
       kl_kind: disable_kl ? "none" : kl_penalty,
       length_normalise: config.algorithm.length_normalise,
     });
+    this.#valueLoss = valueHead && new ValueLoss(graph, {
+      clip: critic.cliprange_value,
+      coefficient: critic.vf_coef,
+    });
+  }
+
+  /** The value head's values [L] of every trajectory, as GAE wants them: all passes, then one read. */
+  async values<T extends Trajectory>(trajectories: readonly T[]): Promise<Map<T, Float32Array>> {
+    const { graph, model } = this.#policy;
+    const found = new Map<T, Float32Array>();
+    if (trajectories.length === 0) return found;
+    const collected = new PassResults(model.gpu, 1);
+    try {
+      collected.reserve(trajectories.reduce((n, t) => n + t.tokens.length, 0));
+      for (const pass of this.#passes(trajectories.map(packable))) {
+        graph.load(packSequences(await withPictures(pass)));
+        await graph.forward();
+        collected.add(graph.values!, graph.size.rows);
+      }
+      const values = await model.gpu.readF32(collected.tensor);
+      let row = 0;
+      for (const t of trajectories) found.set(t, values.slice(row, row += t.tokens.length));
+    } finally {
+      collected.free();
+    }
+    return found;
   }
 
   /**
@@ -105,12 +150,9 @@ export class PolicyUpdate {
     const items = groups.map((members) => {
       const credit = prefixCredit(members, this.#config.aepo.branching.credit);
       return members.map((trajectory, i): Item => ({
-        trajectory,
+        ...packable(trajectory),
         credit: credit[i],
-        ids: Uint32Array.from([...trajectory.problem.prompt, ...trajectory.tokens]),
-        scoreFrom: trajectory.problem.prompt.length,
         reference: trajectory.logps,
-        images: trajectory.problem.images,
       }));
     });
     await this.#referenceLogps(items.flat());
@@ -118,8 +160,11 @@ export class PolicyUpdate {
     const count = Math.min(miniBatchCount(this.#config), groups.length);
     const steps: StepResult[] = [];
     const sums: LossSums[] = [];
+    const values: ValueSums[] = [];
     let gap = 0;
     this.#optimizer.options.lr = settings.lr;
+    const { own } = this.#optimizer.options;
+    if (own) own.lr = settings.criticLr ?? settings.lr;
     for (let epoch = 0; epoch < actor.ppo_epochs; epoch++) {
       for (let k = 0; k < count; k++) {
         const from = Math.floor(k * items.length / count);
@@ -130,6 +175,7 @@ export class PolicyUpdate {
         settings.klBudget.afterStep(sequenceKl);
         steps.push(step);
         sums.push(lossSums(step.read[0]));
+        if (this.#valueLoss) values.push(valueSums(step.read.at(-1)!));
       }
     }
     laps.lap("update_actor");
@@ -139,6 +185,7 @@ export class PolicyUpdate {
       klOutsideWindows: klOutside(sums),
       metrics: {
         ...this.#metrics(sums, steps, tokens),
+        ...this.#valueMetrics(values, items.flat().map((i) => i.trajectory)),
         "actor/logp_gap_max": gap,
         "batch/trained_tokens": tokens,
       },
@@ -148,7 +195,8 @@ export class PolicyUpdate {
   /** Gives the memory back. */
   free(): void {
     this.#loss.free();
-    if (this.#exact) this.#policy.compareWith(undefined);
+    this.#valueLoss?.free();
+    this.#policy.accompany({});
     this.#reference?.free();
     this.#results.free();
   }
@@ -161,7 +209,7 @@ export class PolicyUpdate {
     for (const pass of this.#passes(items)) {
       graph.load(packSequences(await withPictures(pass)));
       await graph.forward();
-      this.#results.add(graph);
+      this.#results.add(graph.result, graph.size.rows);
     }
     const result = await this.#policy.model.gpu.readF32(this.#results.tensor);
     let row = 0;
@@ -180,6 +228,7 @@ export class PolicyUpdate {
     const tokens = batch.reduce((n, i) => i.credit.reduce((sum, c) => sum + c, n), 0);
     const klWeights = klBudget.weights();
     this.#loss.clear();
+    this.#valueLoss?.clear();
     const passes = this.#passes(batch);
     // Results that are looked at: those of every pass, or of the run's first one.
     const looked = klBudget.readsSequences ? passes : first ? passes.slice(0, 1) : [];
@@ -193,11 +242,16 @@ export class PolicyUpdate {
       graph.load(packed);
       this.#loss.load(pass.map((item) => this.#lossOf(item, settings, klWeights, batch.length, tokens)));
       await graph.forward();
-      if (p < looked.length) this.#results.add(graph);
+      if (p < looked.length) this.#results.add(graph.result, graph.size.rows);
       await this.#loss.run();
+      if (this.#valueLoss) {
+        this.#valueLoss.load(pass.map((item) => this.#valuesOf(item, batch.length, tokens)));
+        await this.#valueLoss.run();
+      }
       await graph.backward();
     }
     const also = looked.length > 0 ? [this.#results.tensor] : [];
+    if (this.#valueLoss) also.push(this.#valueLoss.totals);
     const step = await this.#optimizer.update(this.#loss.totals, ...also);
     return {
       step,
@@ -234,7 +288,7 @@ export class PolicyUpdate {
     sequences: number,
     tokens: number,
   ): LossSequence {
-    const { aepo, worker: { actor } } = this.#config;
+    const { aepo } = this.#config;
     const kl = klWeights[t.bucket];
     return {
       logps: t.logps,
@@ -242,7 +296,7 @@ export class PolicyUpdate {
       windows: t.windows,
       mask: t.mask,
       advantages: t.advantages ?? new Float32Array(t.tokens.length).fill(t.advantage),
-      weight: actor.loss_avg_mode === "token" ? 1 / tokens : 1 / (sequences * t.tokens.length),
+      weight: this.#weight(t, sequences, tokens),
       credit,
       klOutside: kl.outside,
       klInside: kl.inside,
@@ -252,12 +306,24 @@ export class PolicyUpdate {
     };
   }
 
+  /** Value loss of one trajectory, averaged as the policy's is. */
+  #valuesOf({ trajectory: t, credit }: Item, sequences: number, tokens: number): ValueSequence {
+    const weight = this.#weight(t, sequences, tokens);
+    return { ...t.values!, weights: credit.map((c) => c * weight) };
+  }
+
+  /** Weight of a token in the losses of a step. */
+  #weight(t: Trajectory, sequences: number, tokens: number): number {
+    const { loss_avg_mode } = this.#config.worker.actor;
+    return loss_avg_mode === "token" ? 1 / tokens : 1 / (sequences * t.tokens.length);
+  }
+
   /** Cuts items into passes by tokens, by patches of pictures and, where configured, by sequences. */
-  #passes(items: readonly Item[]): Item[][] {
+  #passes<T extends Packable>(items: readonly T[]): T[][] {
     const most = this.#config.worker.actor.micro_batch_size_per_device_for_update ?? Infinity;
     const capacity = this.#policy.tokensPerPass;
     const patches = this.#policy.patchesPerPass;
-    const passes: Item[][] = [];
+    const passes: T[][] = [];
     let held = Infinity;
     let seen = 0;
     for (const item of items) {
@@ -272,6 +338,23 @@ export class PolicyUpdate {
       seen += own;
     }
     return passes;
+  }
+
+  /** Under EasyR1's names; the explained variance is 1 − var(R − V) / var(R) of the values before the update. */
+  #valueMetrics(sums: readonly ValueSums[], learned: readonly ShapedTrajectory[]): Record<string, number> {
+    if (sums.length === 0) return {};
+    const tokens = learned.reduce((n, t) => n + t.tokens.length, 0) * this.#config.worker.actor.ppo_epochs;
+    const total = (name: keyof ValueSums) => sums.reduce((s, x) => s + x[name], 0);
+    const returns = learned.flatMap((t) => Array.from(t.values!.returns));
+    const misses = learned.flatMap((t) => Array.from(t.values!.returns, (r, k) => r - t.values!.old[k]));
+    const spread = variance(returns);
+    return {
+      "critic/vf_loss": total("vf_loss") / sums.length,
+      "critic/vf_clipfrac": total("clipped") / tokens,
+      "critic/vpred_mean": total("value") / tokens,
+      "critic/returns/mean": returns.reduce((a, b) => a + b, 0) / returns.length,
+      ...(spread > 0 && { "critic/vf_explained_var": 1 - variance(misses) / spread }),
+    };
   }
 
   #metrics(
@@ -299,6 +382,16 @@ export class PolicyUpdate {
   }
 }
 
+function packable<T extends Trajectory>(trajectory: T): Packable<T> {
+  const { prompt, images } = trajectory.problem;
+  return {
+    trajectory,
+    ids: Uint32Array.from([...prompt, ...trajectory.tokens]),
+    scoreFrom: prompt.length,
+    images,
+  };
+}
+
 /** Mean KL outside windows of each bucket that has such tokens. */
 function klOutside(sums: readonly LossSums[]): Partial<Record<Bucket, number>> {
   const out: Partial<Record<Bucket, number>> = {};
@@ -308,6 +401,11 @@ function klOutside(sums: readonly LossSums[]): Partial<Record<Bucket, number>> {
     if (counts[b] > 0 && Number.isFinite(kl)) out[b] = kl / counts[b];
   }
   return out;
+}
+
+function variance(values: readonly number[]): number {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  return values.reduce((s, x) => s + (x - mean) ** 2, 0) / values.length;
 }
 
 /** Largest |log π at sampling − log π of the training pass| over the first pass, whose weights are those sampled from. */

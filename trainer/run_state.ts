@@ -4,9 +4,11 @@
  * @module
  */
 import { join } from "node:path";
+import type { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
 import { openSafetensors, writeSafetensors } from "../models/safetensors.ts";
 import type { NamedArray } from "../models/parameters.ts";
+import { ValueHead } from "../models/value_head.ts";
 import type { Curriculum } from "./adacs.ts";
 import type { Evaluation, GroupFigures } from "./evaluate.ts";
 import type { ControllerState } from "./aepo.ts";
@@ -68,20 +70,26 @@ export function freshState(): RunState {
 
 const STATE = "run_state.json";
 const MOMENTS = "optimizer.safetensors";
+const VALUE_HEAD = "value_head.safetensors";
 
-/** Writes state and moments into a checkpoint's folder. */
+/** Writes state, moments and the value head, where there is one, into a checkpoint's folder. */
 export async function saveState(
   folder: string,
   state: RunState,
   optimizer: AdamW | undefined,
+  valueHead?: ValueHead,
 ): Promise<void> {
   await Deno.writeTextFile(join(folder, STATE), JSON.stringify(state));
-  if (!optimizer) return;
-  const moments: NamedArray[] = [];
-  for await (const m of optimizer.state()) moments.push({ ...m, data: m.data.slice() });
+  if (optimizer) await writeArrays(join(folder, MOMENTS), optimizer.state());
+  if (valueHead) await writeArrays(join(folder, VALUE_HEAD), valueHead.parameters.weights());
+}
+
+async function writeArrays(path: string, arrays: AsyncIterable<NamedArray>): Promise<void> {
+  const list: NamedArray[] = [];
+  for await (const a of arrays) list.push({ ...a, data: a.data.slice() });
   await writeSafetensors(
-    join(folder, MOMENTS),
-    moments.map((m) => ({ name: m.name, shape: m.shape, dtype: "F32" as const, data: m.data })),
+    path,
+    list.map((a) => ({ name: a.name, shape: a.shape, dtype: "F32" as const, data: a.data })),
     { format: "pt" },
   );
 }
@@ -108,4 +116,11 @@ export async function loadMoments(folder: string, step: number, optimizer: AdamW
   if (step === 0) return;
   const file = await openSafetensors(join(folder, MOMENTS));
   await optimizer.restore(step, (name) => file.readF32(name));
+}
+
+/** The value head of a checkpoint; a new one without. */
+export async function loadValueHead(gpu: Gpu, folder: string | undefined, width: number): Promise<ValueHead> {
+  if (folder === undefined) return await ValueHead.create(gpu, width);
+  const file = await openSafetensors(join(folder, VALUE_HEAD));
+  return await ValueHead.create(gpu, width, (name) => file.readF32(name));
 }

@@ -10,6 +10,7 @@ import { UserError } from "../gpu/errors.ts";
 import { CausalLM } from "../models/causal_lm.ts";
 import { loadModelConfig } from "../models/config.ts";
 import { copyCompanions } from "../models/checkpoint_folder.ts";
+import type { ValueHead } from "../models/value_head.ts";
 import { curate, curriculumBatches, withPictures } from "./adacs.ts";
 import { AepoStage } from "./aepo.ts";
 import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
@@ -31,6 +32,7 @@ import {
   freshState,
   loadMoments,
   loadState,
+  loadValueHead,
   type RunState,
   saveState,
 } from "./run_state.ts";
@@ -103,6 +105,8 @@ class Run {
   #metrics: MetricsLog;
   #generations: MetricsLog;
   #rollouts: RolloutLog;
+  /** Of GAE, while the stage runs. */
+  #valueHead: ValueHead | undefined;
   #started = performance.now();
 
   private constructor(
@@ -241,8 +245,10 @@ class Run {
   async #optimizer(stage: { lr: number; weight_decay: number }, steps: number): Promise<AdamW> {
     const { optim: { betas }, max_grad_norm } = this.#config.worker.actor;
     const { lr, weight_decay } = stage;
-    const settings = { lr, weight_decay, betas, eps: 1e-8, max_grad_norm };
-    const optimizer = new AdamW(this.#gpu, this.#policy.model.parameters, settings);
+    const own = this.#valueHead && { parameters: this.#valueHead.parameters, lr };
+    const settings = { lr, weight_decay, betas, eps: 1e-8, max_grad_norm, own };
+    const { parameters } = this.#policy.model;
+    const optimizer = new AdamW(this.#gpu, own ? parameters.with(own.parameters) : parameters, settings);
     const { step, optimizerStep } = this.#state;
     if (this.#checkpoint && step < steps) await loadMoments(this.#checkpoint.path, optimizerStep, optimizer);
     return optimizer;
@@ -313,13 +319,17 @@ class Run {
   async #aepo(): Promise<boolean> {
     const { monitor, signal } = this.#options;
     const config = this.#config;
-    const { algorithm, aepo, data, trainer, worker: { actor } } = config;
+    const { algorithm, aepo, data, trainer, worker: { actor, critic } } = config;
     const iterations = iterationCount(config, this.#train.length);
+    if (algorithm.adv_estimator === "gae") {
+      const saved = this.#state.step > 0 ? this.#checkpoint?.path : undefined;
+      this.#valueHead = await loadValueHead(this.#gpu, saved, this.#policy.model.config.hidden_size);
+    }
     const optimizer = await this.#optimizer(actor.optim, iterations);
     const cursor = new Cursor(this.#train, data.shuffle ? data.seed : undefined);
     cursor.taken = this.#state.taken;
     const reference = algorithm.disable_kl ? undefined : await this.#reference();
-    const update = new PolicyUpdate(this.#policy, reference, optimizer, config);
+    const update = new PolicyUpdate(this.#policy, reference, optimizer, config, this.#valueHead);
     const stage = new AepoStage(this.#policy, update, config, cursor, this.#state.controllers);
     const name = aepo.entropy_shaping || aepo.kl_shaping ? "AEPO" : "policy optimization";
     const phase = monitor.phase(name, iterations - this.#state.step, "iterations");
@@ -332,8 +342,11 @@ class Run {
           if (!await this.#evaluate(`aepo_${step}`, step, "aepo", optimizer)) return false;
         }
         const iteration = step + 1;
-        const lr = learningRate(actor.optim, step, iterations);
-        const report = await stage.iterate(iteration, lr, (note) => phase.advance(0, note), signal);
+        const rates = {
+          lr: learningRate(actor.optim, step, iterations),
+          criticLr: learningRate({ ...actor.optim, lr: critic.optim.lr }, step, iterations),
+        };
+        const report = await stage.iterate(iteration, rates, (note) => phase.advance(0, note), signal);
         if (!report) return await this.#interrupted("aepo", optimizer);
         Object.assign(this.#state, {
           step: iteration,
@@ -355,6 +368,8 @@ class Run {
       stage.free();
       optimizer.free();
       reference?.parameters.free();
+      this.#valueHead?.parameters.free();
+      this.#valueHead = undefined;
     }
     return await this.#evaluate("aepo", this.#state.step, "aepo");
   }
@@ -393,7 +408,7 @@ class Run {
     this.#state.lines = { metrics: this.#metrics.lines, generations: this.#generations.lines };
     return await this.#folder.checkpoint(name, async (folder) => {
       await this.#policy.model.save(folder, { copyFrom: companionsOf(this.#folder) });
-      await saveState(folder, this.#state, optimizer);
+      await saveState(folder, this.#state, optimizer, this.#valueHead);
     });
   }
 

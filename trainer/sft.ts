@@ -40,7 +40,7 @@ export class SftTrainer {
       this.#graph.load(packed);
       gpu.write(this.#graph.dlogp, new Float32Array(packed.rows.length).fill(-1 / scored));
       await this.#graph.forward();
-      this.#results.add(this.#graph);
+      this.#results.add(this.#graph.result, this.#graph.size.rows);
       await this.#graph.backward();
     }
     const step = await this.#optimizer.update(this.#results.tensor);

@@ -54,4 +54,6 @@ export interface ShapedTrajectory extends RewardedTrajectory {
   readonly advantage: number;
   /** [L] the advantage of every token before the bonus; undefined: `advantage` at each. */
   readonly advantages?: ArrayLike<number>;
+  /** [L] the value head's values before the update, and what they should have been; there with GAE. */
+  readonly values?: { readonly old: ArrayLike<number>; readonly returns: ArrayLike<number> };
 }

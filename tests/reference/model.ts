@@ -23,6 +23,8 @@ export interface ScoredBatch extends Places {
 export interface Scores {
   readonly logp: Float64Array;
   readonly entropy: Float64Array;
+  /** [T, hidden] after the final norm. */
+  readonly hidden: Float64Array;
 }
 
 /** Embedding, blocks, final norm, head. */
@@ -62,5 +64,5 @@ export function modelForward(
     logp[r] = logits[batch.targets[r]] - lse;
     for (let v = 0; v < vocabulary; v++) entropy[r] -= Math.exp(logits[v] - lse) * (logits[v] - lse);
   }
-  return { logp, entropy };
+  return { logp, entropy, hidden };
 }

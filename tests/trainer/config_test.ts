@@ -175,8 +175,8 @@ Deno.test("config: a value out of range is refused with the value, the range and
   assertStringIncludes(refusal("trainer.save_freq=0"), "give -1 or an integer from 1");
   assertStringIncludes(refusal("trainer.seed=.nan"), "give an integer");
   assertStringIncludes(
-    refusal("algorithm.adv_estimator=gae"),
-    "one of grpo, rloo, reinforce_plus_plus, remax",
+    refusal("algorithm.adv_estimator=opo"),
+    "one of grpo, rloo, reinforce_plus_plus, remax, gae",
   );
 });
 

@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
+  gae,
   groupAdvantages,
   referenceGroupAdvantages,
   reinforcePlusPlus,
@@ -78,4 +79,31 @@ Deno.test("estimator: REINFORCE++ discounts towards the last token and whitens o
       .map((t) => t.advantage),
     batch.map(() => 0),
   );
+});
+
+Deno.test("estimator: GAE discounts, takes the values off and whitens over the tokens that are learned from", () => {
+  const learning = new Set([0, 1]);
+  const values = new Map(
+    batch.map((t, i) => [t, Float32Array.from(t.tokens, (_, k) => (i - k) / 8)] as const),
+  );
+  const config = loadConfig({
+    overrides: ["algorithm.adv_estimator=gae", "algorithm.gamma=0.9", "algorithm.lam=0.7"],
+  }).config;
+  const got = estimateAdvantages(batch, learning, config, values);
+  const learned = batch.filter((t) => learning.has(t.group));
+  const rewards = learned.map((t) =>
+    Float64Array.from(t.tokens, (_, k) => k === t.tokens.length - 1 ? t.reward.overall : 0)
+  );
+  const old = learned.map((t) => values.get(t)!);
+  const wanted = gae(rewards, old, rewards.map((r) => r.map(() => 1)), 0.9, 0.7);
+  got.filter((t) => learning.has(t.group)).forEach((t, i) => {
+    assertEquals(Array.from(t.advantages!), [...wanted.advantages[i]]);
+    assertEquals([Array.from(t.values!.old), Array.from(t.values!.returns)], [[...old[i]], [
+      ...wanted.returns[i],
+    ]]);
+    // At the last token the return is the reward itself.
+    assertAlmostEquals(t.values!.returns[t.tokens.length - 1], t.reward.overall, 1e-6);
+  });
+  assert(got.filter((t) => t.group === 2).every((t) => t.advantage === 0 && t.values === undefined));
+  assertThrows(() => estimateAdvantages(batch, learning, config), Error, "values");
 });

@@ -5,6 +5,8 @@ import { loadModelConfig } from "../../models/config.ts";
 import { scoreTokens } from "../../models/scoring.ts";
 import { loadConfig } from "../../trainer/config.ts";
 import { perBucket } from "../../trainer/difficulty.ts";
+import { ValueHead } from "../../models/value_head.ts";
+import { estimateAdvantages } from "../../trainer/estimator.ts";
 import { AdamW } from "../../trainer/optimizer.ts";
 import { Policy } from "../../trainer/policy.ts";
 import { PolicyUpdate, type UpdateReport, type UpdateSettings } from "../../trainer/policy_update.ts";
@@ -115,24 +117,38 @@ async function updateOn(
     block_size: rollout.block_size,
     chunk: rollout.chunk,
   });
-  const optimizer = new AdamW(gpu, policy.model.parameters, {
+  const { parameters, config: { hidden_size } } = policy.model;
+  const gae = config.algorithm.adv_estimator === "gae";
+  const valueHead = gae ? await ValueHead.create(gpu, hidden_size) : undefined;
+  const optimizer = new AdamW(gpu, valueHead ? parameters.with(valueHead.parameters) : parameters, {
     lr: 0,
     betas: [0.9, 0.99],
     eps: 1e-8,
     weight_decay: 0,
     max_grad_norm: 1,
+    own: valueHead && { parameters: valueHead.parameters, lr: 0 },
   });
   const stage = new PolicyUpdate(
     policy,
     config.algorithm.disable_kl ? undefined : policy.model.frozenCopy(),
     optimizer,
     config,
+    valueHead,
   );
-  const report = await stage.run(await groups(policy.model), settings, { lap: () => {} });
+  let list = await groups(policy.model);
+  if (gae) {
+    const all = list.flat();
+    const ids = new Set(all.map((t) => t.group));
+    const estimated = estimateAdvantages(all, ids, config, await stage.values(all));
+    list = list.map((members) => members.map((t) => estimated[all.indexOf(t)]));
+  }
+  const report = await stage.run(list, settings, { lap: () => {} });
   const all: Float32Array[] = [];
   for await (const p of policy.model.parameters.weights()) all.push(p.data);
+  for await (const p of valueHead?.parameters.weights() ?? []) all.push(p.data);
   stage.free();
   optimizer.free();
+  valueHead?.parameters.free();
   policy.free();
   return { report, weights: Float32Array.from(all.flatMap((a) => [...a])) };
 }
@@ -260,5 +276,30 @@ Deno.test({
         assertAlmostEquals(weighted.report.metrics["actor/pg_loss"], once_, 1e-4 * Math.abs(once_));
         assert(Math.abs(full_ - once_) > 0.05, `${mode}: ${full_} against ${once_}`);
       }
+    }),
+});
+
+Deno.test({
+  name: "policy update: GAE's value head learns the returns, in many small passes as in one",
+  ...options,
+  fn: () =>
+    withFolder(async (folder) => {
+      const settings = ["algorithm.adv_estimator=gae", "worker.actor.ppo_epochs=8", { criticLr: 3e-3 }];
+      const one = await update(folder, ...settings);
+      const { metrics, steps } = one.report;
+      assert(steps.length === 24 && steps.every((s) => s.applied));
+      // Every third rollout is worth 1: that is the mean return at first, when all values are 0.
+      assertAlmostEquals(metrics["critic/returns/mean"], 1 / 3, 0.1);
+      assert(metrics["critic/vpred_mean"] > 0.05, `${metrics["critic/vpred_mean"]}`);
+      assertAlmostEquals(metrics["critic/vf_explained_var"], 0, 1e-6);
+      const many = await update(folder, ...settings, "worker.actor.micro_batch_tokens=40");
+      assert(meanDifference(one.weights, many.weights) < 1e-5);
+      assertAlmostEquals(many.report.metrics["critic/vf_loss"], metrics["critic/vf_loss"], 1e-4);
+      // A value head that learns loses less than one that does not.
+      const still = await update(folder, ...settings.slice(0, 2), { criticLr: 0 });
+      assert(metrics["critic/vf_loss"] < 0.9 * still.report.metrics["critic/vf_loss"]);
+      // With no weight its loss is still told, and the policy's weights do not hear of it.
+      const deaf = await update(folder, ...settings, "worker.critic.vf_coef=0");
+      assert(deaf.report.metrics["critic/vf_loss"] > 0 && deaf.report.metrics["critic/vpred_mean"] === 0);
     }),
 });

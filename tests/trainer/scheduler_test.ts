@@ -222,6 +222,40 @@ Deno.test({
 });
 
 Deno.test({
+  name: "scheduler: GAE's value head is in the checkpoint; stopped and resumed it goes on to the same bytes",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const root = await Deno.makeTempDir();
+    const run = (folder: string, resume?: string, signal?: AbortSignal, monitor = listener()) => {
+      const settings = config(
+        folder,
+        "algorithm.adv_estimator=gae",
+        "algorithm.lam=0.95",
+        "adacs.enabled=false",
+        "trainer.max_steps=2",
+        "algorithm.online_filtering=false",
+      );
+      return train(gpu, { config: settings, monitor, evaluate: false, resume, signal });
+    };
+    const whole = await run(`${root}/whole`);
+    const folder = `${root}/parts`;
+    const stop = new AbortController();
+    const phase = "AEPO";
+    await run(folder, undefined, stop.signal, listener({ phase, times: 1, stop }));
+    assert((await Deno.stat(`${folder}/checkpoints/aepo_step_1/value_head.safetensors`)).isFile);
+    const rest = await run(folder, folder);
+    const [a, b] = [await logs(`${root}/whole`), await logs(folder)];
+    assertEquals(b.metrics, a.metrics);
+    assertEquals(await weights(rest.model!), await weights(whole.model!));
+    const [first, last] = a.metrics.map((line) => JSON.parse(line));
+    assertEquals(first["critic/vf_explained_var"], 0);
+    assert(last["critic/vf_explained_var"] !== 0 && last["critic/vf_loss"] > 0);
+    await Deno.remove(root, { recursive: true });
+  },
+});
+
+Deno.test({
   name: "scheduler: another seed gives another run, the same seed the same",
   ...options,
   fn: async () => {
