@@ -29,7 +29,7 @@ function lossCase(
     inputs: { value, target, dvalue: randomArray([tokens]), stats: randomArray([tokens, 4]) },
     dims: { tokens, clip: CLIP, coefficient: COEFFICIENT },
     tolerance: 1e-5,
-    expected: ({ value, target }) => {
+    expected: ({ value, target }): Record<string, Float64Array> => {
       const dvalue = new Float64Array(tokens), stats = new Float64Array(4 * tokens);
       for (let t = 0; t < tokens; t++) {
         const v = value[t], old = target[4 * t], goal = target[4 * t + 1], w = target[4 * t + 2];
