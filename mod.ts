@@ -18,7 +18,7 @@
  * const { data } = loadConfig().config;
  * const policy = await Policy.load(gpu, folder, { trainable: true, prompts: data, ...sizes });
  * const settings = { betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.01, max_grad_norm: 1 } as const;
- * const sft = new SftTrainer(policy.graph, new AdamW(gpu, policy.model.parameters, { lr: 1e-3, ...settings }));
+ * const sft = new SftTrainer(policy.graph, new AdamW(gpu, policy.model.parameters, { lr: 3e-4, ...settings }));
  * const { problems } = await policy.writer.problems([...microRows({ seed: 1, count: 16, split: "train" })]);
  * const batch = problems.map((p) => ({ ids: [...p.prompt, ...p.candidates[0]], scoreFrom: p.prompt.length }));
  * for (let step = 1; step <= 2; step++) console.log(step, (await sft.step(batch)).loss);
@@ -143,6 +143,7 @@ export {
   type Parameter,
   Parameters,
   type Slice,
+  type Stored,
 } from "./models/parameters.ts";
 export {
   type GradientArray,
@@ -153,6 +154,7 @@ export {
   type TokenScores,
 } from "./models/scoring.ts";
 export { type GraphOptions, SequenceGraph } from "./models/sequence_graph.ts";
+export { ValueHead } from "./models/value_head.ts";
 export type { VisionConfig } from "./models/vision_config.ts";
 export { type VisionOptions, VisionTower } from "./models/vision_tower.ts";
 export { checkVocabulary, type NamedTokens, TextStream, Tokenizer } from "./models/tokenizer.ts";
@@ -197,6 +199,7 @@ export {
   type Config,
   type ConfigSources,
   configTable,
+  type CriticConfig,
   type DataConfig,
   loadConfig,
   type LoadedConfig,
@@ -246,7 +249,7 @@ export {
 } from "./trainer/grade.ts";
 export { type Monitor, type MonitorPhase, silent } from "./trainer/monitor.ts";
 export { AdamW, type AdamWOptions, type StepResult } from "./trainer/optimizer.ts";
-export { Policy, type PolicyOptions } from "./trainer/policy.ts";
+export { type Companions, Policy, type PolicyOptions } from "./trainer/policy.ts";
 export { initialWeights, pretrain, type PretrainOptions } from "./trainer/pretrain.ts";
 export type { BranchOptions, BranchOrigin } from "./trainer/branching.ts";
 export {

@@ -18,6 +18,7 @@ export type {
   AlgorithmConfig,
   BranchingConfig,
   Config,
+  CriticConfig,
   DataConfig,
   LrScheduler,
   MicroConfig,
