@@ -37,6 +37,18 @@ export interface IterationReport {
   readonly note?: string;
 }
 
+/** What an iteration is told. */
+export interface IterationOptions {
+  /** Learning rate. */
+  readonly lr: number;
+  /** Batches of prompts it may sample at most, below what `algorithm.max_try_make_batch` allows. */
+  readonly mostTries?: number;
+  /** Hears what is being done. */
+  readonly tell: (note: string) => void;
+  /** Ends it before the update. */
+  readonly signal?: AbortSignal;
+}
+
 /** Controllers as a checkpoint keeps them. */
 export interface ControllerState {
   /** Behind the reward: targets, and the release's α_d and λ. */
@@ -92,20 +104,19 @@ export class AepoStage {
 
   /**
    * One iteration (from 1).
-   * @param tell hears what is being done
    * @returns undefined when the signal ended it before the update
    */
   async iterate(
     iteration: number,
-    lr: number,
-    tell: (note: string) => void,
-    signal?: AbortSignal,
+    { lr, mostTries = Infinity, tell, signal }: IterationOptions,
   ): Promise<IterationReport | undefined> {
     const { algorithm, data, worker } = this.#config;
     const clock = new Clock();
     const taken = this.#cursor.taken;
     const all: Trajectory[] = [];
     const learning = new Set<number>();
+    const { max_try_make_batch } = algorithm;
+    const most = Math.min(mostTries, max_try_make_batch === -1 ? Infinity : max_try_make_batch);
     let tries = 0;
     this.#greedyTokens = 0;
     // Sampling goes on until the batch is full of groups that teach something, or the tries are used up.
@@ -122,8 +133,7 @@ export class AepoStage {
       for (const group of keptGroups(trajectories, this.#config)) learning.add(group);
       clock.lap("filter");
     } while (
-      learning.size < data.rollout_batch_size && algorithm.online_filtering &&
-      (algorithm.max_try_make_batch === -1 || tries < algorithm.max_try_make_batch)
+      learning.size < data.rollout_batch_size && algorithm.online_filtering && tries < most
     );
     const windows = await this.#highEntropy.find(all, true);
     const rewarded = rewardBatch(all, windows, this.#rewarder, this.#config);
