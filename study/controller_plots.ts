@@ -47,8 +47,8 @@ export function controllerSheets(study: StudyResults): [string, string][] {
       return series.length === 0 ? [] : [{
         title,
         options: {
-          x: { label: "iteration", ticks: 5, tickFormat: (v: number) => Number.isInteger(v) ? `${v}` : "" },
-          y: { grid: true, nice: true, label: null, ticks: 5 },
+          x: { tickFormat: (v: number) => Number.isInteger(v) ? `${v}` : "" },
+          y: { grid: true, nice: true, tickFormat: (v: number) => String(Number(v.toPrecision(4))) },
           marks: series.map((s) =>
             Plot.line(s.points, {
               x: "x",
@@ -63,7 +63,7 @@ export function controllerSheets(study: StudyResults): [string, string][] {
     });
     if (charts.length === 0) return [];
     const keys: Key[] = BUCKETS.map((name) => ({ name, colour: BUCKET_COLOURS[name] }));
-    const title = `${arm.title}: controllers and KL through training, mean over seeds`;
+    const title = `${arm.title}: controllers and KL over iterations, mean over seeds`;
     return [[
       `controllers-${arm.name}.svg`,
       sheet(title, keys, charts, { width: 300, height: 190, columns: 3 }),

@@ -60,6 +60,12 @@ export function windowScores(
   });
 }
 
+/** F1 of calling every token a decision, on the half where F1 is counted: what a method has to be above. */
+export function everyTokenF1(traces: readonly ScoredTrace[]): number {
+  const truth = traces.filter((t) => !t.validation).flatMap((t) => t.decisions);
+  return detect(truth.map(() => 0), truth, 0).f1;
+}
+
 /** Scores the teacher's traces of held-out problems under a model, problem by problem. */
 export async function scoreTraces(gpu: Gpu, folder: string, config: Config): Promise<ScoredTrace[]> {
   const { data, worker: { actor, rollout } } = config;

@@ -59,7 +59,7 @@ export function pageText(study: StudyResults, claims: readonly Claim[], files: r
   const { settings, runs } = study;
   const { seeds, arms } = settings;
   const notDone = runs.filter((r) => r.status !== "done");
-  const picture = (name: string, alt: string) => files.includes(name) ? `![${alt}](${name})\n` : "";
+  const picture = (name: string, alt: string) => files.includes(name) ? `![${alt}](${name})` : "";
   const section = (title: string, ...parts: string[]) =>
     `## ${title}\n\n${parts.filter(Boolean).join("\n\n")}\n`;
   const counted = Object.entries(Object.groupBy(claims, (c) => c.verdict))
@@ -76,12 +76,13 @@ export function pageText(study: StudyResults, claims: readonly Claim[], files: r
       "Claims",
       `Of ${claims.length} claims: ${counted}. *reached*: the whole 95 % interval of the difference, seed by seed, lies ` +
         "on the claimed side of 0; *not reached*: it lies on the other side; *within noise*: it holds 0, so that these " +
-        "runs tell neither; *one seed*: there is no interval.",
+        "runs tell neither; *one seed*: there is no interval. Each interval is for its claim alone: of twenty differences " +
+        "that are truly 0, about one would leave its interval by chance.",
       tables.claimTable(claims),
     ),
     section(
       "Accuracy and length",
-      `Accuracy in %, mean over ${seeds.length} seeds ± half of the 95 % t-interval over seeds:`,
+      `Accuracy in %, mean over ${plural(seeds.length, "seed")} ± half of the 95 % t-interval over seeds:`,
       tables.groupTable(study, "accuracy"),
       "Mean response length, tokens:",
       tables.groupTable(study, "length"),
@@ -104,7 +105,8 @@ export function pageText(study: StudyResults, claims: readonly Claim[], files: r
       "What it took",
       "Every arm samples the same number of rollouts: branches are among them, and refills (DAPO) count as " +
         "iterations. Tokens differ, since a branch's prefix is generated once and lengths differ. Minutes are those " +
-        "of the iterations on this adapter, evaluations left out.",
+        "of the iterations on this adapter, evaluations left out. Optimizer steps are the presets': GRPO splits an " +
+        "iteration into fewer of them.",
       tables.costTable(study),
       picture("course-held-out.svg", "held-out accuracy against tokens, rollouts and time"),
       picture("course-rollouts.svg", "accuracy of training rollouts against tokens, rollouts and time"),
@@ -124,7 +126,7 @@ export function pageText(study: StudyResults, claims: readonly Claim[], files: r
           "the outcome of a step, a verdict, the answer. A token is found where the mean entropy of its window, from " +
           "the token on, reaches a threshold (the paper's Figure 2a). Entropies are teacher-forced over the teacher's " +
           "traces of held-out problems; for each w the threshold is the one of the highest F1 on half of the " +
-          "problems, and F1 is counted on the other half.",
+          "problems, and F1 is counted on the other half. The last row calls every token a decision.",
         tables.decisionTable(study),
         picture("decisions.svg", "F1 by window size"),
       )
@@ -133,7 +135,7 @@ export function pageText(study: StudyResults, claims: readonly Claim[], files: r
       "Controllers",
       "λ_d, κ_d, N_HE and its target, τ, and the KL to the cold start inside and outside windows, by difficulty:",
       ...files.filter((f) => f.startsWith("controllers-")).map((f) =>
-        picture(f, f.replace(/^controllers-|\.svg$/g, "controllers of "))
+        picture(f, `controllers of ${f.replace(/^controllers-|\.svg$/g, "")}`)
       ),
     ),
     section(
@@ -157,17 +159,23 @@ function setup({ settings, runs }: StudyResults): string {
   const { data, worker: { rollout } } = config;
   const iterations = iterationsOf(config);
   const val = rollout.val_override_config;
-  return `Base: \`${settings.base ?? "models/micro"}\`. ${arms.length} arms × ${seeds.length} seeds (${
-    seeds.join(", ")
-  }) on ${
+  return `Base: \`${settings.base ?? "models/micro"}\`. ${plural(arms.length, "arm")} × ${
+    plural(seeds.length, "seed")
+  } (${seeds.join(", ")}) on ${
     adapters.join(", ") || "no adapter yet"
   }. A seed gives the training problems, their order, all sampling and ` +
-    `the ${data.micro.val_count} held-out problems (${val.n} samples each, temperature ${val.temperature}); within a ` +
+    `the ${data.micro.val_count} held-out problems (${
+      plural(val.n, "sample")
+    } each, temperature ${val.temperature}); within a ` +
     "seed all arms share these. All reinforcement arms start from the seed's one AdaCS checkpoint and sample " +
     `${iterations} × ${data.rollout_batch_size} × ${rollout.n} = ${
       iterations * data.rollout_batch_size * rollout.n
     } rollouts. Each arm is run in one configuration, its preset: no arm was searched for better settings in this ` +
     "study, and overrides go to all arms alike. The learning rate and other shared settings are the defaults.";
+}
+
+function plural(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
 }
 
 function iterationsOf(config: Config): number {

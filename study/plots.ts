@@ -72,8 +72,8 @@ function byArm(study: StudyResults, measure: Measure, title: string, scale: numb
       title: group,
       options: {
         marginLeft: 104,
-        y: { domain: arms.map((a) => a.name), label: null },
-        x: { grid: true, label: null, nice: true, ticks: 5 },
+        y: { domain: arms.map((a) => a.name) },
+        x: { grid: true, nice: true, tickFormat: short },
         marks: [
           Plot.ruleY(means, { y: "arm", x1: "low", x2: "high", stroke: "colour", strokeWidth: 2 }),
           Plot.dot(seeds, { y: "arm", x: "value", stroke: "colour", r: 2.5, strokeOpacity: 0.6 }),
@@ -110,14 +110,19 @@ function meanCourse(
   }));
 }
 
+/** A tick without the noise of binary fractions. */
+function short(x: number): string {
+  return String(Number(x.toPrecision(4)));
+}
+
 /** Accuracy on the held-out problems through training. */
 function heldOutCourse(study: StudyResults): string | undefined {
   const arms = withRuns(study).filter((a) => a.kind === "rl");
   const charts = AXES.map(({ title, of }): Chart => ({
     title,
     options: {
-      x: { nice: true, label: null, ticks: 5 },
-      y: { grid: true, nice: true, label: null, ticks: 5 },
+      x: { nice: true, tickFormat: short },
+      y: { grid: true, nice: true, tickFormat: short },
       marks: arms.flatMap((arm) => {
         const stroke = COLOURS[arm.name];
         const courses = doneRuns(study, arm.name).map((r) => r.course.filter((p) => p.heldOut));
@@ -149,8 +154,8 @@ function rolloutCourse(study: StudyResults): string | undefined {
   const charts = AXES.map(({ title, of: x }): Chart => ({
     title,
     options: {
-      x: { nice: true, label: null, ticks: 5 },
-      y: { grid: true, nice: true, label: null, ticks: 5 },
+      x: { nice: true, tickFormat: short },
+      y: { grid: true, nice: true, tickFormat: short },
       marks: arms.map((arm) => {
         const courses = doneRuns(study, arm.name).map((r) => r.course.filter((p) => p.metrics));
         const mean = meanCourse(courses, x, (p) => 100 * of(p));
@@ -192,10 +197,10 @@ function lengthAndWindows(study: StudyResults): string | undefined {
       const dots = points.filter((_, i) => i % every === 0)
         .map((p, i) => ({ x: p.highEntropy + (i * 0.6180339887 % 1 - 0.5) * 0.6, y: p.length }));
       return {
-        title: `${arm.name}, ${correct ? "correct" : "wrong"}`,
+        title: `${arm.name}, ${correct ? "correct" : "wrong"}: tokens over N_HE`,
         options: {
-          x: { label: "N_HE", nice: true, ticks: 5 },
-          y: { label: "length, tokens", grid: true, nice: true, ticks: 5 },
+          x: { nice: true },
+          y: { grid: true, nice: true },
           marks: [
             Plot.dot(dots, {
               x: "x",
@@ -225,6 +230,7 @@ function decisions(study: StudyResults): string | undefined {
   const all = [...study.decisions.values()];
   if (all.length === 0) return undefined;
   const models = [["base", "base", COLOURS.base], ["adacs", "AdaCS", COLOURS.aepo]] as const;
+  const every = tInterval(all.map((s) => s.everyToken));
   const points = models.flatMap(([model, , colour]) =>
     WINDOWS.flatMap((w) => {
       const x = tInterval(all.flatMap((s) => s[model].find((d) => d.window === w)?.f1 ?? []));
@@ -232,16 +238,20 @@ function decisions(study: StudyResults): string | undefined {
     })
   );
   const options: Plot.PlotOptions = {
-    x: { type: "point", label: "window w, tokens", domain: WINDOWS.map(String) },
-    y: { label: "F1", grid: true, domain: [0, 1], ticks: 5 },
+    x: { type: "point", domain: WINDOWS.map(String) },
+    y: { grid: true, domain: [0, 1] },
     marks: [
+      Plot.ruleY(every ? [every.mean] : [], { stroke: "black", strokeDasharray: "4 3" }),
       Plot.ruleX(points, { x: "w", y1: "low", y2: "high", stroke: "colour", strokeWidth: 2 }),
       Plot.line(points, { x: "w", y: "mean", z: "colour", stroke: "colour" }),
       Plot.dot(points, { x: "w", y: "mean", fill: "colour", r: 3.5 }),
     ],
   };
-  const keys = models.map(([, name, colour]) => ({ name, colour }));
-  return sheet("F1 of window entropy at finding decision tokens", keys, [{ title: "", options }], {
+  const keys: Key[] = [
+    ...models.map(([, name, colour]) => ({ name, colour })),
+    { name: "every token", colour: "black", dashed: true },
+  ];
+  return sheet("F1 at finding decision tokens", keys, [{ title: "F1 over window w in tokens", options }], {
     width: 420,
     height: 260,
     columns: 1,

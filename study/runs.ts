@@ -14,7 +14,7 @@ import type { Monitor } from "../trainer/monitor.ts";
 import type { EvaluationRecord } from "../trainer/run_state.ts";
 import { train } from "../trainer/scheduler.ts";
 import { type Arm, ARMS } from "./arms.ts";
-import { scoreTraces, type WindowScore, windowScores } from "./decisions.ts";
+import { everyTokenF1, scoreTraces, type WindowScore, windowScores } from "./decisions.ts";
 import { configOf, differences, runFolder, type StudySettings } from "./settings.ts";
 import { TimeLeft } from "./time_left.ts";
 
@@ -35,8 +35,15 @@ export const FAILED = "failed.json";
 /** Name of a seed's file of F1 scores. */
 export const DECISIONS = "decisions.json";
 
-/** F1 by window size under the models before and after the cold start. */
-export type DecisionScores = Readonly<Record<"base" | "adacs", readonly WindowScore[]>>;
+/** A seed's F1 scores. */
+export interface DecisionScores {
+  /** By window size under the model before the cold start. */
+  readonly base: readonly WindowScore[];
+  /** And after it. */
+  readonly adacs: readonly WindowScore[];
+  /** Of calling every token a decision. */
+  readonly everyToken: number;
+}
 
 interface Planned {
   readonly arm: Arm;
@@ -93,10 +100,14 @@ export async function isDone(folder: string): Promise<boolean> {
 }
 
 /** A run of other settings in this run's place would be taken for it. */
-async function checkSettings({ folder, config }: Planned): Promise<void> {
+async function checkSettings({ arm, folder, config }: Planned): Promise<void> {
   const file = join(folder, "config.yaml");
   if (!await exists(file)) return;
-  const found = differences(loadConfig({ file }).config, config);
+  // Where a run lies says nothing about it: the folder may have been moved.
+  const found = differences(loadConfig({ file }).config, config).filter((d) =>
+    !d.startsWith("trainer.save_checkpoint_path") &&
+    !(arm.kind === "rl" && d.startsWith("worker.actor.model.model_path"))
+  );
   if (found.length === 0) return;
   throw new UserError(
     `${folder} is a run with other settings: ${found.slice(0, 3).join("; ")}${
@@ -161,8 +172,14 @@ async function decisions({ folder, config }: Planned, host: StudyHost): Promise<
   try {
     const base = await scoreTraces(gpu, config.worker.actor.model.model_path, config);
     const adacs = await scoreTraces(gpu, join(folder, "adacs"), config);
-    const scores: DecisionScores = { base: windowScores(base), adacs: windowScores(adacs) };
+    const scores: DecisionScores = {
+      base: windowScores(base),
+      adacs: windowScores(adacs),
+      everyToken: everyTokenF1(base),
+    };
     await writeAtomically(file, JSON.stringify(scores));
+  } catch (error) {
+    host.monitor.say(`no F1 scores for this seed: ${(error as Error).message}`);
   } finally {
     gpu.close();
   }

@@ -35,6 +35,8 @@ const FONT = 'font-family="system-ui, sans-serif"';
 const HEAD = 26;
 const LINE = 20;
 const GAP = 16;
+/** Width of a character at 12 px: text cannot be measured here, and this is wide enough. */
+const CHARACTER = 7.2;
 
 /** A whole SVG file. */
 export function sheet(
@@ -44,7 +46,7 @@ export function sheet(
   { width, height, columns }: SheetLayout,
 ): string {
   const side = Math.min(columns, charts.length);
-  const total = GAP + side * (width + GAP);
+  const total = Math.max(GAP + side * (width + GAP), 2 * GAP + CHARACTER * 14 / 12 * title.length);
   const { marks, lines } = keyMarks(keys, total);
   const top = HEAD + lines * LINE + 8;
   const rows = Math.ceil(charts.length / side);
@@ -65,8 +67,7 @@ export function sheet(
 function keyMarks(keys: readonly Key[], width: number): { marks: string; lines: number } {
   let [x, line] = [GAP, 0];
   const marks = keys.map(({ name, colour, dashed }) => {
-    // Text cannot be measured here: 6.6 px a character is wide enough at 12 px.
-    const own = 34 + 6.6 * name.length;
+    const own = 38 + CHARACTER * name.length;
     if (x > GAP && x + own > width) [x, line] = [GAP, line + 1];
     const y = HEAD + line * LINE + 10;
     const dash = dashed ? ` stroke-dasharray="4 3"` : "";
@@ -79,6 +80,9 @@ function keyMarks(keys: readonly Key[], width: number): { marks: string; lines: 
   return { marks: marks.join(""), lines: keys.length === 0 ? 0 : line + 1 };
 }
 
+/** What an axis is like unless a chart says otherwise; its title names the measure. */
+const PLAIN: Plot.ScaleOptions = { label: null, ticks: 5 };
+
 function svgOf(options: Plot.PlotOptions, width: number, height: number): string {
   const chart = Plot.plot({
     document,
@@ -90,6 +94,8 @@ function svgOf(options: Plot.PlotOptions, width: number, height: number): string
     marginBottom: 34,
     style: { background: "white", color: "black", overflow: "visible", fontSize: "11px" },
     ...options,
+    x: { ...PLAIN, ...options.x },
+    y: { ...PLAIN, ...options.y },
     color: { type: "identity", ...options.color },
   });
   return (chart as unknown as { outerHTML: string }).outerHTML;

@@ -124,17 +124,28 @@ export function decisionTable(study: StudyResults): string {
   const all = [...study.decisions.values()];
   return markdownTable(
     ["w", ...(["base", "adacs"] as const).flatMap((m) => [`F1, ${m}`, `precision, ${m}`, `recall, ${m}`])],
-    WINDOWS.map((w) => [
-      `${w}`,
-      ...(["base", "adacs"] as const).flatMap((model) =>
-        (["f1", "precision", "recall"] as const).map((key) =>
-          withInterval(
-            tInterval(all.flatMap((scores) => scores[model].find((s) => s.window === w)?.[key] ?? [])),
-            { digits: 3 },
+    [
+      ...WINDOWS.map((w) => [
+        `${w}`,
+        ...(["base", "adacs"] as const).flatMap((model) =>
+          (["f1", "precision", "recall"] as const).map((key) =>
+            withInterval(
+              tInterval(all.flatMap((scores) => scores[model].find((s) => s.window === w)?.[key] ?? [])),
+              { digits: 3 },
+            )
           )
-        )
-      ),
-    ]),
+        ),
+      ]),
+      [
+        "every token",
+        withInterval(tInterval(all.map((s) => s.everyToken)), { digits: 3 }),
+        "",
+        "",
+        "",
+        "",
+        "",
+      ],
+    ],
   );
 }
 
