@@ -130,6 +130,28 @@ export interface PretrainArgs {
   seed?: number;
 }
 
+/** Arguments of `study`. */
+export interface StudyArgs {
+  /** `a.b=c`, for all arms. */
+  overrides: string[];
+  /** Names of arms; undefined: all. */
+  arms?: string[];
+  /** One cold start each. */
+  seeds: number[];
+  /** Iterations of the reinforcement arms. */
+  iterations?: number;
+  /** Folder of the base model. */
+  base?: string;
+  /** Folder of the page; undefined: docs/study, or beside the runs of a smoke study. */
+  out?: string;
+  /** Folder of the runs; undefined: runs/study or runs/study-smoke. */
+  runs?: string;
+  /** As little of everything as shows that it works. */
+  smoke: boolean;
+  /** Run nothing. */
+  reportOnly: boolean;
+}
+
 /** Arguments of `report`. */
 export interface ReportArgs {
   /** A run's folder. */
@@ -168,6 +190,8 @@ export interface CommandArgs {
   pretrain: PretrainArgs;
   /** A run's page. */
   report: ReportArgs;
+  /** Arms × seeds and their page. */
+  study: StudyArgs;
   /** The built-in problems as files. */
   data: DataArgs;
 }
@@ -293,6 +317,23 @@ export function parseArguments(argv: readonly string[]): Invocation {
       void (invocation = { command: "report", args: { folder, ...options } as ReportArgs })
     );
 
+  command(
+    "study",
+    "compare AEPO, its parts and its baselines on the built-in problems, over seeds; goes on where it was",
+  )
+    .argument("[overrides...]", "configuration fields as a.b=c, for all arms alike")
+    .option("--arms <names>", "names of arms with commas (default: all)", list)
+    .option("--seeds <numbers>", "seeds with commas; each has a cold start of its own", seeds, [0, 1, 2])
+    .option("--iterations <n>", "iterations of the reinforcement arms", integer(1))
+    .option("--base <folder>", "Hugging Face folder of the base model (default: the built-in base)")
+    .option("--out <folder>", "folder of the page (default: docs/study)")
+    .option("--runs <folder>", "folder of the runs (default: runs/study)")
+    .option("--smoke", "as little of everything as shows that it works, all of it under runs/", false)
+    .option("--report-only", "write the page of the runs that are there", false)
+    .action((overrides: string[], options) =>
+      void (invocation = { command: "study", args: { overrides, ...options } as StudyArgs })
+    );
+
   command("data", "the built-in problems as files, to see the format to bring")
     .command("export")
     .description("write problems as JSONL and their pictures as PNG")
@@ -332,6 +373,18 @@ function number(min: number, max: number): (text: string) => number {
     }
     return value;
   };
+}
+
+function list(text: string): string[] {
+  return text.split(",").map((name) => name.trim()).filter((name) => name !== "");
+}
+
+function seeds(text: string): number[] {
+  const numbers = list(text).map(integer(0, 2 ** 31 - 2));
+  if (numbers.length === 0 || new Set(numbers).size < numbers.length) {
+    throw new InvalidArgumentError("Give different whole numbers with commas between them.");
+  }
+  return numbers;
 }
 
 function collect(value: string, before: string[]): string[] {

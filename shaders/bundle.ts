@@ -3143,8 +3143,8 @@ fn place(i: u32, n: u32) -> vec2u {
 //   base [N] = A_t, the same for all tokens of a sequence but for REINFORCE++ with γ < 1 and GAE
 //   sequence [B, 8] = 0, loss weight w, kl weight, kl weight inside windows, λ, τ, bucket (0, 1, 2), 0
 //   result [N] = (log π, entropy, …, exact KL) of the forward pass
-//   stats [N, 16] = w·policy term, w·k·KL, KL, clipped above or below, dual-clipped, r, clamped log π_old − log π, not finite,
-//                   KL outside windows by bucket (3), tokens outside windows by bucket (3), entropy, w
+//   stats [N, 20] = w·policy term, w·k·KL, KL, clipped above or below, dual-clipped, entropy, clamped log π_old − log π,
+//                   not finite, then by bucket (3 each) KL outside windows, tokens outside, KL inside, tokens inside
 // A token whose loss is not finite gets a NaN gradient on purpose: the norm check then refuses the whole update.
 // Sources: ARES sections 3.3 and 3.4, Algorithm 1; the clamps are the release's compute_policy_loss and compute_kl.
 
@@ -3261,11 +3261,14 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
   dlogp[t] = select(bitcast<f32>(0x7fc00000u | (t & 0u)), w * (gradient + weight * kl.y), good);
   dkl[t] = select(0.0, w * weight, full && good);
   let bucket = u32(sequence[s][6]);
-  let outside = select(vec3f(0.0), vec3f(vec3u(bucket) == vec3u(0u, 1u, 2u)), !inside);
-  stats[4u * t] = vec4f(w * term, w * weight * kl.x, kl.x, select(0.0, 1.0, plain < clipped));
-  stats[4u * t + 1u] = vec4f(dual, ratio, -clamped, select(1.0, 0.0, good));
-  stats[4u * t + 2u] = vec4f(outside * kl.x, outside.x);
-  stats[4u * t + 3u] = vec4f(outside.yz, result[t].y, w);
+  let own = vec3f(vec3u(bucket) == vec3u(0u, 1u, 2u));
+  let outside = select(own, vec3f(0.0), inside);
+  let within = own - outside;
+  stats[5u * t] = vec4f(w * term, w * weight * kl.x, kl.x, select(0.0, 1.0, plain < clipped));
+  stats[5u * t + 1u] = vec4f(dual, result[t].y, -clamped, select(1.0, 0.0, good));
+  stats[5u * t + 2u] = vec4f(outside * kl.x, outside.x);
+  stats[5u * t + 3u] = vec4f(outside.yz, within.xy * kl.x);
+  stats[5u * t + 4u] = vec4f(within.z * kl.x, within);
 }
 `,
   rmsnorm: `// RMS normalisation over rows x[t, :] of W values (Zhang and Sennrich 2019; HF Qwen2RMSNorm):

@@ -39,7 +39,7 @@ export const STAT_COLUMNS = [
   "kl",
   "clipped",
   "dual_clipped",
-  "ratio",
+  "entropy",
   "ppo_kl",
   "not_finite",
   "kl_outside_easy",
@@ -48,8 +48,12 @@ export const STAT_COLUMNS = [
   "tokens_outside_easy",
   "tokens_outside_medium",
   "tokens_outside_hard",
-  "entropy",
-  "weight",
+  "kl_inside_easy",
+  "kl_inside_medium",
+  "kl_inside_hard",
+  "tokens_inside_easy",
+  "tokens_inside_medium",
+  "tokens_inside_hard",
 ] as const;
 
 /** `out` [N]: `base` [N] with the bonus, the advantage of every token. `tokens` and the clip dims are not read. */
@@ -71,7 +75,7 @@ export const tokenAdvantage: KernelSpec<"behaviour" | "sequence" | "spans" | "ba
     cost: (d) => ({ flops: 8 * d.tokens, bytes: 40 * d.tokens }),
   });
 
-/** `dlogp` [N], `stats` [N, 16] and, for the exact KL, `dkl` [N] from the forward pass's `result` [N, 4] and the token advantages. */
+/** `dlogp` [N], `stats` [N, 20] and, for the exact KL, `dkl` [N] from the forward pass's `result` [N, 4] and the token advantages. */
 export const policyLoss: KernelSpec<
   "behaviour" | "sequence" | "result" | "sequence_of" | "advantages" | "dlogp" | "stats" | "dkl",
   PolicyDims
@@ -101,5 +105,5 @@ export const policyLoss: KernelSpec<
     dkl: d.tokens,
   }),
   grid: (d) => linearGrid(d.tokens, 64),
-  cost: (d) => ({ flops: 40 * d.tokens, bytes: 112 * d.tokens }),
+  cost: (d) => ({ flops: 40 * d.tokens, bytes: 128 * d.tokens }),
 });

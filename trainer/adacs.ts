@@ -114,7 +114,12 @@ export async function curate(
       samples: config.samples,
       candidateLengths: lengths[i],
     })),
-    { count: passes, maxTokens: config.max_tokens ?? undefined, minBracket: config.min_bracket },
+    {
+      count: passes,
+      maxTokens: config.max_tokens ?? undefined,
+      minBracket: config.min_bracket,
+      selection: config.selection,
+    },
     rand(o.seed),
   );
   return {

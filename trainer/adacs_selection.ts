@@ -27,6 +27,11 @@ export interface AdacsOptions {
   minBracket?: number;
   /** how many of a problem's candidates, nearest first, take part; default 1 */
   perProblem?: number;
+  /**
+   * default `adaptive`; `uniform` draws problems uniformly, whatever their pass rate, and of each one of its candidates
+   * uniformly, whatever its length: the ablation "cold start with uniform sampling"
+   */
+  selection?: "adaptive" | "uniform";
 }
 
 /** One example to fine-tune on. */
@@ -129,7 +134,8 @@ export function selectAdacs(
   options: AdacsOptions,
   rand: () => number,
 ): AdacsSelection {
-  const { count = Infinity, maxTokens = Infinity, minBracket = 8, perProblem = 1 } = options;
+  const { count = Infinity, maxTokens = Infinity, minBracket = 8, perProblem = 1, selection = "adaptive" } =
+    options;
   if (count === Infinity && maxTokens === Infinity) {
     throw new UserError("AdaCS needs a count or max_tokens to stop at");
   }
@@ -180,6 +186,7 @@ export function selectAdacs(
   }
   const empty = available.flatMap((n, k) => n === 0 ? [`${k}/${brackets}`] : []);
   if (members.length === 0) notes.push("no problem has a candidate response: nothing to fine-tune on");
+  else if (selection === "uniform") notes.push("problems and their responses were drawn uniformly");
   else if (empty.length > 0) {
     notes.push(`no problem at p = ${empty.join(", ")}: sampling is uniform over the other brackets`);
   }
@@ -188,14 +195,27 @@ export function selectAdacs(
   const left: AdacsChoice[][] = pools.map(() => []);
   const filled = pools.flatMap((pool, k) => pool.length > 0 ? [k] : []);
   let tokens = 0;
+  const take = (choice: AdacsChoice) => {
+    chosen.push(choice);
+    taken[choice.bracket]++;
+    tokens += problems[choice.problem].candidateLengths[choice.candidate];
+  };
+  if (selection === "uniform") {
+    while (members.length > 0 && chosen.length < count && tokens < maxTokens) {
+      for (const { problem, index, bracket } of shuffle([...members], rand)) {
+        if (chosen.length >= count || tokens >= maxTokens) break;
+        const candidate = Math.floor(rand() * problem.candidateLengths.length);
+        const target = targetLength(problem.correct / problem.samples, ends[problem.source]);
+        take({ problem: index, candidate, bracket, target });
+      }
+    }
+    return { chosen, ends, available, taken, notes };
+  }
   while (filled.length > 0 && chosen.length < count && tokens < maxTokens) {
     for (const k of shuffle([...filled], rand)) {
       if (chosen.length >= count || tokens >= maxTokens) break;
       if (left[k].length === 0) left[k] = shuffle([...pools[k]], rand);
-      const choice = left[k].pop()!;
-      chosen.push(choice);
-      taken[k]++;
-      tokens += problems[choice.problem].candidateLengths[choice.candidate];
+      take(left[k].pop()!);
     }
   }
   return { chosen, ends, available, taken, notes };

@@ -37,6 +37,20 @@ export interface IterationReport {
   readonly note?: string;
 }
 
+/** What an iteration is told. */
+export interface IterationOptions {
+  /** Learning rate. */
+  readonly lr: number;
+  /** Of a value head; read with GAE. */
+  readonly criticLr?: number;
+  /** Batches of prompts it may sample at most, below what `algorithm.max_try_make_batch` allows. */
+  readonly mostTries?: number;
+  /** Hears what is being done. */
+  readonly tell: (note: string) => void;
+  /** Ends it before the update. */
+  readonly signal?: AbortSignal;
+}
+
 /** Controllers as a checkpoint keeps them. */
 export interface ControllerState {
   /** Behind the reward: targets, and the release's α_d and λ. */
@@ -92,21 +106,19 @@ export class AepoStage {
 
   /**
    * One iteration (from 1).
-   * @param rates learning rates of the policy and of a value head
-   * @param tell hears what is being done
    * @returns undefined when the signal ended it before the update
    */
   async iterate(
     iteration: number,
-    rates: { readonly lr: number; readonly criticLr: number },
-    tell: (note: string) => void,
-    signal?: AbortSignal,
+    { lr, criticLr, mostTries = Infinity, tell, signal }: IterationOptions,
   ): Promise<IterationReport | undefined> {
     const { algorithm, data, worker } = this.#config;
     const clock = new Clock();
     const taken = this.#cursor.taken;
     const all: Trajectory[] = [];
     const learning = new Set<number>();
+    const { max_try_make_batch } = algorithm;
+    const most = Math.min(mostTries, max_try_make_batch === -1 ? Infinity : max_try_make_batch);
     let tries = 0;
     this.#greedyTokens = 0;
     // Sampling goes on until the batch is full of groups that teach something, or the tries are used up.
@@ -123,8 +135,7 @@ export class AepoStage {
       for (const group of keptGroups(trajectories, this.#config)) learning.add(group);
       clock.lap("filter");
     } while (
-      learning.size < data.rollout_batch_size && algorithm.online_filtering &&
-      (algorithm.max_try_make_batch === -1 || tries < algorithm.max_try_make_batch)
+      learning.size < data.rollout_batch_size && algorithm.online_filtering && tries < most
     );
     const windows = await this.#highEntropy.find(all, true);
     const rewarded = rewardBatch(all, windows, this.#rewarder, this.#config);
@@ -144,12 +155,12 @@ export class AepoStage {
     let update: UpdateReport | undefined;
     if (groups.length > 0) {
       tell(`update on ${groups.length} groups`);
-      update = await this.update.run(groups, { klBudget: this.#klBudget, threshold, ...rates }, clock);
+      update = await this.update.run(groups, { klBudget: this.#klBudget, threshold, lr, criticLr }, clock);
       this.#klBudget.afterIteration(update.klOutsideWindows);
     }
     const metrics = this.#metrics(
       iteration,
-      rates,
+      { lr, criticLr },
       trajectories,
       rewarded.shaping,
       threshold,
@@ -253,7 +264,7 @@ export class AepoStage {
 
   #metrics(
     iteration: number,
-    rates: { readonly lr: number; readonly criticLr: number },
+    { lr, criticLr }: Pick<IterationOptions, "lr" | "criticLr">,
     trajectories: readonly ShapedTrajectory[],
     shaping: Shaping,
     threshold: number,
@@ -279,8 +290,8 @@ export class AepoStage {
     const record: LogRecord = {
       step: iteration,
       stage: "aepo",
-      "actor/lr": rates.lr,
-      ...(this.#config.algorithm.adv_estimator === "gae" && { "critic/lr": rates.criticLr }),
+      "actor/lr": lr,
+      ...(this.#config.algorithm.adv_estimator === "gae" && { "critic/lr": criticLr }),
       ...stats("critic/rewards", trajectories.map((t) => t.reward.overall)),
       ...stats("critic/score", trajectories.map((t) => t.accuracy)),
       ...stats("critic/advantages", trajectories.map((t) => t.advantage)),

@@ -168,6 +168,10 @@ export const FIELDS: Fields<Config> = {
       10_000,
       "How often prompts are sampled to fill a filtered batch: 1 never refills, -1 never gives up.",
     ),
+    refill_within_budget: flag(
+      false,
+      "Count refills as iterations: the stage ends after `max_steps` × `rollout_batch_size` prompts, so that a run that refills samples as many rollouts as one that does not.",
+    ),
   },
   worker: {
     actor: {
@@ -341,6 +345,11 @@ export const FIELDS: Fields<Config> = {
       1,
       BIG,
       "Fewest problems of a source that give L(0) or L(1); neighbouring pass rates are joined until there are so many.",
+    ),
+    selection: choice(
+      "adaptive",
+      ["adaptive", "uniform"],
+      "`adaptive`: uniform over pass rates, lengths nearest to the target; `uniform`: problems and their responses at random (the paper's ablation).",
     ),
     epochs: int(2, 1, 10_000, "Most passes over the chosen responses."),
     max_tokens: optional(

@@ -46,6 +46,7 @@ export type AlgorithmConfig = {
   filter_low: number;
   filter_high: number;
   max_try_make_batch: number;
+  refill_within_budget: boolean;
 };
 
 /** The policy: its weights, its optimizer and its clipped loss. */
@@ -118,6 +119,7 @@ export type AdacsConfig = {
   samples: number;
   problems: number | null;
   min_bracket: number;
+  selection: "adaptive" | "uniform";
   epochs: number;
   max_tokens: number | null;
   batch_size: number;

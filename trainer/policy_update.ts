@@ -182,10 +182,11 @@ export class PolicyUpdate {
     const tokens = items.flat().reduce((n, i) => n + i.trajectory.tokens.length, 0);
     return {
       steps,
-      klOutsideWindows: klOutside(sums),
+      klOutsideWindows: klByBucket(sums, "outside"),
       metrics: {
         ...this.#metrics(sums, steps, tokens),
         ...this.#valueMetrics(values, items.flat().map((i) => i.trajectory)),
+        ...klMetrics(sums),
         "actor/logp_gap_max": gap,
         "batch/trained_tokens": tokens,
       },
@@ -392,12 +393,15 @@ function packable<T extends Trajectory>(trajectory: T): Packable<T> {
   };
 }
 
-/** Mean KL outside windows of each bucket that has such tokens. */
-function klOutside(sums: readonly LossSums[]): Partial<Record<Bucket, number>> {
+/** Mean KL per token, nats, outside or inside windows, of each bucket that has such tokens. */
+function klByBucket(
+  sums: readonly LossSums[],
+  side: "outside" | "inside",
+): Partial<Record<Bucket, number>> {
   const out: Partial<Record<Bucket, number>> = {};
-  const counts = perBucket((b) => sums.reduce((s, x) => s + x[`tokens_outside_${b}`], 0));
+  const counts = perBucket((b) => sums.reduce((s, x) => s + x[`tokens_${side}_${b}`], 0));
   for (const b of BUCKETS) {
-    const kl = sums.reduce((s, x) => s + x[`kl_outside_${b}`], 0);
+    const kl = sums.reduce((s, x) => s + x[`kl_${side}_${b}`], 0);
     if (counts[b] > 0 && Number.isFinite(kl)) out[b] = kl / counts[b];
   }
   return out;
@@ -406,6 +410,15 @@ function klOutside(sums: readonly LossSums[]): Partial<Record<Bucket, number>> {
 function variance(values: readonly number[]): number {
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
   return values.reduce((s, x) => s + (x - mean) ** 2, 0) / values.length;
+}
+
+/** `train/<bucket>/kl_outside` and `kl_inside` windows, nats a token. */
+function klMetrics(sums: readonly LossSums[]): Record<string, number> {
+  const metrics: Record<string, number> = {};
+  for (const side of ["outside", "inside"] as const) {
+    for (const [b, kl] of Object.entries(klByBucket(sums, side))) metrics[`train/${b}/kl_${side}`] = kl;
+  }
+  return metrics;
 }
 
 /** Largest |log π at sampling − log π of the training pass| over the first pass, whose weights are those sampled from. */

@@ -48,6 +48,11 @@ export interface TrainOptions {
   readonly evaluate?: boolean;
   /** Run folder or checkpoint to go on from. */
   readonly resume?: string;
+  /**
+   * Evaluations, by name and in order, of the models that this run starts from (`base`, and `adacs` where that stage was
+   * another run's): a fresh run takes them over and does not evaluate these again; the first gives the τ of all.
+   */
+  readonly evaluations?: Readonly<Record<string, EvaluationRecord>>;
   /** Hears of the progress; `silent` does not. */
   readonly monitor: Monitor;
   /** Ends the run at the next safe point, with a checkpoint. */
@@ -149,6 +154,7 @@ class Run {
     let checkpoint: Checkpoint | undefined;
     let folder: RunFolder | undefined;
     let state = freshState();
+    state.evaluations = { ...options.evaluations };
     if (options.resume !== undefined) {
       ({ folder, checkpoint } = await RunFolder.resume(
         options.resume,
@@ -239,18 +245,18 @@ class Run {
   }
 
   /**
-   * A stage's optimizer with the moments of the checkpoint; one made after the stage's last of `steps` steps has none,
-   * and none are needed.
+   * A stage's optimizer with the moments of the checkpoint; one made after the stage's last step (`over`) has none, and
+   * none are needed.
    */
-  async #optimizer(stage: { lr: number; weight_decay: number }, steps: number): Promise<AdamW> {
+  async #optimizer(stage: { lr: number; weight_decay: number }, over: boolean): Promise<AdamW> {
     const { optim: { betas }, max_grad_norm } = this.#config.worker.actor;
     const { lr, weight_decay } = stage;
     const own = this.#valueHead && { parameters: this.#valueHead.parameters, lr };
     const settings = { lr, weight_decay, betas, eps: 1e-8, max_grad_norm, own };
     const { parameters } = this.#policy.model;
     const optimizer = new AdamW(this.#gpu, own ? parameters.with(own.parameters) : parameters, settings);
-    const { step, optimizerStep } = this.#state;
-    if (this.#checkpoint && step < steps) await loadMoments(this.#checkpoint.path, optimizerStep, optimizer);
+    const { optimizerStep } = this.#state;
+    if (this.#checkpoint && !over) await loadMoments(this.#checkpoint.path, optimizerStep, optimizer);
     return optimizer;
   }
 
@@ -272,7 +278,7 @@ class Run {
       for (const line of curriculumLines(curriculum)) monitor.say(line);
     }
     const batches = curriculumBatches(this.#state.curriculum, problems, adacs.batch_size);
-    const optimizer = await this.#optimizer(adacs, batches.length);
+    const optimizer = await this.#optimizer(adacs, this.#state.step >= batches.length);
     const sft = new SftTrainer(this.#policy.graph, optimizer);
     if (this.#state.curriculum.examples.length === 0) {
       monitor.say(
@@ -325,16 +331,20 @@ class Run {
       const saved = this.#state.step > 0 ? this.#checkpoint?.path : undefined;
       this.#valueHead = await loadValueHead(this.#gpu, saved, this.#policy.model.config.hidden_size);
     }
-    const optimizer = await this.#optimizer(actor.optim, iterations);
+    // Iterations done; where refills count, they are iterations of their own, and the last one is cut to what is left.
+    const perBatch = data.rollout_batch_size;
+    const counted = algorithm.refill_within_budget;
+    const done = () => counted ? this.#state.taken / perBatch : this.#state.step;
+    const optimizer = await this.#optimizer(actor.optim, done() >= iterations);
     const cursor = new Cursor(this.#train, data.shuffle ? data.seed : undefined);
     cursor.taken = this.#state.taken;
     const reference = algorithm.disable_kl ? undefined : await this.#reference();
     const update = new PolicyUpdate(this.#policy, reference, optimizer, config, this.#valueHead);
     const stage = new AepoStage(this.#policy, update, config, cursor, this.#state.controllers);
     const name = aepo.entropy_shaping || aepo.kl_shaping ? "AEPO" : "policy optimization";
-    const phase = monitor.phase(name, iterations - this.#state.step, "iterations");
+    const phase = monitor.phase(name, iterations - done(), "iterations");
     try {
-      while (this.#state.step < iterations) {
+      while (done() < iterations) {
         if (this.#aborted) return await this.#interrupted("aepo", optimizer);
         const { step } = this.#state;
         // Before the next iteration, since a checkpoint saved at this step may still owe it.
@@ -342,11 +352,14 @@ class Run {
           if (!await this.#evaluate(`aepo_${step}`, step, "aepo", optimizer)) return false;
         }
         const iteration = step + 1;
-        const rates = {
-          lr: learningRate(actor.optim, step, iterations),
-          criticLr: learningRate({ ...actor.optim, lr: critic.optim.lr }, step, iterations),
-        };
-        const report = await stage.iterate(iteration, rates, (note) => phase.advance(0, note), signal);
+        const before = done();
+        const report = await stage.iterate(iteration, {
+          lr: learningRate(actor.optim, before, iterations),
+          criticLr: learningRate({ ...actor.optim, lr: critic.optim.lr }, before, iterations),
+          mostTries: counted ? iterations - before : Infinity,
+          tell: (note) => phase.advance(0, note),
+          signal,
+        });
         if (!report) return await this.#interrupted("aepo", optimizer);
         Object.assign(this.#state, {
           step: iteration,
@@ -358,8 +371,8 @@ class Run {
         await this.#rollouts.appendIteration(report);
         if (report.note) monitor.say(`iteration ${iteration}: ${report.note}`);
         for (const s of report.update?.steps ?? []) this.#guard(s.applied, s.offenders, "aepo", iteration);
-        phase.advance(1, iterationNote(report));
-        if (iteration < iterations && trainer.save_freq > 0 && iteration % trainer.save_freq === 0) {
+        phase.advance(done() - before, iterationNote(report));
+        if (done() < iterations && trainer.save_freq > 0 && iteration % trainer.save_freq === 0) {
           await this.#save(`aepo_step_${iteration}`, optimizer);
         }
       }

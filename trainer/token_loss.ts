@@ -61,7 +61,7 @@ export type LossSums = Record<typeof STAT_COLUMNS[number], number>;
 
 /** The loss kernels beside one graph. */
 export class TokenLoss {
-  /** [16] sums, see {@link lossSums}. */
+  /** [20] sums, see {@link lossSums}. */
   readonly totals: Tensor;
   #graph: SequenceGraph;
   #program: Program;

@@ -29,7 +29,7 @@ export async function aepoIterations(gpu: Gpu): Promise<() => Promise<LogRecord>
   const stage = new AepoStage(policy, update, config, new Cursor(problems, data.seed));
   let iteration = 0;
   return async () => {
-    const report = await stage.iterate(++iteration, { lr, criticLr: lr }, () => {});
+    const report = await stage.iterate(++iteration, { lr, tell: () => {} });
     return report!.metrics;
   };
 }

@@ -178,6 +178,31 @@ Deno.test("arguments: report takes a run's folder and how much is shown", () => 
   assertMatch(refusal(["report"]).message, /missing required argument 'folder'/);
 });
 
+Deno.test("arguments: study takes lists of arms and seeds, and overrides for all arms", () => {
+  assertEquals(parseArguments(["study"]), {
+    command: "study",
+    args: { overrides: [], seeds: [0, 1, 2], smoke: false, reportOnly: false },
+  });
+  const words =
+    "study --arms adacs,grpo --seeds 4,7 --iterations 5 --base b --out o --runs r --smoke --report-only a.b=c";
+  assertEquals(parseArguments(words.split(" ")), {
+    command: "study",
+    args: {
+      overrides: ["a.b=c"],
+      arms: ["adacs", "grpo"],
+      seeds: [4, 7],
+      iterations: 5,
+      base: "b",
+      out: "o",
+      runs: "r",
+      smoke: true,
+      reportOnly: true,
+    },
+  });
+  assertMatch(refusal(["study", "--seeds", "1,1"]).message, /different whole numbers/);
+  assertMatch(refusal(["study", "--seeds", "1,x"]).message, /an integer/);
+});
+
 Deno.test("arguments: what cannot be right is refused by name", () => {
   assertMatch(refusal(["train", "--max-steps", "0"]).message, /--max-steps.*'0'.*at least 1/);
   assertMatch(refusal(["train", "--max-steps", "1.5"]).message, /an integer/);

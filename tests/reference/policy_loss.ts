@@ -68,7 +68,7 @@ function policySlope(logp: number, old: number, a: number, o: PolicyShape): numb
   return -a * ratio;
 }
 
-/** dlogp [N], stats [N, 16] and dkl [N]; NaN gradients where an input is not finite (its stats but `not finite` are unspecified). */
+/** dlogp [N], stats [N, 20] and dkl [N]; NaN gradients where an input is not finite (its stats but `not finite` are unspecified). */
 export function policyLoss(
   x: {
     behaviour: ArrayLike<number>;
@@ -80,7 +80,7 @@ export function policyLoss(
   o: PolicyShape,
 ): { dlogp: Float64Array; stats: Float64Array; dkl: Float64Array } {
   const dkl = new Float64Array(o.tokens);
-  const dlogp = new Float64Array(o.tokens), stats = new Float64Array(16 * o.tokens);
+  const dlogp = new Float64Array(o.tokens), stats = new Float64Array(20 * o.tokens);
   for (let t = 0; t < o.tokens; t++) {
     const [old, ref, , mask] = Array.from({ length: 4 }, (_, k) => x.behaviour[4 * t + k]);
     const s = 8 * x.sequence_of[t];
@@ -90,7 +90,7 @@ export function policyLoss(
     const full = x.result[4 * t + 3];
     if (![logp, old, a, o.kl_kind === 6 ? full : o.kl_kind ? ref : 0].every(Number.isFinite)) {
       dlogp[t] = NaN;
-      stats[16 * t + 7] = 1;
+      stats[20 * t + 7] = 1;
       continue;
     }
     const kl = klOf(logp, ref, o.kl_kind, full);
@@ -100,20 +100,21 @@ export function policyLoss(
     const bounded = a > 0 ? ratio > 1 + o.clip_high : a < 0 && ratio < 1 - o.clip_low;
     const dual = o.clip_dual > 0 && a < 0 && Math.max(ratio, 1 - o.clip_low) > o.clip_dual;
     const outside = [0, 1, 2].map((b) => !mask && b === bucket ? 1 : 0);
+    const inside = [0, 1, 2].map((b) => mask && b === bucket ? 1 : 0);
     stats.set([
       weight * policyTerm(logp, old, a, o),
       weight * klWeight * kl,
       kl,
       bounded ? 1 : 0,
       dual ? 1 : 0,
-      ratio,
+      x.result[4 * t + 1],
       -clamped,
       0,
       ...outside.map((b) => b * kl),
       ...outside,
-      x.result[4 * t + 1],
-      weight,
-    ], 16 * t);
+      ...inside.map((b) => b * kl),
+      ...inside,
+    ], 20 * t);
   }
   return { dlogp, stats, dkl };
 }

@@ -56,7 +56,7 @@ function lossCase(lengths: number[], settings: Settings, gap = 0.5): KernelCase 
     inputs: {
       ...inputs,
       dlogp: randomArray([shape.tokens]),
-      stats: randomArray([shape.tokens, 16]),
+      stats: randomArray([shape.tokens, 20]),
       dkl: randomArray([shape.tokens]),
     },
     dims: { ...shape },
@@ -186,9 +186,10 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   mistake(
     policyLoss,
     "windows in the controller's KL",
-    "== vec3u(0u, 1u, 2u)), !inside)",
-    "== vec3u(0u, 1u, 2u)), true)",
+    "select(own, vec3f(0.0), inside)",
+    "own",
   ),
+  mistake(policyLoss, "all tokens in the KL inside windows", "own - outside", "own"),
   mistake(policyLoss, "the exact KL unweighted", "w * weight, full", "weight, full"),
   mistake(policyLoss, "the exact KL's gradient for every kind", "full && good", "good"),
   mistake(policyLoss, "the exact KL needs a sampled one", "full || finite(b.y)", "finite(b.y)"),

@@ -116,3 +116,23 @@ Deno.test("input that cannot be chosen from is refused", () => {
   );
   assertThrows(() => selectAdacs(table(1), { count: 1, minBracket: 0 }, seeded(1)), UserError, "min_bracket");
 });
+
+Deno.test("uniform: problems whatever their pass rate, and their candidates whatever their length, equally often", () => {
+  const problems = [
+    ...Array.from({ length: 30 }, () => problem(8, [10, 40])),
+    ...Array.from({ length: 10 }, () => problem(0, [10, 40])),
+  ];
+  const { chosen, taken, ends } = selectAdacs(problems, { count: 400, selection: "uniform" }, seeded(2));
+  assertEquals([taken[0], taken[8]], [100, 300]);
+  const uses = problems.map((_, i) => chosen.filter((c) => c.problem === i).length);
+  assert(uses.every((n) => n === 10), `${uses}`);
+  const long = chosen.filter((c) => c.candidate === 1).length;
+  // Of 400 fair draws, 200 ± 4 standard deviations.
+  assert(Math.abs(long - 200) < 40, `${long}`);
+  assertEquals(ends.s, { hard: 25, easy: 25 });
+  const short = selectAdacs(problems, { maxTokens: 100, selection: "uniform" }, seeded(2)).chosen;
+  const tokens = (list: typeof chosen) =>
+    list.reduce((n, c) => n + problems[c.problem].candidateLengths[c.candidate], 0);
+  assert(tokens(short) >= 100 && tokens(short.slice(0, -1)) < 100);
+  assertEquals(selectAdacs([], { count: 3, selection: "uniform" }, seeded(1)).chosen, []);
+});

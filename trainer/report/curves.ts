@@ -31,6 +31,10 @@ const STAGES: readonly {
       { title: "λ_d, weight of the entropy reward", keys: ["train/<difficulty>/lambda"] },
       { title: "κ_d, weight of the KL term", keys: ["train/<difficulty>/kappa"] },
       { title: "KL to the reference, nats a token", keys: ["actor/kl"] },
+      {
+        title: "KL outside and inside windows",
+        keys: ["train/<difficulty>/kl_outside", "train/<difficulty>/kl_inside"],
+      },
       { title: "share of tokens clipped", keys: ["actor/pg_clipfrac_higher", "actor/pg_clipfrac_lower"] },
       { title: "gradient norm", keys: ["actor/grad_norm"] },
       { title: "groups learned from", keys: ["batch/groups"] },
@@ -85,8 +89,8 @@ function seriesOf(curve: Curve, metrics: readonly Readonly<Record<string, any>>[
         name: nameOf(key, difficulty),
         colour: many ? colourOf(difficulty) : COLOURS[curve.keys.indexOf(key) % COLOURS.length],
         points,
-        dashed: /n_target|threshold/.test(key),
-        label: key.endsWith("n_target") ? "target" : undefined,
+        dashed: /n_target|threshold|kl_inside/.test(key),
+        label: key.endsWith("n_target") ? "target" : key.endsWith("kl_inside") ? "inside" : undefined,
         dots: key.startsWith("val/"),
       });
     }
@@ -96,7 +100,10 @@ function seriesOf(curve: Curve, metrics: readonly Readonly<Record<string, any>>[
 
 /** What tells a line of a chart from the others. */
 function nameOf(key: string, difficulty: string | undefined): string {
-  if (difficulty !== undefined) return key.endsWith("n_target") ? `${difficulty} target` : difficulty;
+  if (difficulty !== undefined) {
+    const kind = key.endsWith("n_target") ? " target" : key.endsWith("kl_inside") ? ", inside" : "";
+    return difficulty + kind;
+  }
   const names: Record<string, string> = {
     "reward/accuracy": "rollouts",
     "val/accuracy": "held out",
