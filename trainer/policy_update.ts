@@ -139,7 +139,8 @@ export class PolicyUpdate {
       klOutsideWindows: klByBucket(sums, "outside"),
       metrics: {
         ...this.#metrics(sums, steps, tokens),
-        ...klMetrics(sums),
+        // Without a reference there is nothing to be away from.
+        ...(this.#reference && klMetrics(sums)),
         "actor/logp_gap_max": gap,
         "batch/trained_tokens": tokens,
       },
