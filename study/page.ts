@@ -171,7 +171,7 @@ function setup({ settings, runs }: StudyResults): string {
     `${iterations} × ${data.rollout_batch_size} × ${rollout.n} = ${
       iterations * data.rollout_batch_size * rollout.n
     } rollouts. Each arm is run in one configuration, its preset: no arm was searched for better settings in this ` +
-    "study, and overrides go to all arms alike. The learning rate and other shared settings are the defaults.";
+    "study, and what was set beside the presets (listed under Runs) goes to all arms alike.";
 }
 
 function plural(n: number, what: string): string {
