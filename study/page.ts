@@ -105,8 +105,8 @@ export function pageText(study: StudyResults, claims: readonly Claim[], files: r
       "What it took",
       "Every arm samples the same number of rollouts: branches are among them, and refills (DAPO) count as " +
         "iterations. Tokens differ, since a branch's prefix is generated once and lengths differ. Minutes are those " +
-        "of the iterations on this adapter, evaluations left out. Optimizer steps are the presets': GRPO splits an " +
-        "iteration into fewer of them.",
+        "of the iterations on this adapter, evaluations left out. Optimizer steps an " +
+        "iteration are the presets', and no more than the groups that filtering leaves.",
       tables.costTable(study),
       picture("course-held-out.svg", "held-out accuracy against tokens, rollouts and time"),
       picture("course-rollouts.svg", "accuracy of training rollouts against tokens, rollouts and time"),
