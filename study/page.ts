@@ -105,8 +105,8 @@ export function pageText(study: StudyResults, claims: readonly Claim[], files: r
       "What it took",
       "Every arm samples the same number of rollouts: branches are among them, and refills (DAPO) count as " +
         "iterations. Tokens differ, since a branch's prefix is generated once and lengths differ. Minutes are those " +
-        "of the iterations on this adapter, evaluations left out. Optimizer steps are the presets': GRPO splits an " +
-        "iteration into fewer of them.",
+        "of the iterations on this adapter, evaluations left out. Optimizer steps an " +
+        "iteration are the presets', and no more than the groups that filtering leaves.",
       tables.costTable(study),
       picture("course-held-out.svg", "held-out accuracy against tokens, rollouts and time"),
       picture("course-rollouts.svg", "accuracy of training rollouts against tokens, rollouts and time"),
@@ -171,7 +171,7 @@ function setup({ settings, runs }: StudyResults): string {
     `${iterations} × ${data.rollout_batch_size} × ${rollout.n} = ${
       iterations * data.rollout_batch_size * rollout.n
     } rollouts. Each arm is run in one configuration, its preset: no arm was searched for better settings in this ` +
-    "study, and overrides go to all arms alike. The learning rate and other shared settings are the defaults.";
+    "study, and what was set beside the presets (listed under Runs) goes to all arms alike.";
 }
 
 function plural(n: number, what: string): string {

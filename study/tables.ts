@@ -27,9 +27,15 @@ export function withInterval(
   } = {},
 ): string {
   if (!x) return DASH;
-  const mean = (scale * x.mean).toFixed(digits).replace("-", "−");
+  const mean = fixed(scale * x.mean, digits, sign);
   const half = x.high === undefined ? "" : ` ± ${(scale * (x.high - x.mean)).toFixed(digits)}`;
-  return `${sign && x.mean >= 0 ? "+" : ""}${mean}${half}`;
+  return mean + half;
+}
+
+/** So many digits with a minus sign where the rounded number is below 0; with `sign` a plus elsewhere. */
+function fixed(x: number, digits: number, sign: boolean): string {
+  const size = Math.abs(x).toFixed(digits);
+  return (x < 0 && Number(size) !== 0 ? "−" : sign ? "+" : "") + size;
 }
 
 const SCALES: Readonly<Record<Measure, { scale: number; digits: number }>> = {
@@ -162,7 +168,7 @@ export function claimTable(claims: readonly Claim[]): string {
     ["claim", "verdict", "found", "95 % interval", "seeds"],
     claims.map(({ claim, verdict, found, unit }) => {
       const { scale, digits } = UNITS[unit];
-      const value = (x: number) => `${x < 0 ? "−" : "+"}${Math.abs(scale * x).toFixed(digits)}`;
+      const value = (x: number) => fixed(scale * x, digits, true);
       return [
         claim,
         `**${verdict}**`,

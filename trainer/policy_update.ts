@@ -186,7 +186,8 @@ export class PolicyUpdate {
       metrics: {
         ...this.#metrics(sums, steps, tokens),
         ...this.#valueMetrics(values, items.flat().map((i) => i.trajectory)),
-        ...klMetrics(sums),
+        // Without a reference there is nothing to be away from.
+        ...(this.#reference && klMetrics(sums)),
         "actor/logp_gap_max": gap,
         "batch/trained_tokens": tokens,
       },

@@ -59,18 +59,17 @@ const rng = () => new Rng("policy update test");
 const someIds = (random: Rng, n: number) => Array.from({ length: n }, () => random.below(256));
 
 /** Four groups of three. */
-function rollouts(model: CausalLM): Promise<ShapedTrajectory[][]> {
+function fourGroups(): MadeUp[] {
   const random = rng();
-  return shaped(
-    model,
-    Array.from({ length: 12 }, (_, i): MadeUp => {
-      const [group, sample] = [Math.floor(i / 3), i % 3];
-      const prompt = someIds(random, 3 + group);
-      const ids = someIds(random, 2 + random.below(20));
-      return { group, sample, prompt, ids, advantage: sample - 1, lambda: 0.1 };
-    }),
-  );
+  return Array.from({ length: 12 }, (_, i): MadeUp => {
+    const [group, sample] = [Math.floor(i / 3), i % 3];
+    const prompt = someIds(random, 3 + group);
+    const ids = someIds(random, 2 + random.below(20));
+    return { group, sample, prompt, ids, advantage: sample - 1, lambda: 0.1 };
+  });
 }
+
+const rollouts = (model: CausalLM) => shaped(model, fourGroups());
 
 /** One group: two of equal length and advantage that share seven of twelve tokens, and one alone. */
 function tree(model: CausalLM): Promise<ShapedTrajectory[][]> {
@@ -237,10 +236,23 @@ Deno.test({
         assert(meanDifference(base.weights, changed.weights) > 1e-8, other[0]);
         if (other[0] === "algorithm.disable_kl=true") {
           assertEquals(changed.report.metrics["actor/kl_loss"], 0);
+          assertEquals(changed.report.metrics["train/easy/kl_inside"], undefined);
         }
       }
       assert(base.report.metrics["actor/kl"] > 0, "the second step has moved away from the reference");
       assert(base.report.klOutsideWindows.easy! > 0 && base.report.klOutsideWindows.hard! > 0);
+      // The means by difficulty, inside and outside windows, make up the mean over all tokens.
+      const { metrics, klOutsideWindows } = base.report;
+      let [sum, tokens] = [0, 0];
+      for (const { group, ids } of fourGroups()) {
+        const bucket = (["easy", "medium", "hard"] as const)[group % 3];
+        const inside = ids.filter((_, t) => t % 3 === 0).length;
+        sum += inside * metrics[`train/${bucket}/kl_inside`];
+        sum += (ids.length - inside) * metrics[`train/${bucket}/kl_outside`];
+        tokens += ids.length;
+        assertEquals(metrics[`train/${bucket}/kl_outside`], klOutsideWindows[bucket]);
+      }
+      assertAlmostEquals(sum / tokens, metrics["actor/kl"], 1e-4 * metrics["actor/kl"]);
     }),
 });
 
