@@ -6,6 +6,7 @@ import { GpuError, UserError } from "./errors.ts";
 import { type AdapterTraits, KernelCache } from "./kernel.ts";
 import { Pool } from "./pool.ts";
 import type { DType, MemoryClass, Tensor } from "./tensor.ts";
+import { Textures } from "./textures.ts";
 
 /** What is known about the adapter. */
 export interface AdapterFacts extends AdapterTraits {
@@ -40,6 +41,8 @@ export class Gpu {
   readonly facts: AdapterFacts;
   /** Every tensor's buffer comes from here. */
   readonly pool: Pool;
+  /** Every program's textures come from here. */
+  readonly textures: Textures;
   /** The compiled kernels. */
   readonly kernels: KernelCache;
   #failure: Error | undefined;
@@ -51,6 +54,7 @@ export class Gpu {
     this.device = device;
     this.facts = facts;
     this.pool = new Pool(device, (error) => this.#failure ??= error);
+    this.textures = new Textures(device, this.pool);
     this.kernels = new KernelCache(device);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -245,6 +249,7 @@ export class Gpu {
   close(): void {
     this.#closed = true;
     for (const buffer of this.#staging) buffer.destroy();
+    this.textures.destroy();
     this.pool.destroy();
     this.device.destroy();
   }

@@ -26,13 +26,19 @@ poolTest("bytes are counted by class, the peak stays, idle buffers are counted a
   const weight = pool.alloc("weight", [8, 16], "parameter");
   const moment = pool.alloc("moment", [8, 16], "moment");
   const odd = pool.alloc("odd", [5], "parameter", "u32"); // 20 bytes in a buffer of 32
-  const none = { gradient: 0, activation: 0, cache: 0, scratch: 0, data: 0 };
+  const none = { gradient: 0, activation: 0, cache: 0, scratch: 0, data: 0, mirror: 0 };
   const all = { ...none, parameter: 544, moment: 512 };
-  assertEquals(pool.report(), { byClass: all, bytes: 1056, peak: 1056, idle: 0 });
+  assertEquals(pool.report(), { byClass: all, bytes: 1056, peak: 1056, peakByClass: all, idle: 0 });
   pool.free(moment);
   pool.free(odd);
   const rest = { ...none, parameter: 512, moment: 0 };
-  assertEquals(pool.report(), { byClass: rest, bytes: 512, peak: 1056, idle: 544 });
+  assertEquals(pool.report(), {
+    byClass: rest,
+    bytes: 512,
+    peak: 1056,
+    peakByClass: all,
+    idle: 544,
+  });
   pool.alloc("gradient", [128], "gradient");
   assertEquals(pool.report().byClass.gradient, 512);
   assertEquals(pool.report().idle, 32);
@@ -41,6 +47,17 @@ poolTest("bytes are counted by class, the peak stays, idle buffers are counted a
   pool.free(weight);
   assertEquals(pool.report().bytes, 512);
   assertEquals(pool.report().peak, 1056);
+});
+
+poolTest("memory that is no tensor's is counted from hold to release", (pool) => {
+  pool.alloc("weight", [100], "parameter");
+  pool.hold("mirror", 1000);
+  pool.alloc("late", [50], "data");
+  pool.release("mirror", 1000);
+  pool.hold("mirror", 700);
+  const { byClass, bytes, peak, peakByClass } = pool.report();
+  assertEquals([bytes, byClass.mirror], [1308, 700]);
+  assertEquals([peak, peakByClass.parameter, peakByClass.data, peakByClass.mirror], [1608, 400, 208, 1000]);
 });
 
 poolTest("a freed buffer serves the next tensor of its size, whatever its class and shape", (pool) => {
