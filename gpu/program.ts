@@ -222,24 +222,7 @@ export class Program {
     this.#gpu.check();
     await this.build();
     this.#fill();
-    const encoder = this.#gpu.device.createCommandEncoder({ label: this.label });
-    this.#fillMirrors(encoder, this.#built!.constant);
-    let pass: GPUComputePassEncoder | undefined;
-    for (let i = 0; i < times; i++) {
-      for (let launch = 0; launch < this.#launches.length; launch++) {
-        const stale = this.#built!.changing.get(launch);
-        if (stale) {
-          // A pass holds no copies.
-          pass?.end();
-          pass = undefined;
-          this.#fillMirrors(encoder, stale);
-        }
-        pass ??= encoder.beginComputePass();
-        this.#encode(pass, launch);
-      }
-    }
-    pass?.end();
-    this.#gpu.device.queue.submit([encoder.finish()]);
+    this.#gpu.encode(this.label, (encoder) => this.#encodeAll(encoder, times), this);
   }
 
   /**
@@ -313,6 +296,25 @@ export class Program {
     this.#building = undefined;
   }
 
+  #encodeAll(encoder: GPUCommandEncoder, times: number): void {
+    this.#fillMirrors(encoder, this.#built!.constant);
+    let pass: GPUComputePassEncoder | undefined;
+    for (let i = 0; i < times; i++) {
+      for (let launch = 0; launch < this.#launches.length; launch++) {
+        const stale = this.#built!.changing.get(launch);
+        if (stale) {
+          // A pass holds no copies.
+          pass?.end();
+          pass = undefined;
+          this.#fillMirrors(encoder, stale);
+        }
+        pass ??= encoder.beginComputePass();
+        this.#encode(pass, launch);
+      }
+    }
+    pass?.end();
+  }
+
   #encode(pass: GPUComputePassEncoder, launch: number): void {
     const [x, y, z] = this.#launches[launch].grid;
     if (x === 0 || y === 0 || z === 0) return;
@@ -342,6 +344,7 @@ export class Program {
   }
 
   #fill(): void {
+    this.#gpu.settle(this);
     const built = this.#built!;
     const { image, uniforms } = built;
     let changed = false;
