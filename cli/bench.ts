@@ -10,12 +10,14 @@ import { decodeStep } from "../bench/decode_step.ts";
 import { type Ceilings, measure, type Row, share, type SharedRow } from "../bench/row.ts";
 import { SHAPES } from "../bench/shapes.ts";
 import type { StepRow, StepTime } from "../bench/step.ts";
-import { trainingStep } from "../bench/training_step.ts";
+import { recomputingStep, trainingStep } from "../bench/training_step.ts";
 import { TINY_VISION, TOWER_7B } from "../bench/vision_shapes.ts";
 import { towerStep, visionTrainingStep } from "../bench/vision_step.ts";
 import { allWorkloads } from "../bench/workloads.ts";
 import { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
+import type { MemoryClass } from "../gpu/tensor.ts";
+import { memoryLine } from "../gpu/pool.ts";
 import type { BenchArgs } from "./arguments.ts";
 import { benchPeers } from "./bench_peers.ts";
 import { Progress } from "./progress.ts";
@@ -62,6 +64,15 @@ const STEPS: readonly TimedStep[] = [
   {
     name: "vision_training_step.tiny",
     run: (gpu, rounds, clock) => visionTrainingStep(gpu, TINY_VISION, rounds, clock),
+  },
+  {
+    name: "training_step_recompute.tiny",
+    run: (gpu, rounds, clock) => recomputingStep(gpu, SHAPES.tiny, rounds, clock),
+  },
+  {
+    name: "training_step_recompute.small",
+    long: true,
+    run: (gpu, rounds, clock) => recomputingStep(gpu, SHAPES.small, rounds, clock),
   },
   {
     name: "training_step.small",
@@ -133,6 +144,20 @@ export async function bench(args: BenchArgs): Promise<number> {
   }
 }
 
+/** What a step holds, mirror textures apart: only software adapters have them. */
+function memoryText(
+  memory: Readonly<Record<MemoryClass, number>>,
+  without?: Readonly<Record<MemoryClass, number>>,
+): string {
+  const buffers = (m: typeof memory) =>
+    (Object.entries(m).reduce((sum, [name, bytes]) => name === "mirror" ? sum : sum + bytes, 0) / 2 ** 20)
+      .toFixed(0);
+  const mirrors = (m: typeof memory) =>
+    m.mirror > 0 ? ` and ${(m.mirror / 2 ** 20).toFixed(0)} MiB of textures` : "";
+  return `memory: ${buffers(memory)} MiB of buffers${mirrors(memory)} (${memoryLine(memory)})` +
+    (without ? `; without it ${buffers(without)} MiB${mirrors(without)}` : "");
+}
+
 function text(r: BenchReport): string {
   const rate = (x: number | null) => x === null ? "" : x.toPrecision(3);
   const percent = (x: number | null) => x === null ? "" : (100 * x).toFixed(0);
@@ -168,6 +193,7 @@ function text(r: BenchReport): string {
       ? ""
       : `, ${percent(s.overhead)} % more time a token than without`;
     parts.push(`${s.name}: ${s.what}\n${speed}${reached}${overhead}`);
+    if (s.memory) parts.push(memoryText(s.memory, s.memoryWithout));
     if (s.kernelMilliseconds === null) continue;
     const outside = s.milliseconds - s.kernelMilliseconds;
     const cells = (row: SharedStepRow) => [

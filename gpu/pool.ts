@@ -144,3 +144,17 @@ export class Pool {
     this.#live.clear();
   }
 }
+
+/** Mebibytes by class in words, the largest first: `parameters 12, activations 100 MiB`; classes below half of one are left out. */
+export function memoryLine(byClass: Readonly<Partial<Record<MemoryClass, number>>>): string {
+  const names: Readonly<Record<string, string>> = {
+    parameter: "parameters",
+    gradient: "gradients",
+    moment: "moments",
+    activation: "activations",
+    cache: "KV cache",
+    mirror: "mirror textures",
+  };
+  return Object.entries(byClass).filter(([, bytes]) => bytes >= 2 ** 19).sort(([, a], [, b]) => b - a)
+    .map(([name, bytes]) => `${names[name] ?? name} ${(bytes / 2 ** 20).toFixed(0)}`).join(", ");
+}
