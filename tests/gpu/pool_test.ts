@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { GpuError } from "../../gpu/errors.ts";
-import { Pool } from "../../gpu/pool.ts";
+import { memoryLine, Pool } from "../../gpu/pool.ts";
 import { view } from "../../gpu/tensor.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 
@@ -58,6 +58,14 @@ poolTest("memory that is no tensor's is counted from hold to release", (pool) =>
   const { byClass, bytes, peak, peakByClass } = pool.report();
   assertEquals([bytes, byClass.mirror], [1308, 700]);
   assertEquals([peak, peakByClass.parameter, peakByClass.data, peakByClass.mirror], [1608, 400, 208, 1000]);
+});
+
+Deno.test("pool: classes in words, the largest first, without those that round to nothing", () => {
+  const MiB = 2 ** 20;
+  assertEquals(
+    memoryLine({ parameter: 3 * MiB, activation: 10.4 * MiB, data: 0.4 * MiB, cache: 0, mirror: 0.5 * MiB }),
+    "activations 10, parameters 3, mirror textures 1",
+  );
 });
 
 poolTest("a freed buffer serves the next tensor of its size, whatever its class and shape", (pool) => {
