@@ -2,6 +2,7 @@
  * A whole step taken apart: what every kernel costs in it, and what is spent outside kernels.
  * @module
  */
+import type { MemoryClass } from "../gpu/tensor.ts";
 import type { KernelTime, Program } from "../gpu/program.ts";
 import { type Clock, median } from "./clock.ts";
 import { rates, type Row } from "./row.ts";
@@ -32,6 +33,10 @@ export interface StepTime {
   readonly kernelMilliseconds: number | null;
   /** 10⁹ arithmetic operations of all kernels a second of the step's time; null without timestamps. */
   readonly gflops: number | null;
+  /** Bytes by class that the step holds, where it is counted. */
+  readonly memory?: Readonly<Record<MemoryClass, number>>;
+  /** That of the same work without the feature that is measured. */
+  readonly memoryWithout?: Readonly<Record<MemoryClass, number>>;
   /** By kernel, the costliest first; empty without timestamps. */
   readonly rows: readonly StepRow[];
 }

@@ -8,14 +8,17 @@ import { bestOf, ceilingWorkloads } from "../bench/ceilings.ts";
 import { type Clock, clockOf } from "../bench/clock.ts";
 import { decodeStep } from "../bench/decode_step.ts";
 import { type Ceilings, measure, type Row, share, type SharedRow } from "../bench/row.ts";
+import { measureScaling, type ScalingResult, SCALINGS } from "../bench/scaling.ts";
 import { SHAPES } from "../bench/shapes.ts";
 import type { StepRow, StepTime } from "../bench/step.ts";
-import { trainingStep } from "../bench/training_step.ts";
+import { recomputingStep, trainingStep } from "../bench/training_step.ts";
 import { TINY_VISION, TOWER_7B } from "../bench/vision_shapes.ts";
 import { towerStep, visionTrainingStep } from "../bench/vision_step.ts";
 import { allWorkloads } from "../bench/workloads.ts";
 import { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
+import type { MemoryClass } from "../gpu/tensor.ts";
+import { memoryLine } from "../gpu/pool.ts";
 import type { BenchArgs } from "./arguments.ts";
 import { benchPeers } from "./bench_peers.ts";
 import { Progress } from "./progress.ts";
@@ -42,6 +45,8 @@ export interface BenchReport {
   readonly rows: readonly SharedRow[];
   /** Whole steps. */
   readonly steps: readonly (Omit<StepTime, "rows"> & { readonly rows: readonly SharedStepRow[] })[];
+  /** How a training pass grows. */
+  readonly scalings: readonly ScalingResult[];
 }
 
 /** A step that is taken apart. */
@@ -62,6 +67,15 @@ const STEPS: readonly TimedStep[] = [
   {
     name: "vision_training_step.tiny",
     run: (gpu, rounds, clock) => visionTrainingStep(gpu, TINY_VISION, rounds, clock),
+  },
+  {
+    name: "training_step_recompute.tiny",
+    run: (gpu, rounds, clock) => recomputingStep(gpu, SHAPES.tiny, rounds, clock),
+  },
+  {
+    name: "training_step_recompute.small",
+    long: true,
+    run: (gpu, rounds, clock) => recomputingStep(gpu, SHAPES.small, rounds, clock),
   },
   {
     name: "training_step.small",
@@ -96,12 +110,17 @@ export async function bench(args: BenchArgs): Promise<number> {
     const clock = clockOf(gpu);
     const workloads = allWorkloads(software).filter((w) => wanted(w.kernel.name));
     const steps = STEPS.filter(({ name, long }) => names.length > 0 ? wanted(name) : !(long && software));
-    if (workloads.length + steps.length === 0) {
+    const scalings = SCALINGS.filter(({ name }) => names.length > 0 ? wanted(name) : !software);
+    if (workloads.length + steps.length + scalings.length === 0) {
       throw new UserError(`no kernel's or step's name contains ${names.join(" or ")}`);
     }
     const best = ceilingWorkloads(software);
     const progress = new Progress();
-    const phase = progress.phase("timing", best.length + workloads.length + steps.length, "cases");
+    const phase = progress.phase(
+      "timing",
+      best.length + workloads.length + steps.length + scalings.length,
+      "cases",
+    );
     const timed: Row[] = [];
     for (const w of [...best, ...workloads]) {
       timed.push(await measure(gpu, w, rounds, clock));
@@ -117,6 +136,7 @@ export async function bench(args: BenchArgs): Promise<number> {
       ceilings,
       rows: timed.filter((row) => wanted(row.kernel)).map((row) => share(row, ceilings)),
       steps: [],
+      scalings: [],
     };
     const done: BenchReport["steps"][number][] = [];
     for (const { name, run } of steps) {
@@ -124,13 +144,32 @@ export async function bench(args: BenchArgs): Promise<number> {
       done.push({ ...step, rows: step.rows.map((row) => share(row, ceilings)) });
       phase.advance(1, name);
     }
+    const grown: ScalingResult[] = [];
+    for (const scaling of scalings) {
+      grown.push(await measureScaling(gpu, scaling, rounds, clock));
+      phase.advance(1, scaling.name);
+    }
     progress.close();
-    const full = { ...report, steps: done };
+    const full = { ...report, steps: done, scalings: grown };
     console.log(args.json ? JSON.stringify(full) : text(full));
     return 0;
   } finally {
     gpu.close();
   }
+}
+
+/** What a step holds, mirror textures apart: only software adapters have them. */
+function memoryText(
+  memory: Readonly<Record<MemoryClass, number>>,
+  without?: Readonly<Record<MemoryClass, number>>,
+): string {
+  const buffers = (m: typeof memory) =>
+    (Object.entries(m).reduce((sum, [name, bytes]) => name === "mirror" ? sum : sum + bytes, 0) / 2 ** 20)
+      .toFixed(0);
+  const mirrors = (m: typeof memory) =>
+    m.mirror > 0 ? ` and ${(m.mirror / 2 ** 20).toFixed(0)} MiB of textures` : "";
+  return `memory: ${buffers(memory)} MiB of buffers${mirrors(memory)} (${memoryLine(memory)})` +
+    (without ? `; without it ${buffers(without)} MiB${mirrors(without)}` : "");
 }
 
 function text(r: BenchReport): string {
@@ -168,6 +207,7 @@ function text(r: BenchReport): string {
       ? ""
       : `, ${percent(s.overhead)} % more time a token than without`;
     parts.push(`${s.name}: ${s.what}\n${speed}${reached}${overhead}`);
+    if (s.memory) parts.push(memoryText(s.memory, s.memoryWithout));
     if (s.kernelMilliseconds === null) continue;
     const outside = s.milliseconds - s.kernelMilliseconds;
     const cells = (row: SharedStepRow) => [
@@ -193,5 +233,16 @@ function text(r: BenchReport): string {
       rest("outside kernels", outside),
     ]));
   }
+  for (const s of r.scalings) parts.push(scalingText(s));
   return parts.join("\n");
+}
+
+function scalingText(
+  { name, what, unit, points, exponent, attentionExponent, restExponent }: ScalingResult,
+): string {
+  const number = (x: number | null) => x === null ? "" : x.toFixed(2);
+  return `${name}: ${what}\n` + renderTable([unit, "ms", "attention ms", "rest ms"], [
+    ...points.map((p) => [p.size, number(p.milliseconds), number(p.attention), number(p.rest)]),
+    ["exponent", number(exponent), number(attentionExponent), number(restExponent)],
+  ]);
 }

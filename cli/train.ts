@@ -4,7 +4,9 @@
  */
 import { join } from "node:path";
 import { Gpu } from "../gpu/device.ts";
+import { memoryLine } from "../gpu/pool.ts";
 import { loadConfig } from "../trainer/config.ts";
+import { phaseLine } from "../trainer/phase_times.ts";
 import { blindLine } from "../trainer/run_report.ts";
 import { train as runTraining } from "../trainer/scheduler.ts";
 import type { TrainArgs } from "./arguments.ts";
@@ -86,9 +88,11 @@ export async function train(args: TrainArgs): Promise<number> {
       if (byFamily !== undefined) console.log(byFamily);
     }
     if (blind) console.log(blindLine(blind));
+    const phases = phaseLine(summary.timing);
+    if (phases !== undefined) console.log(phases);
     const memory = gpu.pool.report();
     console.log(
-      `peak GPU memory ${(memory.peak / 2 ** 20).toFixed(0)} MiB; ${
+      `peak GPU memory ${(memory.peak / 2 ** 20).toFixed(0)} MiB (${memoryLine(memory.peakByClass)}); ${
         summary.seconds.toFixed(0)
       } s; run folder ${summary.folder}`,
     );

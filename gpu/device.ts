@@ -6,6 +6,7 @@ import { GpuError, UserError } from "./errors.ts";
 import { type AdapterTraits, KernelCache } from "./kernel.ts";
 import { Pool } from "./pool.ts";
 import type { DType, MemoryClass, Tensor } from "./tensor.ts";
+import { Textures } from "./textures.ts";
 
 /** What is known about the adapter. */
 export interface AdapterFacts extends AdapterTraits {
@@ -40,17 +41,22 @@ export class Gpu {
   readonly facts: AdapterFacts;
   /** Every tensor's buffer comes from here. */
   readonly pool: Pool;
+  /** Every program's textures come from here. */
+  readonly textures: Textures;
   /** The compiled kernels. */
   readonly kernels: KernelCache;
   #failure: Error | undefined;
   #lost: Promise<never>;
   #closed = false;
   #staging: GPUBuffer[] = [];
+  /** Commands that wait for their submit, and what has encoded some of them; undefined outside {@link together}. */
+  #waiting: { encoder: GPUCommandEncoder | undefined; by: Set<unknown> } | undefined;
 
   private constructor(device: GPUDevice, facts: AdapterFacts) {
     this.device = device;
     this.facts = facts;
     this.pool = new Pool(device, (error) => this.#failure ??= error);
+    this.textures = new Textures(device, this.pool);
     this.kernels = new KernelCache(device);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -151,6 +157,8 @@ export class Gpu {
     if (!(data instanceof wanted)) throw new GpuError(`tensor ${tensor.name} holds ${tensor.dtype}`);
     // Deno 2.9.6 panics on an empty write.
     if (data.length === 0) return;
+    // A write goes before every command that is not submitted.
+    this.#flush();
     this.device.queue.writeBuffer(
       tensor.buffer,
       tensor.offset + start * 4,
@@ -160,9 +168,9 @@ export class Gpu {
 
   /** Fills the tensor with zero bytes. */
   clear(...tensors: Tensor[]): void {
-    const encoder = this.device.createCommandEncoder();
-    for (const t of tensors) encoder.clearBuffer(t.buffer, t.offset, Math.ceil(t.bytes / 4) * 4);
-    this.device.queue.submit([encoder.finish()]);
+    this.encode("clear", (encoder) => {
+      for (const t of tensors) encoder.clearBuffer(t.buffer, t.offset, Math.ceil(t.bytes / 4) * 4);
+    });
   }
 
   /**
@@ -174,11 +182,11 @@ export class Gpu {
       if (from.bytes > to.bytes) throw new GpuError(`copying ${from.name} into the smaller ${to.name}`);
       refuseOneBuffer(from, to);
     }
-    const encoder = this.device.createCommandEncoder();
-    for (const [from, to] of pairs) {
-      encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes);
-    }
-    this.device.queue.submit([encoder.finish()]);
+    this.encode("copy", (encoder) => {
+      for (const [from, to] of pairs) {
+        encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes);
+      }
+    });
   }
 
   /**
@@ -190,9 +198,9 @@ export class Gpu {
       throw new GpuError(`copying ${count} elements of ${from.name} to ${start} of ${to.name} [${to.size}]`);
     }
     refuseOneBuffer(from, to);
-    const encoder = this.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset + start * 4, count * 4);
-    this.device.queue.submit([encoder.finish()]);
+    this.encode("copy", (encoder) => {
+      encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset + start * 4, count * 4);
+    });
   }
 
   /**
@@ -202,6 +210,7 @@ export class Gpu {
    */
   async read(...tensors: Tensor[]): Promise<HostArray[]> {
     this.check();
+    this.#flush();
     const total = tensors.reduce((sum, t) => sum + Math.ceil(t.bytes / 4) * 4, 0);
     const staging = this.#takeStaging(total);
     const encoder = this.device.createCommandEncoder();
@@ -235,8 +244,46 @@ export class Gpu {
     return (await this.read(tensor))[0] as Float32Array;
   }
 
+  /**
+   * Sends what `work` has the GPU do in as few submits as its order allows: one, where everything that is written from
+   * the host is written before the first command. Nothing else may use the device meanwhile.
+   */
+  async together<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#waiting) return await work();
+    this.#waiting = { encoder: undefined, by: new Set() };
+    try {
+      return await work();
+    } finally {
+      this.#flush();
+      this.#waiting = undefined;
+    }
+  }
+
+  /** Encodes commands and submits them, or leaves them to the submit of {@link together}. */
+  encode(label: string, commands: (encoder: GPUCommandEncoder) => void, by?: unknown): void {
+    const waiting = this.#waiting;
+    const encoder = waiting?.encoder ?? this.device.createCommandEncoder({ label });
+    commands(encoder);
+    if (!waiting) return this.device.queue.submit([encoder.finish()]);
+    waiting.encoder = encoder;
+    waiting.by.add(by);
+  }
+
+  /** Submits waiting commands of `by`, and those before them: it is about to write what they read. */
+  settle(by: unknown): void {
+    if (this.#waiting?.by.has(by)) this.#flush();
+  }
+
+  #flush(): void {
+    const encoder = this.#waiting?.encoder;
+    if (!encoder) return;
+    this.#waiting = { encoder: undefined, by: new Set() };
+    this.device.queue.submit([encoder.finish()]);
+  }
+
   /** Waits until all submitted work is done. */
   async idle(): Promise<void> {
+    this.#flush();
     await Promise.race([this.device.queue.onSubmittedWorkDone(), this.#lost]);
     this.check();
   }
@@ -245,6 +292,7 @@ export class Gpu {
   close(): void {
     this.#closed = true;
     for (const buffer of this.#staging) buffer.destroy();
+    this.textures.destroy();
     this.pool.destroy();
     this.device.destroy();
   }

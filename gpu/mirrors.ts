@@ -4,13 +4,11 @@
  * copy at memory speed.
  * @module
  */
-import { GpuError } from "./errors.ts";
 import type { Tensor } from "./tensor.ts";
+import { ROW, type Textures } from "./textures.ts";
 
-/** Texels (of four f32 values) in a row of a mirror; `texel` in the shaders counts with it. */
-const ROW = 1024;
-/** Tensors that change during a program take turns in so many textures; one launch reads no more than these. */
-const SHARED = 6;
+/** Launches over which a texture waits for its next reader; later ones have it filled again. */
+const KEPT = 4;
 
 /** A texture, the tensor that it mirrors at one point of a program, and the launches that read it there. */
 export interface Mirror {
@@ -19,8 +17,8 @@ export interface Mirror {
   readonly readers: { readonly launch: number; readonly binding: string }[];
   /** The launch before which it is filled; undefined: before the first one, since nothing in the program writes it. */
   readonly before: number | undefined;
-  /** Which of the shared textures it takes. */
-  readonly slot: number;
+  /** Which of the program's textures it takes: those of one place follow each other. */
+  place: number;
 }
 
 /** One use of tensors, in a program's order. */
@@ -40,77 +38,62 @@ const same = (a: Tensor, b: Tensor): boolean =>
   a.buffer === b.buffer && a.offset === b.offset && a.size === b.size;
 
 /**
- * Plans the fewest fills that are always current: a tensor that no launch writes is filled once a run, another one
- * before the first launch that reads it since it was written.
+ * Plans fills that are always current: a tensor that no launch writes is filled once a run, another one before the first
+ * launch that reads it since it was written or left to others.
+ * @param streamed every tensor is filled before it is read, also those that stay: less memory, and as many copies in a
+ * program that is run once at a time
  */
-export function planMirrors(uses: readonly Use[]): Mirror[] {
+export function planMirrors(uses: readonly Use[], streamed = false): Mirror[] {
   const written = new Set(uses.flatMap((use) => use.written.map((t) => t.buffer)));
   const mirrors: Mirror[] = [];
   const constant: Mirror[] = [];
-  const current: { mirror: Mirror; used: number }[] = [];
+  let current: Mirror[] = [];
   uses.forEach((use, launch) => {
+    current = current.filter((m) => launch - lastReader(m) <= KEPT);
     for (const { binding, tensor } of use.mirrored) {
-      const reader = { launch, binding };
-      if (!written.has(tensor.buffer)) {
-        let mirror = constant.find((m) => same(m.tensor, tensor));
-        if (!mirror) {
-          mirror = { tensor, texture: undefined, readers: [], before: undefined, slot: -1 };
-          constant.push(mirror);
-          mirrors.push(mirror);
-        }
-        mirror.readers.push(reader);
-        continue;
+      const stays = !streamed && !written.has(tensor.buffer);
+      const held = stays ? constant : current;
+      let mirror = held.find((m) => same(m.tensor, tensor));
+      if (!mirror) {
+        mirror = { tensor, texture: undefined, readers: [], before: stays ? undefined : launch, place: -1 };
+        held.push(mirror);
+        mirrors.push(mirror);
       }
-      let held = current.find((c) => same(c.mirror.tensor, tensor));
-      if (!held) {
-        // The slot that is free or was read longest ago; never one that this launch reads.
-        let slot = 0;
-        while (slot < SHARED && current.some((c) => c.mirror.slot === slot)) slot++;
-        if (slot === SHARED) {
-          const oldest = current.filter((c) => c.used !== launch).sort((a, b) => a.used - b.used)[0];
-          if (!oldest) {
-            throw new GpuError(
-              `launch ${launch} reads more than ${SHARED} changing tensors through textures`,
-            );
-          }
-          current.splice(current.indexOf(oldest), 1);
-          slot = oldest.mirror.slot;
-        }
-        held = { mirror: { tensor, texture: undefined, readers: [], before: launch, slot }, used: launch };
-        current.push(held);
-        mirrors.push(held.mirror);
-      }
-      held.used = launch;
-      held.mirror.readers.push(reader);
+      mirror.readers.push({ launch, binding });
     }
-    for (const tensor of use.written) {
-      for (let i = current.length - 1; i >= 0; i--) {
-        if (current[i].mirror.tensor.buffer === tensor.buffer) current.splice(i, 1);
-      }
-    }
+    current = current.filter((m) => !use.written.some((t) => t.buffer === m.tensor.buffer));
   });
   return mirrors;
 }
 
-/** Makes the textures of a plan; the caller destroys what is returned. */
-export function makeTextures(device: GPUDevice, mirrors: readonly Mirror[], label: string): GPUTexture[] {
-  const texture = (size: number): GPUTexture =>
-    device.createTexture({
-      label: `${label} mirror`,
-      size: [ROW, Math.max(1, Math.ceil(size / 4 / ROW))],
-      format: "rgba32float",
-      usage: 2 | 4, // COPY_DST | TEXTURE_BINDING
-    });
-  const made: GPUTexture[] = [];
-  for (let slot = 0; slot < SHARED; slot++) {
-    const sharers = mirrors.filter((m) => m.slot === slot);
-    if (sharers.length === 0) continue;
-    const shared = texture(Math.max(...sharers.map((m) => m.tensor.size)));
-    for (const m of sharers) m.texture = shared;
-    made.push(shared);
+const lastReader = (m: Mirror): number => m.readers[m.readers.length - 1].launch;
+
+/**
+ * Gives every mirror its place: one of its own where it stays, else the smallest that is free from its fill to its last
+ * reader and holds it, or the largest, which grows.
+ * @returns elements of each place
+ */
+export function assignPlaces(mirrors: readonly Mirror[]): number[] {
+  const places: { size: number; until: number }[] = [];
+  // In the order of their fills, as they are planned.
+  for (const m of mirrors) {
+    const { size } = m.tensor;
+    const free = m.before === undefined ? [] : places.filter((p) => p.until < m.before!);
+    free.sort((a, b) => a.size - b.size);
+    let place = free.find((p) => p.size >= size) ?? free[free.length - 1];
+    if (!place) places.push(place = { size, until: -1 });
+    place.size = Math.max(place.size, size);
+    place.until = m.before === undefined ? Infinity : lastReader(m);
+    m.place = places.indexOf(place);
   }
-  for (const m of mirrors) if (m.slot < 0) made.push(m.texture = texture(m.tensor.size));
-  return made;
+  return places.map((p) => p.size);
+}
+
+/** Takes the textures of a plan; the caller gives back what is returned. */
+export function takeTextures(textures: Textures, mirrors: readonly Mirror[], label: string): GPUTexture[] {
+  const taken = textures.take(assignPlaces(mirrors), label);
+  for (const m of mirrors) m.texture = taken[m.place];
+  return taken;
 }
 
 /** Copies the first `size` elements of the tensor into its mirror. */

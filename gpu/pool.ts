@@ -1,5 +1,6 @@
 /**
- * Buffers, counted: bytes in use by class, the peak, and freed buffers kept for the next tensor of that size.
+ * Buffers, counted: bytes in use by class, the peak, and freed buffers kept for the next tensor of that size. Textures
+ * are counted here too.
  * @module
  */
 import { GpuError } from "./errors.ts";
@@ -13,9 +14,23 @@ export interface MemoryReport {
   readonly bytes: number;
   /** Most bytes that were in use at one time. */
   readonly peak: number;
+  /** Bytes by class at that time; they add up to `peak`. */
+  readonly peakByClass: Readonly<Record<MemoryClass, number>>;
   /** Freed buffers held for reuse; not part of `bytes`. */
   readonly idle: number;
 }
+
+/** Nothing of any class. */
+const nothing = (): Record<MemoryClass, number> => ({
+  parameter: 0,
+  gradient: 0,
+  moment: 0,
+  activation: 0,
+  cache: 0,
+  scratch: 0,
+  data: 0,
+  mirror: 0,
+});
 
 const USAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
 
@@ -24,15 +39,8 @@ export class Pool {
   #device: GPUDevice;
   #idle = new Map<number, GPUBuffer[]>();
   #live = new Map<GPUBuffer, { tensor: Tensor; bytes: number; memoryClass: MemoryClass }>();
-  #byClass: Record<MemoryClass, number> = {
-    parameter: 0,
-    gradient: 0,
-    moment: 0,
-    activation: 0,
-    cache: 0,
-    scratch: 0,
-    data: 0,
-  };
+  #byClass = nothing();
+  #peakByClass = nothing();
   #bytes = 0;
   #peak = 0;
   #idleBytes = 0;
@@ -74,10 +82,23 @@ export class Pool {
     }
     const tensor: Tensor = { name, shape, dtype, buffer, offset: 0, size, bytes };
     this.#live.set(buffer, { tensor, bytes: capacity, memoryClass });
-    this.#byClass[memoryClass] += capacity;
-    this.#bytes += capacity;
-    this.#peak = Math.max(this.#peak, this.#bytes);
+    this.hold(memoryClass, capacity);
     return tensor;
+  }
+
+  /** Counts memory that is not a tensor's, until {@link release}. */
+  hold(memoryClass: MemoryClass, bytes: number): void {
+    this.#byClass[memoryClass] += bytes;
+    this.#bytes += bytes;
+    if (this.#bytes <= this.#peak) return;
+    this.#peak = this.#bytes;
+    this.#peakByClass = { ...this.#byClass };
+  }
+
+  /** What was counted by {@link hold} is gone. */
+  release(memoryClass: MemoryClass, bytes: number): void {
+    this.#byClass[memoryClass] -= bytes;
+    this.#bytes -= bytes;
   }
 
   /**
@@ -91,8 +112,7 @@ export class Pool {
       throw new GpuError(`tensor ${tensor.name} was freed twice, is a view or is not from this pool`);
     }
     this.#live.delete(tensor.buffer);
-    this.#byClass[entry.memoryClass] -= entry.bytes;
-    this.#bytes -= entry.bytes;
+    this.release(entry.memoryClass, entry.bytes);
     this.#idleBytes += entry.bytes;
     const list = this.#idle.get(entry.bytes);
     if (list) list.push(tensor.buffer);
@@ -108,7 +128,13 @@ export class Pool {
 
   /** What is held now, and the peak. */
   report(): MemoryReport {
-    return { byClass: { ...this.#byClass }, bytes: this.#bytes, peak: this.#peak, idle: this.#idleBytes };
+    return {
+      byClass: { ...this.#byClass },
+      bytes: this.#bytes,
+      peak: this.#peak,
+      peakByClass: { ...this.#peakByClass },
+      idle: this.#idleBytes,
+    };
   }
 
   /** Destroys every buffer. */
@@ -117,4 +143,18 @@ export class Pool {
     for (const buffer of this.#live.keys()) buffer.destroy();
     this.#live.clear();
   }
+}
+
+/** Mebibytes by class in words, the largest first: `parameters 12, activations 100 MiB`; classes below half of one are left out. */
+export function memoryLine(byClass: Readonly<Partial<Record<MemoryClass, number>>>): string {
+  const names: Readonly<Record<string, string>> = {
+    parameter: "parameters",
+    gradient: "gradients",
+    moment: "moments",
+    activation: "activations",
+    cache: "KV cache",
+    mirror: "mirror textures",
+  };
+  return Object.entries(byClass).filter(([, bytes]) => bytes >= 2 ** 19).sort(([, a], [, b]) => b - a)
+    .map(([name, bytes]) => `${names[name] ?? name} ${(bytes / 2 ** 20).toFixed(0)}`).join(", ");
 }

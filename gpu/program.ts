@@ -6,7 +6,7 @@
 import type { Gpu } from "./device.ts";
 import { GpuError } from "./errors.ts";
 import { type KernelSpec, mirrored, writes } from "./kernel.ts";
-import { fillMirror, fitsTexture, makeTextures, type Mirror, planMirrors } from "./mirrors.ts";
+import { fillMirror, fitsTexture, type Mirror, planMirrors, takeTextures } from "./mirrors.ts";
 import type { Tensor } from "./tensor.ts";
 import { BEFORE } from "./through_textures.ts";
 
@@ -52,19 +52,30 @@ export interface KernelTime {
   readonly bytes: number;
 }
 
+/** How a program is replayed. */
+export interface ProgramOptions {
+  /**
+   * It is run once at a time: where tensors are read through textures, those that stay are filled shortly before they
+   * are read too, and share textures, instead of keeping one each for launches that are replayed many times a run.
+   */
+  readonly once?: boolean;
+}
+
 /** Records launches, then replays them. */
 export class Program {
   /** Shown in errors and captures. */
   readonly label: string;
   #gpu: Gpu;
+  #once: boolean;
   #launches: Launch[] = [];
   #bytes = 0;
   #building: Promise<this> | undefined;
   #built: Built | undefined;
 
   /** An empty program; `label` is shown in errors and captures. */
-  constructor(gpu: Gpu, label: string) {
+  constructor(gpu: Gpu, label: string, options: ProgramOptions = {}) {
     this.#gpu = gpu;
+    this.#once = options.once === true;
     this.label = label;
   }
 
@@ -143,19 +154,22 @@ export class Program {
       size: Math.max(16, this.#bytes),
       usage: 0x40 | 8,
     });
-    const mirrors = planMirrors(this.#launches.map((l) => {
-      const bindings = Object.entries(l.kernel.bindings).map(([binding, access], i) => ({
-        binding,
-        access,
-        tensor: l.tensors[i],
-      }));
-      return {
-        mirrored: bindings.filter((b) => mirrored(b.access)),
-        written: bindings.filter((b) => writes(b.access)).map((b) => b.tensor),
-      };
-    }));
+    const mirrors = planMirrors(
+      this.#launches.map((l) => {
+        const bindings = Object.entries(l.kernel.bindings).map(([binding, access], i) => ({
+          binding,
+          access,
+          tensor: l.tensors[i],
+        }));
+        return {
+          mirrored: bindings.filter((b) => mirrored(b.access)),
+          written: bindings.filter((b) => writes(b.access)).map((b) => b.tensor),
+        };
+      }),
+      this.#once,
+    );
     device.pushErrorScope("validation");
-    const textures = makeTextures(device, mirrors, this.label);
+    const textures = takeTextures(this.#gpu.textures, mirrors, this.label);
     const views = new Map<string, GPUTextureView>();
     for (const m of mirrors) {
       for (const r of m.readers) views.set(`${r.launch} ${r.binding}`, m.texture!.createView());
@@ -208,24 +222,7 @@ export class Program {
     this.#gpu.check();
     await this.build();
     this.#fill();
-    const encoder = this.#gpu.device.createCommandEncoder({ label: this.label });
-    this.#fillMirrors(encoder, this.#built!.constant);
-    let pass: GPUComputePassEncoder | undefined;
-    for (let i = 0; i < times; i++) {
-      for (let launch = 0; launch < this.#launches.length; launch++) {
-        const stale = this.#built!.changing.get(launch);
-        if (stale) {
-          // A pass holds no copies.
-          pass?.end();
-          pass = undefined;
-          this.#fillMirrors(encoder, stale);
-        }
-        pass ??= encoder.beginComputePass();
-        this.#encode(pass, launch);
-      }
-    }
-    pass?.end();
-    this.#gpu.device.queue.submit([encoder.finish()]);
+    this.#gpu.encode(this.label, (encoder) => this.#encodeAll(encoder, times), this);
   }
 
   /**
@@ -291,12 +288,31 @@ export class Program {
     return [...rows].map(([name, row]) => ({ name, ...row })).sort((a, b) => b.milliseconds - a.milliseconds);
   }
 
-  /** Frees the uniform buffer and the textures. The tensors belong to whoever made them. */
+  /** Frees the uniform buffer and gives the textures back. The tensors belong to whoever made them. */
   destroy(): void {
     this.#built?.uniforms.destroy();
-    for (const texture of this.#built?.textures ?? []) texture.destroy();
+    this.#gpu.textures.give(this.#built?.textures ?? []);
     this.#built = undefined;
     this.#building = undefined;
+  }
+
+  #encodeAll(encoder: GPUCommandEncoder, times: number): void {
+    this.#fillMirrors(encoder, this.#built!.constant);
+    let pass: GPUComputePassEncoder | undefined;
+    for (let i = 0; i < times; i++) {
+      for (let launch = 0; launch < this.#launches.length; launch++) {
+        const stale = this.#built!.changing.get(launch);
+        if (stale) {
+          // A pass holds no copies.
+          pass?.end();
+          pass = undefined;
+          this.#fillMirrors(encoder, stale);
+        }
+        pass ??= encoder.beginComputePass();
+        this.#encode(pass, launch);
+      }
+    }
+    pass?.end();
   }
 
   #encode(pass: GPUComputePassEncoder, launch: number): void {
@@ -328,6 +344,7 @@ export class Program {
   }
 
   #fill(): void {
+    this.#gpu.settle(this);
     const built = this.#built!;
     const { image, uniforms } = built;
     let changed = false;

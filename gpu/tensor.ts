@@ -7,8 +7,16 @@ import { GpuError } from "./errors.ts";
 /** Element types that a buffer can hold; every one takes four bytes an element. */
 export type DType = "f32" | "u32";
 
-/** What a buffer is for; memory is counted by this. */
-export type MemoryClass = "parameter" | "gradient" | "moment" | "activation" | "cache" | "scratch" | "data";
+/** What memory is for; it is counted by this. `mirror`: textures that software adapters read instead of buffers. */
+export type MemoryClass =
+  | "parameter"
+  | "gradient"
+  | "moment"
+  | "activation"
+  | "cache"
+  | "scratch"
+  | "data"
+  | "mirror";
 
 /** A range of one GPU buffer, read as `shape` of `dtype`. */
 export interface Tensor {

@@ -102,6 +102,14 @@ export function groupByTokens<S extends Pick<Sequence, "ids" | "images">>(
   return groups;
 }
 
+/** Rows of the widest tile of the products: a pass computes whole tiles. */
+const ROW_TILE = 64;
+
+/** Rows that a pass over so many tokens computes: nothing else is padded. */
+export function computedRows(tokens: number): number {
+  return Math.ceil(tokens / ROW_TILE) * ROW_TILE;
+}
+
 /** Patches of some pictures, of which their grids are enough. */
 export function patchCount(images: readonly Pick<ImagePatches, "grid">[] | undefined): number {
   return (images ?? []).reduce((n, { grid }) => n + grid.t * grid.h * grid.w, 0);

@@ -181,7 +181,7 @@ export class SequenceGraph {
     const width = c.hidden_size;
     const embedding = model.parameters.get("model.embed_tokens.weight");
     const limit = gpu.device.limits.maxStorageBufferBindingSize;
-    const forward = new Program(gpu, "forward");
+    const forward = new Program(gpu, "forward", { once: true });
     for (const w of rowWindows(embedding.weight, limit)) {
       forward.add(embeddingForward, { ids: this.#inputs.ids, weight: w.tensor, y: x(0) }, {
         tokens: ctx.tokens,
@@ -218,7 +218,7 @@ export class SequenceGraph {
 
     let backward: Program | undefined;
     if (options.train) {
-      backward = new Program(gpu, "backward");
+      backward = new Program(gpu, "backward", { once: true });
       const scratch = own(allocScratch(gpu, c, T));
       const dpicked = this.#own(gpu.alloc("scratch dhead", [R, width], "scratch"));
       const dnormed = scratch.dnormed;

@@ -119,7 +119,7 @@ export class VisionTower {
     const patch = parameters.get("visual.patch_embed.proj.weight");
     const patchShape = { tokens, inputs: patchWidth(v), outputs: v.hidden_size };
 
-    const forward = new Program(gpu, "vision forward");
+    const forward = new Program(gpu, "vision forward", { once: true });
     addLinear(forward, { x: this.#inputs.pixels, weight: patch.weight, y: x(0) }, patchShape);
     layers.forEach((layer, i) =>
       recordLayerForward(forward, context(i), layer, x(i), activations(i), x(i + 1))
@@ -128,7 +128,7 @@ export class VisionTower {
     this.programs = { forward };
     if (!trains) return;
 
-    const backward = new Program(gpu, "vision backward");
+    const backward = new Program(gpu, "vision backward", { once: true });
     this.programs = { forward, backward };
     const { dout } = own({
       dout: gpu.alloc("scratch dembeddings", [P / perGroup, v.out_hidden_size], "scratch"),

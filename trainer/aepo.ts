@@ -130,6 +130,10 @@ export class AepoStage {
         return undefined;
       }
       all.push(...fresh);
+      if (!algorithm.online_filtering) {
+        for (const { group } of fresh) learning.add(group);
+        break;
+      }
       const windows = await this.#highEntropy.find(fresh, false);
       const { trajectories } = rewardBatch(fresh, windows, this.#rewarder.preview(), this.#config);
       for (const group of keptGroups(trajectories, this.#config)) learning.add(group);
@@ -138,7 +142,9 @@ export class AepoStage {
       learning.size < data.rollout_batch_size && algorithm.online_filtering && tries < most
     );
     const windows = await this.#highEntropy.find(all, true);
+    clock.lap("windows");
     const rewarded = rewardBatch(all, windows, this.#rewarder, this.#config);
+    clock.lap("reward");
     const learned = new Set([...learning].slice(0, data.rollout_batch_size));
     let values: Map<RewardedTrajectory, Float32Array> | undefined;
     if (this.#config.algorithm.adv_estimator === "gae") {
@@ -155,8 +161,10 @@ export class AepoStage {
     let update: UpdateReport | undefined;
     if (groups.length > 0) {
       tell(`update on ${groups.length} groups`);
-      update = await this.update.run(groups, { klBudget: this.#klBudget, threshold, lr, criticLr }, clock);
+      const settings = { klBudget: this.#klBudget, threshold, lr, criticLr, atReference: iteration === 1 };
+      update = await this.update.run(groups, settings, clock);
       this.#klBudget.afterIteration(update.klOutsideWindows);
+      clock.lap("controllers");
     }
     const metrics = this.#metrics(
       iteration,
@@ -339,6 +347,7 @@ export class AepoStage {
       ...record,
       ...clock.metrics(),
       "timing_s/step": seconds,
+      "perf/max_memory_allocated_gb": this.#policy.model.gpu.pool.report().peak / 2 ** 30,
       "perf/throughput": generated / seconds,
     };
   }

@@ -146,7 +146,7 @@ export class AdamW {
   }
 
   #record(slots: number): Program {
-    const program = new Program(this.#gpu, "optimizer");
+    const program = new Program(this.#gpu, "optimizer", { once: true });
     const { options } = this;
     const piece = (t: Tensor, [start, length]: [number, number]) => view(t, start, [length]);
     for (const { parameter, slot } of this.#moments) {

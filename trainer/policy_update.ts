@@ -1,10 +1,11 @@
 /**
  * The policy-gradient update: reference log-probabilities, then clipped steps in mini-batches, each packed into passes
- * that fit the graph. The loss of every token becomes one scalar on the GPU; it is read once an optimizer step.
+ * that fit the graph. A pass is one submit; the loss of every token becomes one scalar on the GPU; it is read once an
+ * optimizer step.
  * @module
  */
 import type { CausalLM } from "../models/causal_lm.ts";
-import { packSequences, patchCount } from "../models/packed_batch.ts";
+import { computedRows, type PackedBatch, packSequences, patchCount } from "../models/packed_batch.ts";
 import { SequenceGraph } from "../models/sequence_graph.ts";
 import type { ValueHead } from "../models/value_head.ts";
 import { withPictures } from "./adacs.ts";
@@ -30,6 +31,11 @@ export interface UpdateSettings {
   readonly lr: number;
   /** The value head's learning rate; read with one. */
   readonly criticLr?: number;
+  /**
+   * The policy's weights are still the reference's: then log π at sampling is log π_ref, and the reference's own pass is
+   * left out.
+   */
+  readonly atReference?: boolean;
 }
 
 /** What an iteration's optimizer steps did. */
@@ -75,6 +81,8 @@ export class PolicyUpdate {
   #exact: boolean;
   /** Of the reference's passes, then of the first training pass. */
   #results: PassResults;
+  /** Tokens of the passes since the start of {@link run}, and the rows that they computed. */
+  #computed = { tokens: 0, rows: 0 };
 
   /**
    * @param reference the frozen policy; undefined without a KL term
@@ -125,8 +133,10 @@ export class PolicyUpdate {
       collected.reserve(trajectories.reduce((n, t) => n + t.tokens.length, 0));
       for (const pass of this.#passes(trajectories.map(packable))) {
         graph.load(packSequences(await withPictures(pass)));
-        await graph.forward();
-        collected.add(graph.values!, graph.size.rows);
+        await model.gpu.together(async () => {
+          await graph.forward();
+          collected.add(graph.values!, graph.size.rows);
+        });
       }
       const values = await model.gpu.readF32(collected.tensor);
       let row = 0;
@@ -155,7 +165,8 @@ export class PolicyUpdate {
         reference: trajectory.logps,
       }));
     });
-    await this.#referenceLogps(items.flat());
+    this.#computed = { tokens: 0, rows: 0 };
+    if (!settings.atReference) await this.#referenceLogps(items.flat());
     laps.lap("ref");
     const count = Math.min(miniBatchCount(this.#config), groups.length);
     const steps: StepResult[] = [];
@@ -190,6 +201,7 @@ export class PolicyUpdate {
         ...(this.#reference && klMetrics(sums)),
         "actor/logp_gap_max": gap,
         "batch/trained_tokens": tokens,
+        "perf/padding": 1 - this.#computed.tokens / this.#computed.rows,
       },
     };
   }
@@ -209,9 +221,11 @@ export class PolicyUpdate {
     if (!graph || this.#exact) return;
     this.#results.reserve(items.reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const pass of this.#passes(items)) {
-      graph.load(packSequences(await withPictures(pass)));
-      await graph.forward();
-      this.#results.add(graph.result, graph.size.rows);
+      graph.load(this.#count(packSequences(await withPictures(pass))));
+      await this.#policy.model.gpu.together(async () => {
+        await graph.forward();
+        this.#results.add(graph.result, graph.size.rows);
+      });
     }
     const result = await this.#policy.model.gpu.readF32(this.#results.tensor);
     let row = 0;
@@ -236,21 +250,20 @@ export class PolicyUpdate {
     const looked = klBudget.readsSequences ? passes : first ? passes.slice(0, 1) : [];
     this.#results.reserve(looked.flat().reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const [p, pass] of passes.entries()) {
-      const packed = packSequences(await withPictures(pass));
-      if (this.#exact) {
-        this.#reference!.load(packed);
-        await this.#reference!.forward();
-      }
+      const packed = this.#count(packSequences(await withPictures(pass)));
+      const reference = this.#exact ? this.#reference : undefined;
+      reference?.load(packed);
       graph.load(packed);
       this.#loss.load(pass.map((item) => this.#lossOf(item, settings, klWeights, batch.length, tokens)));
-      await graph.forward();
-      if (p < looked.length) this.#results.add(graph.result, graph.size.rows);
-      await this.#loss.run();
-      if (this.#valueLoss) {
-        this.#valueLoss.load(pass.map((item) => this.#valuesOf(item, batch.length, tokens)));
-        await this.#valueLoss.run();
-      }
-      await graph.backward();
+      this.#valueLoss?.load(pass.map((item) => this.#valuesOf(item, batch.length, tokens)));
+      await graph.model.gpu.together(async () => {
+        await reference?.forward();
+        await graph.forward();
+        if (p < looked.length) this.#results.add(graph.result, graph.size.rows);
+        await this.#loss.run();
+        await this.#valueLoss?.run();
+        await graph.backward();
+      });
     }
     const also = looked.length > 0 ? [this.#results.tensor] : [];
     if (this.#valueLoss) also.push(this.#valueLoss.totals);
@@ -261,6 +274,12 @@ export class PolicyUpdate {
       // What is not finite would stay in a running mean for ever.
       sequenceKl: klBudget.readsSequences && step.applied ? this.#sequenceKl(passes, step.read[1]) : [],
     };
+  }
+
+  #count(packed: PackedBatch): PackedBatch {
+    this.#computed.tokens += packed.ids.length;
+    this.#computed.rows += computedRows(packed.ids.length);
+    return packed;
   }
 
   /** Mean KL per token of every sequence of every pass, from the passes' results one after the other. */

@@ -38,6 +38,7 @@ import {
 } from "./run_state.ts";
 import { learningRate } from "./schedule.ts";
 import { SftTrainer } from "./sft.ts";
+import { PhaseTimes } from "./phase_times.ts";
 import { writeAtomically } from "./atomic_write.ts";
 
 /** What to run. */
@@ -73,6 +74,8 @@ export interface TrainSummary {
   readonly blind?: BlindRecord;
   /** Wall-clock time of this call. */
   readonly seconds: number;
+  /** Seconds of this call by phase: `step` (all iterations) and its parts, `sft`, `evaluation`. */
+  readonly timing: Readonly<Record<string, number>>;
 }
 
 /** Updates in a row that may be skipped as not finite before the run stops. */
@@ -113,6 +116,7 @@ class Run {
   /** Of GAE, while the stage runs. */
   #valueHead: ValueHead | undefined;
   #started = performance.now();
+  #times = new PhaseTimes();
 
   private constructor(
     gpu: Gpu,
@@ -241,7 +245,10 @@ class Run {
 
   /** Evaluates unless it was done before; false, with a checkpoint, when it was interrupted. */
   async #evaluate(name: string, step: number, stage: string, optimizer?: AdamW): Promise<boolean> {
-    return await this.#evaluator.evaluate(name, step, stage) || await this.#interrupted(undefined, optimizer);
+    const started = performance.now();
+    const done = await this.#evaluator.evaluate(name, step, stage);
+    this.#times.addOther("evaluation", (performance.now() - started) / 1000);
+    return done || await this.#interrupted(undefined, optimizer);
   }
 
   /**
@@ -278,6 +285,7 @@ class Run {
       for (const line of curriculumLines(curriculum)) monitor.say(line);
     }
     const batches = curriculumBatches(this.#state.curriculum, problems, adacs.batch_size);
+    const started = performance.now();
     const optimizer = await this.#optimizer(adacs, this.#state.step >= batches.length);
     const sft = new SftTrainer(this.#policy.graph, optimizer);
     if (this.#state.curriculum.examples.length === 0) {
@@ -315,6 +323,7 @@ class Run {
       }
     } finally {
       phase.finish();
+      this.#times.addOther("sft", (performance.now() - started) / 1000);
       sft.free();
       optimizer.free();
     }
@@ -368,6 +377,7 @@ class Run {
           controllers: stage.state(),
         });
         this.#metrics.append(report.metrics);
+        this.#times.add(report.metrics);
         await this.#rollouts.appendIteration(report);
         if (report.note) monitor.say(`iteration ${iteration}: ${report.note}`);
         for (const s of report.update?.steps ?? []) this.#guard(s.applied, s.offenders, "aepo", iteration);
@@ -442,6 +452,7 @@ class Run {
       evaluations: this.#state.evaluations,
       blind: this.#state.blind,
       seconds: (performance.now() - this.#started) / 1000,
+      timing: this.#times.seconds,
     };
     if (summary.model) await this.#policy.model.save(summary.model, { copyFrom: companionsOf(this.#folder) });
     const memory = this.#gpu.pool.report();
@@ -453,7 +464,7 @@ class Run {
           experiment: this.#config.trainer.experiment_name,
           adapter: this.#gpu.facts.name,
           ...summary,
-          memory: { peak_bytes: memory.peak, by_class: memory.byClass },
+          memory: { peak_bytes: memory.peak, by_class: memory.peakByClass },
           adacs: this.#state.curriculum && {
             examples: this.#state.curriculum.examples.length,
             brackets: this.#state.curriculum.taken,

@@ -15,7 +15,7 @@ export interface SftStep extends StepResult {
   readonly tokens: number;
 }
 
-/** Runs optimizer steps on batches of any size, cut into passes that fit the graph. */
+/** Runs optimizer steps on batches of any size, cut into passes that fit the graph, each one submit. */
 export class SftTrainer {
   #graph: SequenceGraph;
   #optimizer: AdamW;
@@ -39,9 +39,11 @@ export class SftTrainer {
     for (const packed of groups) {
       this.#graph.load(packed);
       gpu.write(this.#graph.dlogp, new Float32Array(packed.rows.length).fill(-1 / scored));
-      await this.#graph.forward();
-      this.#results.add(this.#graph.result, this.#graph.size.rows);
-      await this.#graph.backward();
+      await gpu.together(async () => {
+        await this.#graph.forward();
+        this.#results.add(this.#graph.result, this.#graph.size.rows);
+        await this.#graph.backward();
+      });
     }
     const step = await this.#optimizer.update(this.#results.tensor);
     let sum = 0;

@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { bestOf } from "../../bench/ceilings.ts";
 import { median, timeLaunch } from "../../bench/clock.ts";
+import { fittedExponent, measureScaling, SCALINGS } from "../../bench/scaling.ts";
 import { rates, share } from "../../bench/row.ts";
 import { visionWorkloads } from "../../bench/vision.ts";
 import { attentionProduct, patchesIn, TINY_VISION, TOWER_7B } from "../../bench/vision_shapes.ts";
@@ -77,6 +78,26 @@ Deno.test({
       const milliseconds = await timeLaunch(gpu, w, 1, clock);
       assert(milliseconds > 0 && milliseconds < 1000, `${clock}: ${milliseconds}`);
     }
+    assertEquals(gpu.pool.report().bytes, held);
+  },
+});
+
+Deno.test({
+  name: "bench: a scaling gives a time for every size, and the exponent of the power law through them",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    assertAlmostEquals(fittedExponent([1, 2, 8], [3, 12, 192]), 2, 1e-12);
+    assertAlmostEquals(fittedExponent([10, 20, 40], [7, 7, 7]), 0, 1e-12);
+    assertEquals(new Set(SCALINGS.map(({ name }) => name)).size, 4);
+    const gpu = await oneGpu();
+    const held = gpu.pool.report().bytes;
+    const pass = { width: 64, layers: 1, vocabulary: 256, sequences: 1, length: 16 };
+    const points = [{ size: 16, pass }, { size: 64, pass: { ...pass, sequences: 4 } }];
+    const result = await measureScaling(gpu, { name: "test", what: "", unit: "", points }, 1, "wall");
+    assertEquals(result.points.map(({ size }) => size), [16, 64]);
+    assert(result.points.every(({ milliseconds }) => milliseconds > 0) && Number.isFinite(result.exponent));
+    assertEquals([result.attentionExponent, result.restExponent], [null, null]);
     assertEquals(gpu.pool.report().bytes, held);
   },
 });

@@ -36,7 +36,8 @@ Deno.test("train: the smoke preset goes the whole way, Ctrl-C saves, --resume fi
   for (const word of ["base", "adacs", "aepo", "easy", "medium", "hard", "accuracy", "length", "N_HE"]) {
     assertStringIncludes(out, word);
   }
-  assertMatch(out, /peak GPU memory \d+ MiB/);
+  assertMatch(out, /peak GPU memory \d+ MiB \(.*parameters \d+.*\)/);
+  assertMatch(out, /iterations, \d+ s: .*rollouts \d+\.\d %.*controllers together \d+\.\d %/);
   const summary = JSON.parse(await Deno.readTextFile(`${folder}/run/summary.json`));
   assertEquals(summary.interrupted, false);
   for (const name of ["base", "adacs", "aepo"]) assert(summary.evaluations[name].all.samples > 0);

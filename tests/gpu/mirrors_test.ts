@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Gpu } from "../../gpu/device.ts";
 import { GpuError } from "../../gpu/errors.ts";
 import { defineKernel, type KernelSpec } from "../../gpu/kernel.ts";
-import { planMirrors } from "../../gpu/mirrors.ts";
+import { assignPlaces, type Mirror, planMirrors } from "../../gpu/mirrors.ts";
 import { Program } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { SHADERS } from "../../shaders/bundle.ts";
@@ -78,7 +78,7 @@ mirrorTest("a tensor that only others write is read anew at every run", async (g
   assertEquals([...await gpu.readF32(y)], new Array(N).fill(6));
 });
 
-mirrorTest("more changing tensors than shared textures are all read right", async (gpu, program) => {
+mirrorTest("many changing tensors are all read right", async (gpu, program) => {
   const xs = Array.from({ length: 7 }, (_, i) => filled(gpu, `x${i}`, i));
   const ys = xs.map((_, i) => filled(gpu, `y${i}`, 0));
   for (const x of xs) program.add(increase, { x }, { n: N, value: 100 });
@@ -119,30 +119,101 @@ mirrorTest(
   },
 );
 
+const read = (...tensors: Tensor[]) => tensors.map((tensor, i) => ({ binding: `b${i}`, tensor }));
+const planned = (plan: readonly Mirror[]): string[] =>
+  plan.map((m) => `${m.tensor.name} before ${m.before ?? "all"}, ${m.readers.length} readers`);
+
 mirrorTest("the plan fills once what stays, and what changes only after it was written", async (gpu) => {
   const [w, x, y] = ["w", "x", "y"].map((name) => filled(gpu, name, 0));
-  const read = (...tensors: Tensor[]) => tensors.map((tensor, i) => ({ binding: `b${i}`, tensor }));
-  const plan = planMirrors([
+  const uses = [
     { mirrored: [], written: [x] },
     { mirrored: read(x, w), written: [y] },
     { mirrored: read(x, w), written: [] },
     { mirrored: read(y, w), written: [x] },
     { mirrored: read(x, w), written: [] },
+  ];
+  const plan = planMirrors(uses);
+  assertEquals(planned(plan), [
+    "x before 1, 2 readers",
+    "w before all, 4 readers",
+    "y before 3, 1 readers",
+    "x before 4, 1 readers",
   ]);
-  assertEquals(
-    plan.map((m) => `${m.tensor.name} before ${m.before ?? "all"}, ${m.readers.length} readers`),
-    ["x before 1, 2 readers", "w before all, 4 readers", "y before 3, 1 readers", "x before 4, 1 readers"],
-  );
-  const slots = plan.filter((m) => m.before !== undefined).map((m) => m.slot);
-  assert(slots[0] !== slots[1], "y would overwrite x while it is still current");
+  // w keeps its own; the others follow each other.
+  assertEquals([assignPlaces(plan).length, plan.map((m) => m.place)], [2, [0, 1, 0, 0]]);
+  const streamed = planMirrors(uses, true);
+  assertEquals(planned(streamed)[1], "w before 1, 4 readers");
 });
 
-mirrorTest("a launch that reads more changing tensors than there are textures is refused", async (gpu) => {
-  const tensors = Array.from({ length: 7 }, (_, i) => filled(gpu, `x${i}`, 0));
-  const use = (count: number) => ({
-    mirrored: tensors.slice(0, count).map((tensor, i) => ({ binding: `b${i}`, tensor })),
-    written: tensors,
-  });
-  assertEquals(new Set(planMirrors([use(6)]).map((m) => m.slot)).size, 6);
-  assertThrows(() => planMirrors([use(7)]), GpuError, "more than 6 changing tensors");
-});
+mirrorTest(
+  "what stays is filled again, not kept, for a reader far behind in a program that runs once",
+  async (gpu) => {
+    const [w, x] = ["w", "x"].map((name) => filled(gpu, name, 0));
+    const others = Array.from({ length: 40 }, () => ({ mirrored: read(x), written: [] }));
+    const uses = [{ mirrored: read(w), written: [] }, ...others, { mirrored: read(w), written: [] }];
+    assertEquals(planned(planMirrors(uses)), ["w before all, 2 readers", "x before all, 40 readers"]);
+    const plan = planMirrors(uses, true);
+    assertEquals(planned(plan), [
+      "w before 0, 1 readers",
+      "x before 1, 40 readers",
+      "w before 41, 1 readers",
+    ]);
+    assertEquals(assignPlaces(plan).length, 1);
+  },
+);
+
+mirrorTest(
+  "a place is never left to another before its last reader, and holds its largest tensor",
+  async (gpu) => {
+    const size = (n: number) => filled(gpu, `${n}`, 0, n);
+    const [a, b, c, d] = [size(8), size(64), size(32), size(128)];
+    const plan = planMirrors([
+      { mirrored: read(a, b), written: [] },
+      { mirrored: read(b), written: [] },
+      { mirrored: read(c), written: [] }, // both are free: the smallest that holds it is b's
+      { mirrored: read(c, d), written: [] }, // c is still read: d has a's, which grows
+      { mirrored: read(a, b, c, d), written: [] }, // a and b were not read for a while but still stand
+    ], true);
+    const sizes = assignPlaces(plan);
+    for (const [i, m] of plan.entries()) {
+      assert(sizes[m.place] >= m.tensor.size);
+      const last = (x: Mirror) => x.readers[x.readers.length - 1].launch;
+      for (const other of plan.slice(0, i)) {
+        if (other.place === m.place) {
+          assert(
+            last(other) < m.before!,
+            `${other.tensor.name}, ${m.tensor.name}`,
+          );
+        }
+      }
+    }
+    assertEquals(sizes.reduce((x, y) => x + y), 8 + 64 + 32 + 128);
+  },
+);
+
+mirrorTest(
+  "programs share textures, each in turn; the last one that goes takes them along",
+  async (gpu, program) => {
+    const n = 4096 * 3;
+    const [w, x, one] = [filled(gpu, "w", 3, n), filled(gpu, "x", 4, n), filled(gpu, "one", 1, n)];
+    const [y, z, v] = ["y", "z", "v"].map((name) => filled(gpu, name, 0, n));
+    const held = () => gpu.pool.report().byClass.mirror;
+    const before = held();
+    const other = new Program(gpu, "other", { once: true });
+    program.add(sum, { a: w, b: one, y }, { n });
+    other.add(sum, { a: x, b: one, y: z }, { n }).add(sum, { a: w, b: x, y: z }, { n: 4096 })
+      .add(sum, { a: one, b: w, y: v }, { n });
+    await program.run();
+    const first = held() - before;
+    assertEquals(first, 2 * 3 * 1024 * 16);
+    await other.run(2);
+    await program.run();
+    assertEquals(held() - before, 3 * 3 * 1024 * 16);
+    const [ys, zs, vs] = await gpu.read(y, z, v);
+    assertEquals([ys[0], ys[n - 1], zs[0], zs[n - 1], vs[n - 1]], [4, 4, 7, 5, 4]);
+    other.destroy();
+    assertEquals(held() - before, first);
+    program.destroy();
+    assertEquals(held(), before);
+  },
+);

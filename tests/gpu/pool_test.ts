@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { GpuError } from "../../gpu/errors.ts";
-import { Pool } from "../../gpu/pool.ts";
+import { memoryLine, Pool } from "../../gpu/pool.ts";
 import { view } from "../../gpu/tensor.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 
@@ -26,13 +26,19 @@ poolTest("bytes are counted by class, the peak stays, idle buffers are counted a
   const weight = pool.alloc("weight", [8, 16], "parameter");
   const moment = pool.alloc("moment", [8, 16], "moment");
   const odd = pool.alloc("odd", [5], "parameter", "u32"); // 20 bytes in a buffer of 32
-  const none = { gradient: 0, activation: 0, cache: 0, scratch: 0, data: 0 };
+  const none = { gradient: 0, activation: 0, cache: 0, scratch: 0, data: 0, mirror: 0 };
   const all = { ...none, parameter: 544, moment: 512 };
-  assertEquals(pool.report(), { byClass: all, bytes: 1056, peak: 1056, idle: 0 });
+  assertEquals(pool.report(), { byClass: all, bytes: 1056, peak: 1056, peakByClass: all, idle: 0 });
   pool.free(moment);
   pool.free(odd);
   const rest = { ...none, parameter: 512, moment: 0 };
-  assertEquals(pool.report(), { byClass: rest, bytes: 512, peak: 1056, idle: 544 });
+  assertEquals(pool.report(), {
+    byClass: rest,
+    bytes: 512,
+    peak: 1056,
+    peakByClass: all,
+    idle: 544,
+  });
   pool.alloc("gradient", [128], "gradient");
   assertEquals(pool.report().byClass.gradient, 512);
   assertEquals(pool.report().idle, 32);
@@ -41,6 +47,25 @@ poolTest("bytes are counted by class, the peak stays, idle buffers are counted a
   pool.free(weight);
   assertEquals(pool.report().bytes, 512);
   assertEquals(pool.report().peak, 1056);
+});
+
+poolTest("memory that is no tensor's is counted from hold to release", (pool) => {
+  pool.alloc("weight", [100], "parameter");
+  pool.hold("mirror", 1000);
+  pool.alloc("late", [50], "data");
+  pool.release("mirror", 1000);
+  pool.hold("mirror", 700);
+  const { byClass, bytes, peak, peakByClass } = pool.report();
+  assertEquals([bytes, byClass.mirror], [1308, 700]);
+  assertEquals([peak, peakByClass.parameter, peakByClass.data, peakByClass.mirror], [1608, 400, 208, 1000]);
+});
+
+Deno.test("pool: classes in words, the largest first, without those that round to nothing", () => {
+  const MiB = 2 ** 20;
+  assertEquals(
+    memoryLine({ parameter: 3 * MiB, activation: 10.4 * MiB, data: 0.4 * MiB, cache: 0, mirror: 0.5 * MiB }),
+    "activations 10, parameters 3, mirror textures 1",
+  );
 });
 
 poolTest("a freed buffer serves the next tensor of its size, whatever its class and shape", (pool) => {

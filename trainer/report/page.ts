@@ -7,6 +7,8 @@ import { createHash } from "node:crypto";
 import { stringify } from "yaml";
 import { blindLine } from "../run_report.ts";
 import { PAGE_PARTS } from "./bundle.ts";
+import { memoryLine } from "../../gpu/pool.ts";
+import { phaseLine } from "../phase_times.ts";
 import { curves } from "./curves.ts";
 import { html, type Insert, Markup, scriptJson } from "./html.ts";
 import { lengthCharts } from "./length_charts.ts";
@@ -101,7 +103,12 @@ function facts({ config, summary, metrics, path }: RunLog): [string, string][] {
       curriculum && `${curriculum.examples} examples, by pass rate 0 … 1: ${curriculum.brackets.join(" ")}`,
     ],
     ["steps and evaluations", seconds > 0 ? `${seconds.toFixed(0)} s` : undefined],
-    ["peak GPU memory", summary?.memory && `${(summary.memory.peak_bytes / 2 ** 20).toFixed(0)} MiB`],
+    ["phases", phaseLine(summary?.timing ?? {})],
+    [
+      "peak GPU memory",
+      summary?.memory &&
+      `${(summary.memory.peak_bytes / 2 ** 20).toFixed(0)} MiB: ${memoryLine(summary.memory.by_class)}`,
+    ],
     ["folder", path],
   ];
   return all.filter((fact): fact is [string, string] => fact[1] !== undefined);
