@@ -4,7 +4,7 @@
  * @module
  */
 import type { KernelSpec } from "../gpu/kernel.ts";
-import { linearKernels } from "../shaders/linear.ts";
+import { linearKernels } from "../shaders/linear_variants.ts";
 import type { Ceilings, Row } from "./row.ts";
 import { copyWorkload } from "./copy.ts";
 import { type Workload, workload } from "./workload.ts";

@@ -1,7 +1,7 @@
 /** Products: every layer's, forward and both gradients, at the training batch; forward at the decode batch. @module */
 import type { KernelSpec } from "../gpu/kernel.ts";
 import { layerShapes } from "../models/layer.ts";
-import { addBias, type LinearDims, linearKernels } from "../shaders/linear.ts";
+import { addBias, type LinearDims, linearKernels } from "../shaders/linear_variants.ts";
 import type { ModelShape } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
 

@@ -6,6 +6,7 @@ import { GpuError, UserError } from "./errors.ts";
 import { type AdapterTraits, KernelCache } from "./kernel.ts";
 import { Pool } from "./pool.ts";
 import type { DType, MemoryClass, Tensor } from "./tensor.ts";
+import { type TuneOptions, Tuner } from "./tuner.ts";
 
 /** What is known about the adapter. */
 export interface AdapterFacts extends AdapterTraits {
@@ -17,6 +18,15 @@ export interface AdapterFacts extends AdapterTraits {
   readonly driver: string;
   /** WebGPU features that the device was opened with, sorted. */
   readonly features: readonly string[];
+}
+
+/** How a device is opened. */
+export interface OpenOptions {
+  /**
+   * Choose among kernels by measuring (see {@link Tuner}); false, the default: by rule alone, so that the same text runs
+   * at every start.
+   */
+  readonly tune?: TuneOptions | boolean;
 }
 
 /** Host data that can go into a tensor. */
@@ -42,16 +52,19 @@ export class Gpu {
   readonly pool: Pool;
   /** The compiled kernels. */
   readonly kernels: KernelCache;
+  /** Chooses kernels where the device was asked to. */
+  readonly tuner: Tuner | undefined;
   #failure: Error | undefined;
   #lost: Promise<never>;
   #closed = false;
   #staging: GPUBuffer[] = [];
 
-  private constructor(device: GPUDevice, facts: AdapterFacts) {
+  private constructor(device: GPUDevice, facts: AdapterFacts, { tune = false }: OpenOptions) {
     this.device = device;
     this.facts = facts;
     this.pool = new Pool(device, (error) => this.#failure ??= error);
     this.kernels = new KernelCache(device);
+    this.tuner = tune === false ? undefined : new Tuner(this, tune === true ? {} : tune);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#failure ??= new GpuError(
@@ -72,7 +85,7 @@ export class Gpu {
    * Opens the default adapter with its own limits and the optional features it has.
    * @throws UserError when there is no WebGPU adapter, with what to install
    */
-  static async open(): Promise<Gpu> {
+  static async open(options: OpenOptions = {}): Promise<Gpu> {
     // Read by Mesa's software driver when the first adapter is made: twice the vector width, the largest single gain.
     if (!Deno.env.get("LP_NATIVE_VECTOR_WIDTH")) Deno.env.set("LP_NATIVE_VECTOR_WIDTH", "512");
     const library = Deno.env.get("ARES_LIBVULKAN");
@@ -122,7 +135,7 @@ export class Gpu {
         /llvmpipe|lavapipe|swiftshader/i.test(`${info.device} ${info.architecture} ${info.description}`),
       features: [...device.features].sort(),
       subgroup: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize ?? 0 : 0,
-    });
+    }, options);
   }
 
   /** Throws the first thing that went wrong, now and ever after: WebGPU itself stays silent. */

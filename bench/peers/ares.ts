@@ -3,7 +3,7 @@ import { Gpu } from "../../gpu/device.ts";
 import { Program } from "../../gpu/program.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
-import { linearKernels } from "../../shaders/linear.ts";
+import { linearKernels } from "../../shaders/linear_variants.ts";
 import { RolloutEngine } from "../../trainer/rollout.ts";
 import { SftTrainer } from "../../trainer/sft.ts";
 import { aepoIterations } from "./ares_aepo.ts";
