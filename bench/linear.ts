@@ -1,7 +1,7 @@
 /** Products: every layer's, forward and both gradients, at the training batch; forward at the decode batch. @module */
 import type { KernelSpec } from "../gpu/kernel.ts";
 import { layerShapes } from "../models/layer.ts";
-import { addBias, type LinearDims, linearKernels } from "../shaders/linear_variants.ts";
+import { addBias, type LinearDims, linearKernels, linearRowsKernels } from "../shaders/linear_variants.ts";
 import type { ModelShape } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
 
@@ -44,20 +44,18 @@ export function otherLinearWorkloads(): Workload[] {
   const few = dims(8, 1024, 4096);
   const odd = dims(253, 127, 61);
   const even = dims(512, 128, 256);
-  const any: KernelSpec<never, LinearDims>[] = Object.values(linearKernels.linear_any);
   // Timed whatever the adapter takes, so that the two can be compared.
-  const wide = [
-    linearKernels.linear,
-    linearKernels.linear_texture,
-    linearKernels.linear_broadcast,
-    linearKernels.linear_tiled,
-  ].flatMap((
-    kernels,
-  ) => Object.values(kernels));
+  const { linear_any, ...inFours } = linearKernels;
+  const wide = Object.values(inFours).flatMap((kernels) => Object.values(kernels));
+  const rows = Object.values(linearRowsKernels).flatMap((kernels) => Object.values(kernels));
   return [
-    workload(linearKernels.linear_broadcast.forward, "8 x 1024 x 4096", few),
+    ...[linearKernels.linear_broadcast, linearKernels.linear_broadcast_16, linearKernels.linear_tiled_16x64]
+      .map(
+        ({ forward }) => workload(forward, "8 x 1024 x 4096", few),
+      ),
+    ...rows.map((kernel) => workload(kernel as KernelSpec, "8 x 1024 x 4096", few)),
     ...wide.map((kernel) => workload(kernel as KernelSpec, "512 x 128 x 256", even)),
-    ...any.map((kernel) => workload(kernel, "253 x 127 x 61", odd)),
+    ...Object.values(linear_any).map((kernel) => workload(kernel as KernelSpec, "253 x 127 x 61", odd)),
     workload(addBias, "512 x 256", even, {}, { flops: 512 * 256, bytes: 4 * (2 * 512 + 1) * 256 }),
   ];
 }

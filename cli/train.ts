@@ -3,13 +3,13 @@
  * @module
  */
 import { join } from "node:path";
-import { Gpu } from "../gpu/device.ts";
 import { loadConfig } from "../trainer/config.ts";
 import { blindLine } from "../trainer/run_report.ts";
 import { train as runTraining } from "../trainer/scheduler.ts";
 import type { TrainArgs } from "./arguments.ts";
 import { familyTable, levelTable } from "./evaluation_tables.ts";
 import { Progress } from "./progress.ts";
+import { openTuned, tuningLine } from "./tuned_gpu.ts";
 
 /** Overrides that stand for the command's own options; given ones win over file and preset. */
 function optionOverrides(args: TrainArgs): string[] {
@@ -23,6 +23,7 @@ function optionOverrides(args: TrainArgs): string[] {
     ...text("trainer.max_steps", args.maxSteps),
     ...text("trainer.experiment_name", args.run),
     ...text("trainer.seed", args.seed),
+    ...(args.tune ? [] : ["trainer.tune_kernels=false"]),
     ...(args.stage === "adacs"
       ? ["aepo.enabled=false"]
       : args.stage === "aepo"
@@ -61,7 +62,7 @@ export async function train(args: TrainArgs): Promise<number> {
   const { config, ignored } = load(args, file);
   const progress = new Progress();
   for (const key of ignored) progress.say(`ignored: ${key}`);
-  const gpu = await Gpu.open();
+  const gpu = await openTuned(config.trainer.tune_kernels, (line) => progress.say(line));
   progress.say(`adapter: ${gpu.facts.name}${gpu.facts.software ? " (software: runs on the CPU)" : ""}`);
   const stop = new AbortController();
   const interrupt = () => {
@@ -86,6 +87,8 @@ export async function train(args: TrainArgs): Promise<number> {
       if (byFamily !== undefined) console.log(byFamily);
     }
     if (blind) console.log(blindLine(blind));
+    const tuning = tuningLine(gpu);
+    if (tuning !== undefined) console.log(tuning);
     const memory = gpu.pool.report();
     console.log(
       `peak GPU memory ${(memory.peak / 2 ** 20).toFixed(0)} MiB; ${

@@ -1,11 +1,12 @@
 /**
  * Kernels chosen by measuring: the first time a class of launches occurs, its candidates run on scratch tensors of that
- * size, and the fastest is kept for this adapter. All candidates compute the same within rounding.
+ * size, and the fastest is kept for this adapter. One that this adapter does not compile, or that computes something else
+ * there than the rule's kernel, is left out. Tensors of kernels with candidates hold f32.
  * @module
  */
 import { createHash } from "node:crypto";
 import type { Gpu } from "./device.ts";
-import { type Candidates, type KernelSpec, kernelText } from "./kernel.ts";
+import { type Candidates, type KernelSpec, kernelText, writes } from "./kernel.ts";
 import { Program } from "./program.ts";
 import type { Tensor } from "./tensor.ts";
 import { addChoices, type Choices, readChoices, tuningCachePath } from "./tuning_cache.ts";
@@ -35,6 +36,9 @@ const ROUNDS = 7;
 /** Milliseconds of measured launches that are enough; most goes. */
 const ENOUGH = 10;
 const GOES = 3;
+/** Elements compared at either end of a result, and the largest difference over the largest value. */
+const COMPARED = 2 ** 15;
+const TOLERANCE = 1e-3;
 /** Most bytes of scratch tensors of a class; a larger one is left to the rule. */
 const MOST_SCRATCH = 2 ** 30;
 
@@ -49,6 +53,7 @@ export class Tuner {
   #adopted: Choices = {};
   #used: Choices = {};
   #turn: Promise<unknown> = Promise.resolve();
+  #resting = false;
   #seconds = 0;
   #classes = 0;
 
@@ -78,13 +83,18 @@ export class Tuner {
     return true;
   }
 
+  /** From now on the rule decides, as for a run that began so. */
+  rest(): void {
+    this.#resting = true;
+  }
+
   /**
    * The kernel to launch: as it was chosen before for this class, else the fastest of `rule` and the candidates, else,
    * where the time is spent or the scratch tensors do not fit, `rule`.
    */
   choose(rule: KernelSpec, { kernels, dims }: Candidates): Promise<KernelSpec> {
     const rivals = [rule, ...kernels.filter((kernel) => kernel.name !== rule.name)];
-    if (rivals.length === 1) return Promise.resolve(rule);
+    if (rivals.length === 1 || this.#resting) return Promise.resolve(rule);
     // One at a time: programs that are built side by side would disturb each other's times.
     const choice = this.#turn.then(() => this.#choose(rivals, dims));
     this.#turn = choice.catch(() => {});
@@ -128,16 +138,16 @@ export class Tuner {
       const kept = this.#cache ? `, kept in ${this.#cache}` : "";
       this.#say(`tuning kernels for this adapter: at most ${seconds} s, once${kept}`);
     }
+    // What was submitted before is not measured, and its time is not the tuner's.
+    await this.#gpu.idle();
     const start = performance.now();
     const scratch = await allocate(this.#gpu, rivals[0], dims);
     if (!scratch) return undefined;
     const programs: Program[] = [];
     try {
-      const times = await this.#measure(rivals, scratch, dims, programs);
-      // A clock that stood still or ran backwards says nothing.
-      if (times.some((time) => !(time > 0))) return undefined;
-      const best = times.indexOf(Math.min(...times));
-      return times[best] < times[0] * (1 - NOISE) ? rivals[best] : rivals[0];
+      const sound = await this.#sound(rivals, scratch, dims);
+      if (sound.length === 1) return rivals[0];
+      return fastest(sound, await this.#measure(sound, scratch, dims, programs));
     } finally {
       for (const program of programs) program.destroy();
       for (const tensor of Object.values(scratch)) tensor.buffer.destroy();
@@ -146,13 +156,45 @@ export class Tuner {
     }
   }
 
-  /** Median milliseconds of a launch of each, taken in turns; the first go of a kernel, which may compile it, is one of many. */
+  /** The rule's kernel, and of the others those that this adapter compiles and that compute what it does. */
+  async #sound(
+    rivals: readonly KernelSpec[],
+    scratch: Readonly<Record<string, Tensor>>,
+    dims: Candidates["dims"],
+  ): Promise<KernelSpec[]> {
+    const sound: KernelSpec[] = [];
+    let expected: Float32Array[] = [];
+    for (const kernel of rivals) {
+      const written = Object.keys(kernel.bindings).filter((name) => writes(kernel.bindings[name]))
+        .map((name) => scratch[name]);
+      const program = new Program(this.#gpu, `tuning ${kernel.name}`).add(alone(kernel), scratch, dims);
+      try {
+        this.#gpu.clear(...written);
+        await program.run();
+        const found = await this.#gpu.read(...written.flatMap(ends)) as Float32Array[];
+        if (sound.length === 0) expected = found;
+        const off = Math.max(...found.map((values, i) => difference(values, expected[i])));
+        if (off <= TOLERANCE) sound.push(kernel);
+        else this.#say(`${kernel.name} is left out: on this adapter it is off by ${off.toPrecision(2)}`);
+      } catch (error) {
+        // Of the rule's kernel, and of a device that is lost, the run is to hear.
+        if (sound.length === 0) throw error;
+        this.#gpu.check();
+        this.#say(`${kernel.name} is left out: ${(error as Error).message.split("\n")[0]}`);
+      } finally {
+        program.destroy();
+      }
+    }
+    return sound;
+  }
+
+  /** Milliseconds of launches of each, taken in turns. */
   async #measure(
     rivals: readonly KernelSpec[],
     scratch: Readonly<Record<string, Tensor>>,
     dims: Candidates["dims"],
     programs: Program[],
-  ): Promise<number[]> {
+  ): Promise<number[][]> {
     const gpu = this.#gpu;
     const make = (times: number, ...kernels: readonly KernelSpec[]) => {
       const program = new Program(gpu, "tuning");
@@ -171,17 +213,17 @@ export class Tuner {
         times.forEach((time, i) => taken[i % rivals.length].push(time));
         total = times.reduce((a, b) => a + b, total);
       }
-      return taken.map(median);
+      return taken;
     }
     // By the wall's clock, in batches that are long beside a wait.
     const each = rivals.map((kernel) => make(1, kernel));
-    for (const program of each) await program.run();
     let launches = 1;
     while (launches < 256 && await this.#wall(each[0], launches) < 2 * ENOUGH) launches *= 2;
-    for (let go = 0; go < GOES; go++) {
+    for (const program of each) await program.run();
+    for (let go = 0; go < ROUNDS; go++) {
       for (let i = 0; i < each.length; i++) taken[i].push(await this.#wall(each[i], launches));
     }
-    return taken.map(median);
+    return taken;
   }
 
   async #wall(program: Program, launches: number): Promise<number> {
@@ -196,9 +238,43 @@ export class Tuner {
 /** The kernel itself, without siblings. */
 const alone = (kernel: KernelSpec): KernelSpec => ({ ...kernel, fit: undefined, candidates: undefined });
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1];
+/** The value below which `share` of the sorted values lie. */
+const quantile = (sorted: readonly number[], share: number): number =>
+  sorted[Math.round(share * (sorted.length - 1))];
+
+/**
+ * The first of `rivals`, unless another one is faster by more than noise: its median by 5 % and most of its times below
+ * most of the first's. Undefined where the clock stood still or ran backwards.
+ * @param times of launches, by rival
+ */
+export function fastest<T>(rivals: readonly T[], times: readonly (readonly number[])[]): T | undefined {
+  const sorted = times.map((list) => [...list].sort((a, b) => a - b));
+  const medians = sorted.map((list) => quantile(list, 0.5));
+  if (medians.some((time) => !(time > 0))) return undefined;
+  const best = medians.indexOf(Math.min(...medians));
+  const clear = medians[best] < medians[0] * (1 - NOISE) &&
+    quantile(sorted[best], 0.75) < quantile(sorted[0], 0.25);
+  return rivals[clear ? best : 0];
+}
+
+/** The first and the last elements of a tensor: what is compared. */
+function ends(tensor: Tensor): Tensor[] {
+  const size = Math.min(tensor.size, COMPARED);
+  const bytes = size * 4;
+  const first = { ...tensor, shape: [size], size, bytes };
+  return tensor.size === size ? [first] : [first, { ...first, offset: tensor.bytes - bytes }];
+}
+
+/** Largest |found − expected| over the largest |expected|; infinite for a value that is no number. */
+function difference(found: Float32Array, expected: Float32Array): number {
+  let scale = 1e-30;
+  let off = 0;
+  for (let i = 0; i < expected.length; i++) {
+    scale = Math.max(scale, Math.abs(expected[i]));
+    const apart = Math.abs(found[i] - expected[i]);
+    if (!(apart <= off)) off = Number.isNaN(apart) ? Infinity : apart;
+  }
+  return off / scale;
 }
 
 /** What a choice depends on: the names and texts it was made among. */
@@ -208,28 +284,36 @@ function fingerprint(kernels: readonly KernelSpec[]): string {
   return hash.digest("hex").slice(0, 12);
 }
 
-/** Zeros for every binding, outside the pool: they are gone at once, and no part of a run's memory. */
+/** Numbers in [-0.5, 0.5) for every binding, outside the pool: they are gone at once, and no part of a run's memory. */
 async function allocate(
   gpu: Gpu,
   kernel: KernelSpec,
   dims: Candidates["dims"],
 ): Promise<Record<string, Tensor> | undefined> {
+  const { device } = gpu;
   const sizes = Object.entries(kernel.sizes(dims));
-  const { maxBufferSize, maxStorageBufferBindingSize } = gpu.device.limits;
-  const most = Math.min(maxBufferSize, maxStorageBufferBindingSize);
+  const most = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize);
   if (sizes.some(([, size]) => size * 4 > most)) return undefined;
   if (sizes.reduce((sum, [, size]) => sum + size * 4, 0) > MOST_SCRATCH) return undefined;
-  gpu.device.pushErrorScope("out-of-memory");
-  const tensors = sizes.map(([name, size]): [string, Tensor] => {
-    const bytes = Math.max(16, size * 4);
-    const buffer = gpu.device.createBuffer({
-      label: `tuning ${name}`,
-      size: bytes,
-      usage: 0x80 | 0x08 | 0x04,
-    });
-    return [name, { name, shape: [size], dtype: "f32", buffer, offset: 0, size, bytes: size * 4 }];
-  });
-  if (!await gpu.device.popErrorScope()) return Object.fromEntries(tensors);
-  for (const [, tensor] of tensors) tensor.buffer.destroy();
-  return undefined;
+  device.pushErrorScope("out-of-memory");
+  const make = (name: string, size: number): Tensor => {
+    const label = `tuning ${name}`;
+    const buffer = device.createBuffer({ label, size: Math.max(16, size * 4), usage: 0x80 | 0x08 | 0x04 });
+    return { name, shape: [size], dtype: "f32", buffer, offset: 0, size, bytes: size * 4 };
+  };
+  const block = make("numbers", Math.min(2 ** 20, Math.max(...sizes.map(([, size]) => size))));
+  const tensors = sizes.map(([name, size]) => make(name, size));
+  const refused = await device.popErrorScope();
+  if (!refused) {
+    gpu.write(block, Float32Array.from({ length: block.size }, (_, i) => (i * 0.6180339887) % 1 - 0.5));
+    const encoder = device.createCommandEncoder();
+    for (const { buffer, bytes } of tensors) {
+      for (let at = 0; at < bytes; at += block.bytes) {
+        encoder.copyBufferToBuffer(block.buffer, 0, buffer, at, Math.min(block.bytes, bytes - at));
+      }
+    }
+    device.queue.submit([encoder.finish()]);
+  } else for (const tensor of tensors) tensor.buffer.destroy();
+  block.buffer.destroy();
+  return refused ? undefined : Object.fromEntries(tensors.map((tensor) => [tensor.name, tensor]));
 }

@@ -2705,7 +2705,7 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
 
 // The tile is ROWS rows of w x VECS vec4 along k. Of a trip's quads of dy, four rows at one token each, lane i holds
-// quads i, SHARE + i, …: quad q of token s is number QUADS s + q.
+// quads i, SHARE + i, …: quad q of token s is number STEPS q + s, so that a sum is fetched once for all its tokens.
 @compute @workgroup_size(LANES)
 fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let n = id.y * ROWS;
@@ -2714,18 +2714,14 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
   let last = d.tokens - 1u;
   let last_quad = d.outputs / 4u - 1u;
   //# for l in LOADS
-  let ahead\$l = (SHARE * \$l + lane % SHARE) / QUADS;
-  let quad\$l = min(n / 4u + (SHARE * \$l + lane % SHARE) % QUADS, last_quad);
+  let ahead\$l = (SHARE * \$l + lane % SHARE) % STEPS;
+  let quad\$l = min(n / 4u + (SHARE * \$l + lane % SHARE) / STEPS, last_quad);
   //# end
   //# for c in VECS
   let k\$c = min(k + \$c, width - 1u);
   //# end
   var acc: Tile;
   for (var t = 0u; t < d.tokens; t += STEPS) {
-    //# for l in LOADS
-    let loaded\$l = texel(weight_dy, min(t + ahead\$l, last) * (d.stride / 4u) + quad\$l);
-    let rows\$l = select(vec4f(), loaded\$l, t + ahead\$l < d.tokens);
-    //# end
     var x: array<array<vec4f, VECS>, STEPS>;
     //# for s in STEPS
     //# for c in VECS
@@ -2733,14 +2729,16 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
     //# end
     //# end
     //# for l in LOADS
+    let loaded\$l = texel(weight_dy, min(t + ahead\$l, last) * (d.stride / 4u) + quad\$l);
+    let rows\$l = select(vec4f(), loaded\$l, t + ahead\$l < d.tokens);
     //# for j in SHARE
     {
     let v = subgroupBroadcast(rows\$l, u32(\$j));
     //# for c in VECS
-    acc[4u * ((SHARE * \$l + \$j) % QUADS)][\$c] += v.x * x[(SHARE * \$l + \$j) / QUADS][\$c];
-    acc[4u * ((SHARE * \$l + \$j) % QUADS) + 1u][\$c] += v.y * x[(SHARE * \$l + \$j) / QUADS][\$c];
-    acc[4u * ((SHARE * \$l + \$j) % QUADS) + 2u][\$c] += v.z * x[(SHARE * \$l + \$j) / QUADS][\$c];
-    acc[4u * ((SHARE * \$l + \$j) % QUADS) + 3u][\$c] += v.w * x[(SHARE * \$l + \$j) / QUADS][\$c];
+    acc[4u * ((SHARE * \$l + \$j) / STEPS)][\$c] += v.x * x[(SHARE * \$l + \$j) % STEPS][\$c];
+    acc[4u * ((SHARE * \$l + \$j) / STEPS) + 1u][\$c] += v.y * x[(SHARE * \$l + \$j) % STEPS][\$c];
+    acc[4u * ((SHARE * \$l + \$j) / STEPS) + 2u][\$c] += v.z * x[(SHARE * \$l + \$j) % STEPS][\$c];
+    acc[4u * ((SHARE * \$l + \$j) / STEPS) + 3u][\$c] += v.w * x[(SHARE * \$l + \$j) % STEPS][\$c];
     //# end
     }
     //# end

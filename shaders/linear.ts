@@ -7,7 +7,6 @@ import type { Dim, Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import {
   addBias,
-  type Forwards,
   type LinearDims,
   type LinearKernels,
   linearKernels,
@@ -27,10 +26,16 @@ function tokensOf({ tokens, inputs }: Sizes, elements: Elements): number {
 
 /** Tokens that are measured: powers of two, up to where nothing changes any more. */
 const MOST_TOKENS = 2048;
-/** Rows of output up to which variants for few rows are worth measuring. */
+/** Rows of output up to which variants for few rows are worth measuring on a GPU, and what is. */
 const FEW = 64;
+const FEW_ROWS: readonly LinearVariant[] = ["linear_tiled_16x64", "linear_tiled_32x32"];
+const MANY_ROWS: readonly LinearVariant[] = [
+  "linear_tiled_32x32",
+  "linear_tiled_128x64",
+  "linear_tiled_128x128",
+];
 
-/** Whether tiles of 16 rows leave less to waste than tiles of 32: half the work, or three quarters. */
+/** Whether tiles of 16 rows leave less to waste than tiles of 32 (lavapipe, 16 x 128 x 688: 0.7 of the time). */
 const fewer = (rows: number): boolean => rows <= 16 || (rows > 32 && rows <= 48);
 
 /** A kernel that a program exchanges for the variant of its adapter: by rule, or among what is worth measuring there. */
@@ -48,42 +53,30 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
       : fewer(rowsOf(d, elements))
       ? "linear_broadcast_16"
       : "linear_broadcast";
-  const variants = (d: Sizes, adapter: AdapterTraits, elements: Elements): LinearVariant[] => {
-    const few = rowsOf(d, elements) <= FEW;
-    const rule = byRule(d, adapter, elements);
-    if (rule !== "linear_tiled") {
-      return few && rule.startsWith("linear_broadcast") ? ["linear_broadcast", "linear_broadcast_16"] : [];
-    }
-    return few
-      ? ["linear_tiled_16x64", "linear_tiled_32x32", "linear_tiled_32x64"]
-      : ["linear_tiled_32x32", "linear_tiled_128x64", "linear_tiled_128x128"];
-  };
-  /** For few rows on a GPU. */
-  const byRows = (tokens: number, { software, subgroup }: AdapterTraits): Forwards[] => {
-    if (software || tokens > FEW) return [];
+  /** Beside the rule's. On software adapters none: the rule was measured there. */
+  const others = (d: Sizes, { software, subgroup }: AdapterTraits, elements: Elements) => {
+    if (software) return [];
+    const list: Partial<LinearKernels>[] = (rowsOf(d, elements) <= FEW ? FEW_ROWS : MANY_ROWS)
+      .map((variant) => linearKernels[variant]);
+    const tokens = tokensOf(d, elements);
+    if (tokens > FEW) return list;
     const rows = tokens <= 4 ? 2 : 8;
-    const portable = linearRowsKernels[`linear_rows_${rows}`];
-    return SUBGROUPS.includes(subgroup)
-      ? [portable, linearRowsKernels[`linear_rows_${rows}_subgroup`]]
-      : [portable];
+    list.push(linearRowsKernels[`linear_rows_${rows}`]);
+    if (SUBGROUPS.includes(subgroup)) list.push(linearRowsKernels[`linear_rows_${rows}_subgroup`]);
+    return list.filter((family) => name in family);
   };
   return {
     ...general,
     fit: (d: Sizes, adapter: AdapterTraits, elements: Elements) =>
       own(linearKernels[byRule(d, adapter, elements)][name] as unknown as KernelSpec, d, adapter),
-    candidates: (d: Sizes, adapter: AdapterTraits, elements: Elements) => {
-      const tokens = tokensOf(d, elements);
-      const families: Partial<LinearKernels>[] = [
-        ...variants(d, adapter, elements).map((variant) => linearKernels[variant]),
-        ...byRows(tokens, adapter),
-      ];
-      const measured = Math.min(MOST_TOKENS, 2 ** Math.ceil(Math.log2(Math.max(1, tokens))));
-      return {
-        kernels: families.filter((family) => name in family)
-          .map((family) => own(family[name] as unknown as KernelSpec, d, adapter)),
-        dims: { ...d, tokens: measured },
-      };
-    },
+    candidates: (d: Sizes, adapter: AdapterTraits, elements: Elements) => ({
+      kernels: others(d, adapter, elements)
+        .map((family) => own(family[name] as unknown as KernelSpec, d, adapter)),
+      dims: {
+        ...d,
+        tokens: Math.min(MOST_TOKENS, 2 ** Math.ceil(Math.log2(Math.max(1, tokensOf(d, elements))))),
+      },
+    }),
   } as unknown as LinearKernels[K];
 }
 
@@ -91,7 +84,8 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
 const own = (kernel: KernelSpec, d: Sizes, adapter: AdapterTraits): KernelSpec =>
   kernel.fit?.(d, adapter, {}) ?? kernel;
 
-const wide: LinearKernels = {
+/** The products for widths that are multiples of 4; a program takes the variant for its adapter. */
+export const linearProducts: LinearKernels = {
   forward: byAdapter("forward"),
   forwardBias: byAdapter("forwardBias"),
   forwardResidual: byAdapter("forwardResidual"),
@@ -116,7 +110,7 @@ const dimsOf = (s: LinearShape, accumulate = 0): Record<LinearDims, Dim> => ({
 });
 /** Operands are read in fours where their rows allow it. */
 const kernelsFor = (inputs: number, stride = 4): LinearKernels =>
-  inputs % 4 === 0 && stride % 4 === 0 ? wide : linearKernels.linear_any;
+  inputs % 4 === 0 && stride % 4 === 0 ? linearProducts : linearKernels.linear_any;
 
 /** Adds `y [tokens, outputs] = x [tokens, inputs] · weightᵀ (+ bias) (+ residual)`. */
 export function addLinear(

@@ -35,7 +35,7 @@ export const SHARED = 16;
 /** Register tiles of ROWS rows x VECS vec4, 16 side by side, that read through textures; SHARE threads share their loads. */
 function texture(ROWS: number, VECS: number, SHARE: number): Variant {
   const QUADS = ROWS / 4;
-  const STEPS = Math.max(1, SHARE / QUADS);
+  const STEPS = 4;
   return {
     source: (SHARE === 1 ? SHADERS.no_subgroups : "") + SHADERS.texel + SHADERS.linear_texture,
     tile: [ROWS, 64 * VECS],
@@ -92,7 +92,6 @@ const VARIANTS = {
   linear_tiled: tile(64, 64, 16, 4, 1),
   linear_tiled_16x64: tile(16, 64, 16, 4, 1),
   linear_tiled_32x32: tile(32, 32, 16, 4, 1),
-  linear_tiled_32x64: tile(32, 64, 16, 4, 1),
   linear_tiled_128x64: tile(128, 64, 16, 8, 2),
   linear_tiled_128x128: tile(128, 128, 8, 8, 2),
   linear_any: { source: SHADERS.linear_any, tile: [1, 64] },

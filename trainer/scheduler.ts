@@ -29,6 +29,8 @@ import {
   type BlindRecord,
   type EvaluationRecord,
   freshState,
+  keepKernels,
+  keepKernels,
   loadMoments,
   loadState,
   type RunState,
@@ -152,6 +154,8 @@ class Run {
         (l) => monitor.say(l),
       ));
       state = await loadState(checkpoint.path);
+      const changed = keepKernels(gpu, state);
+      if (changed) monitor.say(changed);
     }
     const model = checkpoint?.path ?? actor.model.model_path;
     const rows = await loadRows(config, (await loadModelConfig(model)).vision !== undefined, monitor);
@@ -390,6 +394,7 @@ class Run {
   async #save(name: string, optimizer: AdamW | undefined): Promise<string> {
     await this.#metrics.sync();
     await this.#generations.sync();
+    this.#state.kernels = this.#gpu.tuner?.choices();
     this.#state.lines = { metrics: this.#metrics.lines, generations: this.#generations.lines };
     return await this.#folder.checkpoint(name, async (folder) => {
       await this.#policy.model.save(folder, { copyFrom: companionsOf(this.#folder) });
@@ -425,6 +430,7 @@ class Run {
           experiment: this.#config.trainer.experiment_name,
           adapter: this.#gpu.facts.name,
           ...summary,
+          kernels: this.#gpu.tuner?.choices(),
           memory: { peak_bytes: memory.peak, by_class: memory.byClass },
           adacs: this.#state.curriculum && {
             examples: this.#state.curriculum.examples.length,

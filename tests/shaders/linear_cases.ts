@@ -182,8 +182,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_texture.backward_weight",
     mistake: {
       why: "every load the first quad",
-      from: "(SHARE * $l + lane % SHARE) % QUADS",
-      to: "lane % QUADS",
+      from: "(SHARE * $l + lane % SHARE) / STEPS",
+      to: "lane % SHARE / STEPS",
     },
   },
   {
@@ -263,7 +263,7 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     },
   },
   {
-    kernel: "linear_tiled_32x64.backward_input",
+    kernel: "linear_tiled_16x64.backward_input",
     mistake: { why: "weights of the wrong step", from: "input_w_at(4u * next + ", to: "input_w_at(next + " },
   },
   {
