@@ -30,7 +30,6 @@ import {
   type EvaluationRecord,
   freshState,
   keepKernels,
-  keepKernels,
   loadMoments,
   loadState,
   type RunState,
