@@ -31,11 +31,10 @@ export interface KernelChoices {
 
 /** A faster kernel is taken where it saves more than this share of the time: less is noise, and choices are to be stable. */
 const NOISE = 0.05;
-/** Launches of each candidate in one go. */
-const ROUNDS = 7;
-/** Milliseconds of measured launches that are enough; most goes. */
-const ENOUGH = 10;
-const GOES = 3;
+/** Milliseconds of measured launches that are enough; fewest and most launches of a candidate after its first. */
+const ENOUGH = 20;
+const FEWEST = 2;
+const MOST = 8;
 /** Elements compared at either end of a result, and the largest difference over the largest value. */
 const COMPARED = 2 ** 15;
 const TOLERANCE = 1e-3;
@@ -145,8 +144,8 @@ export class Tuner {
     if (!scratch) return undefined;
     const programs: Program[] = [];
     try {
-      const sound = await this.#sound(rivals, scratch, dims);
-      if (sound.length === 1) return rivals[0];
+      const sound = await this.#sound(rivals, scratch, dims, start + (seconds - this.#seconds) * 1000);
+      if (sound.length < 2) return sound[0];
       return fastest(sound, await this.#measure(sound, scratch, dims, programs));
     } finally {
       for (const program of programs) program.destroy();
@@ -156,15 +155,17 @@ export class Tuner {
     }
   }
 
-  /** The rule's kernel, and of the others those that this adapter compiles and that compute what it does. */
+  /** The rule's kernel, and of the others those that this adapter compiles and that compute what it does; none past `deadline`. */
   async #sound(
     rivals: readonly KernelSpec[],
     scratch: Readonly<Record<string, Tensor>>,
     dims: Candidates["dims"],
+    deadline: number,
   ): Promise<KernelSpec[]> {
     const sound: KernelSpec[] = [];
     let expected: Float32Array[] = [];
     for (const kernel of rivals) {
+      if (sound.length > 0 && performance.now() > deadline) return [];
       const written = Object.keys(kernel.bindings).filter((name) => writes(kernel.bindings[name]))
         .map((name) => scratch[name]);
       const program = new Program(this.#gpu, `tuning ${kernel.name}`).add(alone(kernel), scratch, dims);
@@ -205,22 +206,22 @@ export class Tuner {
       return program;
     };
     const taken = rivals.map((): number[] => []);
-    let total = 0;
     if (gpu.facts.features.includes("timestamp-query")) {
-      const turns = make(ROUNDS, ...rivals);
-      for (let go = 0; go < GOES && total < ENOUGH; go++) {
+      const take = async (turns: Program): Promise<number> => {
         const times = await turns.times();
         times.forEach((time, i) => taken[i % rivals.length].push(time));
-        total = times.reduce((a, b) => a + b, total);
-      }
+        return times.reduce((a, b) => a + b);
+      };
+      const round = await take(make(1, ...rivals));
+      await take(make(Math.max(FEWEST, Math.min(MOST, Math.ceil(ENOUGH / round))), ...rivals));
       return taken;
     }
     // By the wall's clock, in batches that are long beside a wait.
     const each = rivals.map((kernel) => make(1, kernel));
     let launches = 1;
-    while (launches < 256 && await this.#wall(each[0], launches) < 2 * ENOUGH) launches *= 2;
+    while (launches < 256 && await this.#wall(each[0], launches) < ENOUGH) launches *= 2;
     for (const program of each) await program.run();
-    for (let go = 0; go < ROUNDS; go++) {
+    for (let go = 0; go < MOST / 2; go++) {
       for (let i = 0; i < each.length; i++) taken[i].push(await this.#wall(each[i], launches));
     }
     return taken;

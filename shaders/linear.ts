@@ -25,7 +25,7 @@ function tokensOf({ tokens, inputs }: Sizes, elements: Elements): number {
 }
 
 /** Tokens that are measured: powers of two, up to where nothing changes any more. */
-const MOST_TOKENS = 2048;
+const MOST_TOKENS = 1024;
 /** Rows of output up to which variants for few rows are worth measuring on a GPU, and what is. */
 const FEW = 64;
 const FEW_ROWS: readonly LinearVariant[] = ["linear_tiled_16x64", "linear_tiled_32x32"];
