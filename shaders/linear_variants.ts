@@ -84,8 +84,9 @@ const rows = (ROWS: number, subgroup = 0): Variant => ({
 /** Subgroups that a workgroup of their size is known to fill. */
 export const SUBGROUPS = [8, 16, 32, 64];
 
+const PLAIN: Variant = { source: SHADERS.linear, tile: [16, 128], consts: { ROWS: 16, QUADS: 4 } };
 const VARIANTS = {
-  linear: { source: SHADERS.linear, tile: [16, 128] },
+  linear: PLAIN,
   linear_texture: texture(16, 2, 1),
   linear_broadcast: texture(32, 1, SHARED),
   linear_broadcast_16: texture(16, 1, SHARED),
@@ -198,7 +199,7 @@ export type LinearKernels = ReturnType<typeof kernelsOf>;
 /** `y += bias`, for the rare layer that has both a bias and a residual. */
 export const addBias: KernelSpec<"bias" | "y", LinearDims> = make(
   "linear",
-  { source: SHADERS.linear, tile: [1, 64] },
+  { ...PLAIN, tile: [1, 64] },
   "add_bias",
   { bias: "read", y: "inout" },
   (d) => ({ bias: d.outputs, y: span(d) }),
