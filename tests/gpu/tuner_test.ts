@@ -170,6 +170,19 @@ tunerTest("a kernel that is wrong or does not compile here is left out with a wo
   gpu.check();
 });
 
+tunerTest("without timestamps the wall's clock serves", async (gpu) => {
+  const facts = gpu.facts as { features: readonly string[] };
+  const { features } = facts;
+  try {
+    facts.features = [];
+    const { tuner: t } = tuner(gpu, {});
+    assertEquals(name(await t.choose(slow, { kernels: [quick], dims })), "test.quick");
+    assertEquals(name(await t.choose(quick, { kernels: [slow], dims })), "test.quick");
+  } finally {
+    facts.features = features;
+  }
+});
+
 Deno.test("tuner: only what is faster by more than noise replaces the rule's kernel", () => {
   const times = (...list: number[]) => list;
   const choose = (...lists: number[][]) => fastest(["rule", "other", "third"].slice(0, lists.length), lists);
