@@ -162,6 +162,8 @@ export class Tuner {
     dims: Candidates["dims"],
     deadline: number,
   ): Promise<KernelSpec[]> {
+    // Side by side, as far as the driver does; what fails is heard of below.
+    await Promise.allSettled(rivals.map((kernel) => this.#gpu.kernels.pipeline(kernel)));
     const sound: KernelSpec[] = [];
     let expected: Float32Array[] = [];
     for (const kernel of rivals) {
