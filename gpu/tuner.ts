@@ -218,13 +218,19 @@ export class Tuner {
       await take(make(Math.max(FEWEST, Math.min(MOST, Math.ceil(ENOUGH / round))), ...rivals));
       return taken;
     }
-    // By the wall's clock, in batches that are long beside a wait.
-    const each = rivals.map((kernel) => make(1, kernel));
-    let launches = 1;
-    while (launches < 256 && await this.#wall(each[0], launches) < ENOUGH) launches *= 2;
-    for (const program of each) await program.run();
+    // By the wall's clock, in batches that are long beside a wait, whose own time is taken off.
+    const each = rivals.map((kernel) => ({ program: make(1, kernel), launches: 1 }));
+    await each[0].program.run();
+    const wait = await this.#wall(each[0].program, 0);
+    for (const one of each) {
+      while (one.launches < 1024 && await this.#wall(one.program, one.launches) - wait < ENOUGH) {
+        one.launches *= 2;
+      }
+    }
     for (let go = 0; go < MOST / 2; go++) {
-      for (let i = 0; i < each.length; i++) taken[i].push(await this.#wall(each[i], launches));
+      for (const [i, { program, launches }] of each.entries()) {
+        taken[i].push((await this.#wall(program, launches) - wait) / launches);
+      }
     }
     return taken;
   }
