@@ -87,11 +87,12 @@
  */
 
 // The device, and kernels of one's own.
-export { type AdapterFacts, Gpu, type HostArray } from "./gpu/device.ts";
+export { type AdapterFacts, Gpu, type HostArray, type OpenOptions } from "./gpu/device.ts";
 export { GpuError, UserError } from "./gpu/errors.ts";
 export {
   type Access,
   type AdapterTraits,
+  type Candidates,
   defineKernel,
   type DimValues,
   type Grid,
@@ -111,6 +112,9 @@ export {
   type Tensor,
   view,
 } from "./gpu/tensor.ts";
+
+export { type KernelChoices, type TuneOptions, Tuner } from "./gpu/tuner.ts";
+export type { Choice, Choices } from "./gpu/tuning_cache.ts";
 
 // Models.
 export { CausalLM, type Initializer } from "./models/causal_lm.ts";

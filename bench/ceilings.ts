@@ -4,19 +4,26 @@
  * @module
  */
 import type { KernelSpec } from "../gpu/kernel.ts";
-import { linearKernels } from "../shaders/linear.ts";
+import { linearKernels } from "../shaders/linear_variants.ts";
 import type { Ceilings, Row } from "./row.ts";
 import { copyWorkload } from "./copy.ts";
 import { type Workload, workload } from "./workload.ts";
 
-/** Forward and both gradients of a linear layer with `n` tokens, inputs and outputs, in the adapter's variant. */
+/** Variants that may be the fastest on large products. */
+const FASTEST = {
+  software: ["linear_broadcast"],
+  gpu: ["linear_tiled", "linear_tiled_128x64", "linear_tiled_128x128"],
+} as const;
+
+/** Forward and both gradients of a linear layer with `n` tokens, inputs and outputs, in the adapter's variants. */
 export function matmuls(n: number, software: boolean): Workload[] {
   const dims = { tokens: n, inputs: n, outputs: n, stride: n, accumulate: 0 };
-  const { forward, backwardInput, backwardWeight } =
-    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
-  return [forward, backwardInput, backwardWeight].map((kernel) =>
-    workload(kernel as KernelSpec, `${n} x ${n} x ${n}`, dims)
-  );
+  return FASTEST[software ? "software" : "gpu"].flatMap((variant) => {
+    const { forward, backwardInput, backwardWeight } = linearKernels[variant];
+    return [forward, backwardInput, backwardWeight].map((kernel) =>
+      workload(kernel as KernelSpec, `${n} x ${n} x ${n}`, dims)
+    );
+  });
 }
 
 /** All candidates; 16 MiB are more than a CPU's cache holds, 64 MiB more than a GPU's. */

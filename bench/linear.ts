@@ -1,7 +1,7 @@
 /** Products: every layer's, forward and both gradients, at the training batch; forward at the decode batch. @module */
 import type { KernelSpec } from "../gpu/kernel.ts";
 import { layerShapes } from "../models/layer.ts";
-import { addBias, type LinearDims, linearKernels } from "../shaders/linear.ts";
+import { addBias, type LinearDims, linearKernels, linearRowsKernels } from "../shaders/linear_variants.ts";
 import type { ModelShape } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
 
@@ -40,24 +40,24 @@ export function linearWorkloads(s: ModelShape, software: boolean): Workload[] {
 }
 
 /** Shapes of no model: a wide product of few rows, and what only odd widths and rare layers need. */
-export function otherLinearWorkloads(): Workload[] {
+export function otherLinearWorkloads(software: boolean): Workload[] {
   const few = dims(8, 1024, 4096);
   const odd = dims(253, 127, 61);
   const even = dims(512, 128, 256);
-  const any: KernelSpec<never, LinearDims>[] = Object.values(linearKernels.linear_any);
-  // Timed whatever the adapter takes, so that the two can be compared.
-  const wide = [
-    linearKernels.linear,
-    linearKernels.linear_texture,
-    linearKernels.linear_broadcast,
-    linearKernels.linear_tiled,
-  ].flatMap((
-    kernels,
-  ) => Object.values(kernels));
+  // Timed whatever the adapter takes, so that the two can be compared; a GPU's tiles of other sizes on a GPU.
+  const { linear_any, ...inFours } = linearKernels;
+  const wide = Object.entries(inFours).filter(([variant]) => !(software && /tiled_/.test(variant)))
+    .flatMap(([, kernels]) => Object.values(kernels));
+  const fewRows = software
+    ? [linearKernels.linear_broadcast, linearKernels.linear_broadcast_16].map(({ forward }) => forward)
+    : [
+      linearKernels.linear_tiled_16x64.forward,
+      ...Object.values(linearRowsKernels).flatMap((kernels) => Object.values(kernels)),
+    ];
   return [
-    workload(linearKernels.linear_broadcast.forward, "8 x 1024 x 4096", few),
+    ...fewRows.map((kernel) => workload(kernel as KernelSpec, "8 x 1024 x 4096", few)),
     ...wide.map((kernel) => workload(kernel as KernelSpec, "512 x 128 x 256", even)),
-    ...any.map((kernel) => workload(kernel, "253 x 127 x 61", odd)),
+    ...Object.values(linear_any).map((kernel) => workload(kernel as KernelSpec, "253 x 127 x 61", odd)),
     workload(addBias, "512 x 256", even, {}, { flops: 512 * 256, bytes: 4 * (2 * 512 + 1) * 256 }),
   ];
 }

@@ -9,7 +9,7 @@ import { patchWidth, visionBlock } from "../models/vision_config.ts";
 import { packImages } from "../models/vision_layout.ts";
 import { embeddingForward } from "../shaders/embedding.ts";
 import { geluBackward, geluForward } from "../shaders/gelu.ts";
-import { linearKernels } from "../shaders/linear.ts";
+import { linearKernels } from "../shaders/linear_variants.ts";
 import { rope } from "../shaders/rope.ts";
 import { gatherRows, NO_ROW } from "../shaders/rows.ts";
 import { attentionCosts, attentionOf } from "./attention.ts";

@@ -27,7 +27,7 @@ export function allWorkloads(software: boolean): Workload[] {
     ...attentionWorkloads(WIDE_HEADS, software),
     // The variant that the adapter does not take, so that the two can be compared.
     ...attentionWorkloads(SHAPES.tiny, !software),
-    ...otherLinearWorkloads(),
+    ...otherLinearWorkloads(software),
     ...policyWorkloads(SHAPES.tiny),
     ...visionWorkloads(software),
   );

@@ -32,6 +32,8 @@ export interface TrainArgs {
   stage: "adacs" | "aepo" | "both";
   /** False: no evaluation before, between and after the stages. */
   eval: boolean;
+  /** False: kernels by rule alone. */
+  tune: boolean;
 }
 
 /** Arguments of `eval`. */
@@ -60,6 +62,8 @@ export interface EvalArgs {
   by?: "source" | "level";
   /** Seed of all sampling. */
   seed: number;
+  /** False: kernels by rule alone. */
+  tune: boolean;
 }
 
 /** Arguments of `generate`. */
@@ -86,6 +90,8 @@ export interface GenerateArgs {
   seed: number;
   /** Continue the prompt as it is, without a chat template. */
   raw: boolean;
+  /** False: kernels by rule alone. */
+  tune: boolean;
 }
 
 /** Arguments of `doctor`. */
@@ -102,6 +108,8 @@ export interface BenchArgs {
   json: boolean;
   /** Timed repetitions of each case. */
   rounds: number;
+  /** False: kernels by rule alone in whole steps. */
+  tune: boolean;
   /** Compare with other libraries instead. */
   peers: boolean;
   /** Compare, and hold the ratios against the saved ones. */
@@ -201,6 +209,9 @@ export type Invocation =
   | { [K in keyof CommandArgs]: { command: K; args: CommandArgs[K] } }[keyof CommandArgs]
   | { command: "help-config" };
 
+/** Alike in all commands that run a model. */
+const NO_TUNE = ["--no-tune", "choose kernels by rule, not by measuring them once on this adapter"] as const;
+
 /**
  * Parses a command line (without program name).
  * @throws CommanderError after printing help (exit code 0) or what is wrong with the arguments
@@ -232,6 +243,7 @@ export function parseArguments(argv: readonly string[]): Invocation {
       new Option("--stage <name>", "stages to run").choices(["adacs", "aepo", "both"]).default("both"),
     )
     .option("--no-eval", "no evaluation before, between and after the stages")
+    .option(...NO_TUNE)
     .option("--help-config", "print every configuration field and stop")
     .action((given: string[], { helpConfig, ...options }) => {
       const overrides = [...given];
@@ -258,6 +270,7 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .option("--json <file>", "write the result as JSON as well")
     .addOption(new Option("--by <column>", "rows of the table").choices(["source", "level"]))
     .addOption(seed("seed of all sampling").default(0))
+    .option(...NO_TUNE)
     .action((options) => void (invocation = { command: "eval", args: options as EvalArgs }));
 
   command("generate", "answer a prompt, streaming")
@@ -272,6 +285,7 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .option("--greedy", "take the most likely token", false)
     .addOption(seed("seed of all sampling").default(0))
     .option("--raw", "continue the prompt as it is, without a chat template", false)
+    .option(...NO_TUNE)
     .action((options) => void (invocation = { command: "generate", args: options as GenerateArgs }));
 
   command("doctor", "print adapter, limits and features, and check every kernel on it")
@@ -284,6 +298,7 @@ export function parseArguments(argv: readonly string[]): Invocation {
     )
     .option("--json", "print JSON", false)
     .option("--rounds <n>", "timed repetitions of each case", integer(1, 10_000), 5)
+    .option(...NO_TUNE)
     .option("--peers", "compare with other libraries, which it installs, on the same work in turns", false)
     .option("--check", "compare, and fail where a ratio fell by more than 20 % of the saved one", false)
     .option("--save", "compare, and keep the ratios in bench/results", false)

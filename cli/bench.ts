@@ -15,7 +15,7 @@ import { recomputingStep, trainingStep } from "../bench/training_step.ts";
 import { TINY_VISION, TOWER_7B } from "../bench/vision_shapes.ts";
 import { towerStep, visionTrainingStep } from "../bench/vision_step.ts";
 import { allWorkloads } from "../bench/workloads.ts";
-import { Gpu } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
 import type { MemoryClass } from "../gpu/tensor.ts";
 import { memoryLine } from "../gpu/pool.ts";
@@ -23,6 +23,7 @@ import type { BenchArgs } from "./arguments.ts";
 import { benchPeers } from "./bench_peers.ts";
 import { Progress } from "./progress.ts";
 import { renderTable } from "./table.ts";
+import { openTuned } from "./tuned_gpu.ts";
 
 /** A row of a step beside the ceilings. */
 export type SharedStepRow = StepRow & Pick<SharedRow, "matmulShare" | "copyShare">;
@@ -104,7 +105,8 @@ export async function bench(args: BenchArgs): Promise<number> {
   const { names, rounds } = args;
   if (args.peers || args.check || args.save || args.python !== undefined) return await benchPeers(args);
   const wanted = (name: string) => names.length === 0 || names.some((part) => name.includes(part));
-  const gpu = await Gpu.open();
+  const progress = new Progress();
+  const gpu = await openTuned(args.tune, (line) => progress.say(line));
   try {
     const { software, name: adapter, driver } = gpu.facts;
     const clock = clockOf(gpu);
@@ -115,7 +117,6 @@ export async function bench(args: BenchArgs): Promise<number> {
       throw new UserError(`no kernel's or step's name contains ${names.join(" or ")}`);
     }
     const best = ceilingWorkloads(software);
-    const progress = new Progress();
     const phase = progress.phase(
       "timing",
       best.length + workloads.length + steps.length + scalings.length,

@@ -4,7 +4,6 @@
  */
 import { microRows } from "../data/micro/world.ts";
 import { readRows } from "../data/rows.ts";
-import { Gpu } from "../gpu/device.ts";
 import { loadModelConfig } from "../models/config.ts";
 import { writeAtomically } from "../trainer/atomic_write.ts";
 import { loadConfig } from "../trainer/config.ts";
@@ -15,6 +14,7 @@ import type { EvalArgs } from "./arguments.ts";
 import { familyTable } from "./evaluation_tables.ts";
 import { Progress } from "./progress.ts";
 import { renderTable } from "./table.ts";
+import { openTuned } from "./tuned_gpu.ts";
 
 async function evalCommand(args: EvalArgs): Promise<number> {
   const { config } = loadConfig();
@@ -31,7 +31,7 @@ async function evalCommand(args: EvalArgs): Promise<number> {
       }),
     ]
     : await read(args.data, progress);
-  const gpu = await Gpu.open();
+  const gpu = await openTuned(args.tune, (line) => progress.say(line));
   try {
     const max_response_length = args.maxTokens ?? config.data.max_response_length;
     const policy = await Policy.load(gpu, folder, {

@@ -3,18 +3,18 @@
  * @module
  */
 import { IMAGE_MARK } from "../data/picture.ts";
-import { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
 import { loadConfig } from "../trainer/config.ts";
 import { Policy } from "../trainer/policy.ts";
 import type { GenerateArgs } from "./arguments.ts";
+import { openTuned } from "./tuned_gpu.ts";
 
 /** Runs the command. */
 export async function generate(args: GenerateArgs): Promise<number> {
   const { config } = loadConfig();
   const text = args.prompt ?? (await new Response(Deno.stdin.readable).text()).trim();
   if (text === "") throw new UserError("no prompt: give --prompt, or write it to standard input");
-  const gpu = await Gpu.open();
+  const gpu = await openTuned(args.tune, console.error);
   const stop = new AbortController();
   const interrupt = () => stop.abort();
   Deno.addSignalListener("SIGINT", interrupt);

@@ -3,7 +3,6 @@
  * @module
  */
 import { join } from "node:path";
-import { Gpu } from "../gpu/device.ts";
 import { memoryLine } from "../gpu/pool.ts";
 import { loadConfig } from "../trainer/config.ts";
 import { phaseLine } from "../trainer/phase_times.ts";
@@ -12,6 +11,7 @@ import { train as runTraining } from "../trainer/scheduler.ts";
 import type { TrainArgs } from "./arguments.ts";
 import { familyTable, levelTable } from "./evaluation_tables.ts";
 import { Progress } from "./progress.ts";
+import { openTuned, tuningLine } from "./tuned_gpu.ts";
 
 /** Overrides that stand for the command's own options; given ones win over file and preset. */
 function optionOverrides(args: TrainArgs): string[] {
@@ -25,6 +25,7 @@ function optionOverrides(args: TrainArgs): string[] {
     ...text("trainer.max_steps", args.maxSteps),
     ...text("trainer.experiment_name", args.run),
     ...text("trainer.seed", args.seed),
+    ...(args.tune ? [] : ["trainer.tune_kernels=false"]),
     ...(args.stage === "adacs"
       ? ["aepo.enabled=false"]
       : args.stage === "aepo"
@@ -63,7 +64,7 @@ export async function train(args: TrainArgs): Promise<number> {
   const { config, ignored } = load(args, file);
   const progress = new Progress();
   for (const key of ignored) progress.say(`ignored: ${key}`);
-  const gpu = await Gpu.open();
+  const gpu = await openTuned(config.trainer.tune_kernels, (line) => progress.say(line));
   progress.say(`adapter: ${gpu.facts.name}${gpu.facts.software ? " (software: runs on the CPU)" : ""}`);
   const stop = new AbortController();
   const interrupt = () => {
@@ -90,6 +91,8 @@ export async function train(args: TrainArgs): Promise<number> {
     if (blind) console.log(blindLine(blind));
     const phases = phaseLine(summary.timing);
     if (phases !== undefined) console.log(phases);
+    const tuning = tuningLine(gpu);
+    if (tuning !== undefined) console.log(tuning);
     const memory = gpu.pool.report();
     console.log(
       `peak GPU memory ${(memory.peak / 2 ** 20).toFixed(0)} MiB (${memoryLine(memory.peakByClass)}); ${

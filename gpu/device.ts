@@ -7,6 +7,7 @@ import { type AdapterTraits, KernelCache } from "./kernel.ts";
 import { Pool } from "./pool.ts";
 import type { DType, MemoryClass, Tensor } from "./tensor.ts";
 import { Textures } from "./textures.ts";
+import { type TuneOptions, Tuner } from "./tuner.ts";
 
 /** What is known about the adapter. */
 export interface AdapterFacts extends AdapterTraits {
@@ -18,6 +19,15 @@ export interface AdapterFacts extends AdapterTraits {
   readonly driver: string;
   /** WebGPU features that the device was opened with, sorted. */
   readonly features: readonly string[];
+}
+
+/** How a device is opened. */
+export interface OpenOptions {
+  /**
+   * Choose among kernels by measuring (see {@link Tuner}); false, the default: by rule alone, so that the same text runs
+   * at every start.
+   */
+  readonly tune?: TuneOptions | boolean;
 }
 
 /** Host data that can go into a tensor. */
@@ -45,6 +55,8 @@ export class Gpu {
   readonly textures: Textures;
   /** The compiled kernels. */
   readonly kernels: KernelCache;
+  /** Chooses kernels where the device was asked to. */
+  readonly tuner: Tuner | undefined;
   #failure: Error | undefined;
   #lost: Promise<never>;
   #closed = false;
@@ -52,12 +64,13 @@ export class Gpu {
   /** Commands that wait for their submit, and what has encoded some of them; undefined outside {@link together}. */
   #waiting: { encoder: GPUCommandEncoder | undefined; by: Set<unknown> } | undefined;
 
-  private constructor(device: GPUDevice, facts: AdapterFacts) {
+  private constructor(device: GPUDevice, facts: AdapterFacts, { tune = false }: OpenOptions) {
     this.device = device;
     this.facts = facts;
     this.pool = new Pool(device, (error) => this.#failure ??= error);
     this.textures = new Textures(device, this.pool);
     this.kernels = new KernelCache(device);
+    this.tuner = tune === false ? undefined : new Tuner(this, tune === true ? {} : tune);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#failure ??= new GpuError(
@@ -78,7 +91,7 @@ export class Gpu {
    * Opens the default adapter with its own limits and the optional features it has.
    * @throws UserError when there is no WebGPU adapter, with what to install
    */
-  static async open(): Promise<Gpu> {
+  static async open(options: OpenOptions = {}): Promise<Gpu> {
     // Read by Mesa's software driver when the first adapter is made: twice the vector width, the largest single gain.
     if (!Deno.env.get("LP_NATIVE_VECTOR_WIDTH")) Deno.env.set("LP_NATIVE_VECTOR_WIDTH", "512");
     const library = Deno.env.get("ARES_LIBVULKAN");
@@ -128,7 +141,7 @@ export class Gpu {
         /llvmpipe|lavapipe|swiftshader/i.test(`${info.device} ${info.architecture} ${info.description}`),
       features: [...device.features].sort(),
       subgroup: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize ?? 0 : 0,
-    });
+    }, options);
   }
 
   /** Throws the first thing that went wrong, now and ever after: WebGPU itself stays silent. */

@@ -52,8 +52,6 @@ export interface KernelSpec<B extends string = string, D extends string = string
   readonly dims: Readonly<Record<D, "u32" | "f32">>;
   /** Sizes of register tiles and the like, put in front of the text as `const NAME = value;` declarations. */
   readonly consts?: Readonly<Record<string, number>>;
-  /** For a text that relies on subgroups of exactly `size` invocations: that size, and what other adapters run. */
-  readonly subgroup?: { readonly size: number; readonly otherwise: KernelSpec<B, D> };
   /** Elements each binding must hold at least. */
   sizes(d: DimValues<D>): Readonly<Record<B, number>>;
   /** Bindings that are read wherever the data says: of these the whole tensor is mirrored, not `sizes`. */
@@ -67,10 +65,24 @@ export interface KernelSpec<B extends string = string, D extends string = string
     adapter: AdapterTraits,
     elements: Readonly<Record<string, number>>,
   ) => KernelSpec<B, D>;
+  /** Siblings that suit these dims, the adapter and the elements, for a tuner to choose among by measuring beside `fit`'s. */
+  readonly candidates?: (
+    dims: Readonly<Record<string, unknown>>,
+    adapter: AdapterTraits,
+    elements: Readonly<Record<string, number>>,
+  ) => Candidates<B, D>;
   /** Workgroups to start. */
   grid(d: DimValues<D>): Grid;
   /** Arithmetic operations, and bytes that must move at least once. */
   cost(d: DimValues<D>): { readonly flops: number; readonly bytes: number };
+}
+
+/** What is worth measuring for a launch. */
+export interface Candidates<B extends string = string, D extends string = string> {
+  /** With the same bindings, read in the same ways, and the same dims. */
+  readonly kernels: readonly KernelSpec<B, D>[];
+  /** Sizes to measure at, rounded: launches with the same ones are of one class and share the choice. */
+  readonly dims: DimValues<D>;
 }
 
 /** Identity function that fixes a spec's name types. */

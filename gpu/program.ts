@@ -5,7 +5,7 @@
  */
 import type { Gpu } from "./device.ts";
 import { GpuError } from "./errors.ts";
-import { type KernelSpec, mirrored, writes } from "./kernel.ts";
+import { type Candidates, type KernelSpec, mirrored, writes } from "./kernel.ts";
 import { fillMirror, fitsTexture, type Mirror, planMirrors, takeTextures } from "./mirrors.ts";
 import type { Tensor } from "./tensor.ts";
 import { BEFORE } from "./through_textures.ts";
@@ -14,7 +14,9 @@ import { BEFORE } from "./through_textures.ts";
 export type Dim = number | (() => number);
 
 interface Launch {
-  readonly kernel: KernelSpec;
+  /** By the rule; while the program is built a tuner may exchange it for one of `rivals`. */
+  kernel: KernelSpec;
+  readonly rivals: Candidates | undefined;
   readonly tensors: readonly Tensor[];
   readonly dims: Readonly<Record<string, Dim>>;
   readonly offset: number;
@@ -97,14 +99,15 @@ export class Program {
     const elements: Record<string, number> = {};
     for (const name in tensors) elements[name] = tensors[name]?.size ?? 0;
     let kernel = general.fit?.(dims, this.#gpu.facts, elements) ?? general;
-    if (kernel.subgroup && kernel.subgroup.size !== this.#gpu.facts.subgroup) {
-      kernel = kernel.subgroup.otherwise;
-    }
     if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);
     const reads = (i: number): boolean => mirrored(kernel.bindings[names[i]]);
-    if (list.some((t, i) => t && reads(i) && !fitsTexture(this.#gpu.device, t))) kernel = general;
+    let rivals = this.#gpu.tuner && general.candidates?.(dims, this.#gpu.facts, elements);
+    if (list.some((t, i) => t && reads(i) && !fitsTexture(this.#gpu.device, t))) {
+      kernel = general;
+      rivals = undefined;
+    }
     const limit = this.#gpu.device.limits.maxStorageBufferBindingSize;
     names.forEach((name, i) => {
       const tensor = list[i];
@@ -130,6 +133,7 @@ export class Program {
     const size = Math.max(16, Math.ceil(Object.keys(kernel.dims).length / 4) * 16);
     this.#launches.push({
       kernel: kernel as unknown as KernelSpec,
+      rivals: rivals as Candidates | undefined,
       tensors: list,
       dims,
       offset: this.#bytes,
@@ -147,7 +151,8 @@ export class Program {
   }
 
   async #build(): Promise<this> {
-    const { device } = this.#gpu;
+    const { device, tuner } = this.#gpu;
+    for (const l of this.#launches) if (tuner && l.rivals) l.kernel = await tuner.choose(l.kernel, l.rivals);
     const pipelines = await Promise.all(this.#launches.map((l) => this.#gpu.kernels.pipeline(l.kernel)));
     const uniforms = device.createBuffer({
       label: `${this.label} dims`,
@@ -230,6 +235,23 @@ export class Program {
    * textures lies between the launches and is not in it.
    */
   async profile(): Promise<KernelTime[]> {
+    const times = await this.times();
+    const rows = new Map<string, { calls: number; milliseconds: number; flops: number; bytes: number }>();
+    this.#launches.forEach((launch, i) => {
+      const { kernel } = launch;
+      const row = rows.get(kernel.name) ?? { calls: 0, milliseconds: 0, flops: 0, bytes: 0 };
+      const cost = kernel.cost(this.#dims(launch));
+      row.calls++;
+      row.milliseconds += times[i];
+      row.flops += cost.flops;
+      row.bytes += cost.bytes;
+      rows.set(kernel.name, row);
+    });
+    return [...rows].map(([name, row]) => ({ name, ...row })).sort((a, b) => b.milliseconds - a.milliseconds);
+  }
+
+  /** As {@link profile}, launch by launch: milliseconds in the order of recording. */
+  async times(): Promise<number[]> {
     this.#gpu.check();
     const { device } = this.#gpu;
     if (!device.features.has("timestamp-query")) {
@@ -238,8 +260,8 @@ export class Program {
     await this.build();
     this.#fill();
     const n = this.#launches.length;
+    const milliseconds: number[] = [];
     const perSet = 2048; // a query set holds at most 4,096 entries
-    const rows = new Map<string, { calls: number; milliseconds: number; flops: number; bytes: number }>();
     for (let from = 0; from < n; from += perSet) {
       const to = Math.min(n, from + perSet);
       const set = device.createQuerySet({ type: "timestamp", count: (to - from) * 2 });
@@ -271,21 +293,12 @@ export class Program {
         size: words,
         bytes,
       });
-      const times = new BigUint64Array(read.buffer, read.byteOffset, words / 2);
-      for (let i = from; i < to; i++) {
-        const { kernel } = this.#launches[i];
-        const row = rows.get(kernel.name) ?? { calls: 0, milliseconds: 0, flops: 0, bytes: 0 };
-        const cost = kernel.cost(this.#dims(this.#launches[i]));
-        row.calls++;
-        row.milliseconds += Number(times[(i - from) * 2 + 1] - times[(i - from) * 2]) / 1e6;
-        row.flops += cost.flops;
-        row.bytes += cost.bytes;
-        rows.set(kernel.name, row);
-      }
+      const stamps = new BigUint64Array(read.buffer, read.byteOffset, words / 2);
+      for (let i = 0; i < stamps.length; i += 2) milliseconds.push(Number(stamps[i + 1] - stamps[i]) / 1e6);
       resolved.destroy();
       set.destroy();
     }
-    return [...rows].map(([name, row]) => ({ name, ...row })).sort((a, b) => b.milliseconds - a.milliseconds);
+    return milliseconds;
   }
 
   /** Frees the uniform buffer and gives the textures back. The tensors belong to whoever made them. */

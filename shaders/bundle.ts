@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1871,9 +1871,8 @@ fn copy_rows(
 // backward_input    dx[t,k] (+)= Σ_n dy[t,n] w[n,k]
 // backward_weight   dw[n,k]  +=  Σ_t dy[t,n] x[t,k]
 // Nothing is kept for backward but X itself. \`in\` must be a multiple of 4; rows of dy are \`stride\` apart, a multiple of 4
-// with zeros past \`out\`. Each invocation owns a register tile of 16 rows x 8 columns, written out by hand: a loop over a
-// private array is not unrolled by every driver and is then several times slower. Lanes lie along the contiguous axis of
-// the output. Four products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3).
+// with zeros past \`out\`. Each invocation owns a register tile of ROWS = 16 rows x 8 columns, lanes along the contiguous axis
+// of the output; QUADS = ROWS / 4. Four products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3).
 
 struct Dims {
   tokens: u32,
@@ -1898,82 +1897,21 @@ fn forward_tile(m: u32, n: u32) -> array<vec4f, 32> {
   let width = d.inputs / 4u;
   let last_row = d.tokens - 1u;
   let last_column = d.outputs - 1u;
-  let x0 = min(m + 0u, last_row) * width;
-  let x1 = min(m + 1u, last_row) * width;
-  let x2 = min(m + 2u, last_row) * width;
-  let x3 = min(m + 3u, last_row) * width;
-  let x4 = min(m + 4u, last_row) * width;
-  let x5 = min(m + 5u, last_row) * width;
-  let x6 = min(m + 6u, last_row) * width;
-  let x7 = min(m + 7u, last_row) * width;
-  let x8 = min(m + 8u, last_row) * width;
-  let x9 = min(m + 9u, last_row) * width;
-  let x10 = min(m + 10u, last_row) * width;
-  let x11 = min(m + 11u, last_row) * width;
-  let x12 = min(m + 12u, last_row) * width;
-  let x13 = min(m + 13u, last_row) * width;
-  let x14 = min(m + 14u, last_row) * width;
-  let x15 = min(m + 15u, last_row) * width;
-  let w0 = min(n + 0u, last_column) * width;
-  let w1 = min(n + 1u, last_column) * width;
-  let w2 = min(n + 2u, last_column) * width;
-  let w3 = min(n + 3u, last_column) * width;
-  let w4 = min(n + 4u, last_column) * width;
-  let w5 = min(n + 5u, last_column) * width;
-  let w6 = min(n + 6u, last_column) * width;
-  let w7 = min(n + 7u, last_column) * width;
+  //# for r in ROWS
+  let x\$r = min(m + \$r, last_row) * width;
+  //# end
+  //# for c in 8
+  let w\$c = min(n + \$c, last_column) * width;
+  //# end
   var acc: array<vec4f, 32>;
   for (var k = 0u; k < width; k++) {
     let a = mat4x4f(w[w0 + k], w[w1 + k], w[w2 + k], w[w3 + k]);
     let b = mat4x4f(w[w4 + k], w[w5 + k], w[w6 + k], w[w7 + k]);
-    let v0 = x[x0 + k];
-    acc[0] += v0 * a;
-    acc[1] += v0 * b;
-    let v1 = x[x1 + k];
-    acc[2] += v1 * a;
-    acc[3] += v1 * b;
-    let v2 = x[x2 + k];
-    acc[4] += v2 * a;
-    acc[5] += v2 * b;
-    let v3 = x[x3 + k];
-    acc[6] += v3 * a;
-    acc[7] += v3 * b;
-    let v4 = x[x4 + k];
-    acc[8] += v4 * a;
-    acc[9] += v4 * b;
-    let v5 = x[x5 + k];
-    acc[10] += v5 * a;
-    acc[11] += v5 * b;
-    let v6 = x[x6 + k];
-    acc[12] += v6 * a;
-    acc[13] += v6 * b;
-    let v7 = x[x7 + k];
-    acc[14] += v7 * a;
-    acc[15] += v7 * b;
-    let v8 = x[x8 + k];
-    acc[16] += v8 * a;
-    acc[17] += v8 * b;
-    let v9 = x[x9 + k];
-    acc[18] += v9 * a;
-    acc[19] += v9 * b;
-    let v10 = x[x10 + k];
-    acc[20] += v10 * a;
-    acc[21] += v10 * b;
-    let v11 = x[x11 + k];
-    acc[22] += v11 * a;
-    acc[23] += v11 * b;
-    let v12 = x[x12 + k];
-    acc[24] += v12 * a;
-    acc[25] += v12 * b;
-    let v13 = x[x13 + k];
-    acc[26] += v13 * a;
-    acc[27] += v13 * b;
-    let v14 = x[x14 + k];
-    acc[28] += v14 * a;
-    acc[29] += v14 * b;
-    let v15 = x[x15 + k];
-    acc[30] += v15 * a;
-    acc[31] += v15 * b;
+    //# for r in ROWS
+    let v\$r = x[x\$r + k];
+    acc[2 * \$r] += v\$r * a;
+    acc[2 * \$r + 1] += v\$r * b;
+    //# end
   }
   return acc;
 }
@@ -2009,38 +1947,10 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
   let n = id.x * 8u;
   if (n >= d.outputs) { return; }
   let acc = forward_tile(m, n);
-  put(m + 0u, n, acc[0]);
-  put(m + 0u, n + 4u, acc[1]);
-  put(m + 1u, n, acc[2]);
-  put(m + 1u, n + 4u, acc[3]);
-  put(m + 2u, n, acc[4]);
-  put(m + 2u, n + 4u, acc[5]);
-  put(m + 3u, n, acc[6]);
-  put(m + 3u, n + 4u, acc[7]);
-  put(m + 4u, n, acc[8]);
-  put(m + 4u, n + 4u, acc[9]);
-  put(m + 5u, n, acc[10]);
-  put(m + 5u, n + 4u, acc[11]);
-  put(m + 6u, n, acc[12]);
-  put(m + 6u, n + 4u, acc[13]);
-  put(m + 7u, n, acc[14]);
-  put(m + 7u, n + 4u, acc[15]);
-  put(m + 8u, n, acc[16]);
-  put(m + 8u, n + 4u, acc[17]);
-  put(m + 9u, n, acc[18]);
-  put(m + 9u, n + 4u, acc[19]);
-  put(m + 10u, n, acc[20]);
-  put(m + 10u, n + 4u, acc[21]);
-  put(m + 11u, n, acc[22]);
-  put(m + 11u, n + 4u, acc[23]);
-  put(m + 12u, n, acc[24]);
-  put(m + 12u, n + 4u, acc[25]);
-  put(m + 13u, n, acc[26]);
-  put(m + 13u, n + 4u, acc[27]);
-  put(m + 14u, n, acc[28]);
-  put(m + 14u, n + 4u, acc[29]);
-  put(m + 15u, n, acc[30]);
-  put(m + 15u, n + 4u, acc[31]);
+  //# for r in ROWS
+  put(m + \$r, n, acc[2 * \$r]);
+  put(m + \$r, n + 4u, acc[2 * \$r + 1]);
+  //# end
 }
 
 @compute @workgroup_size(16)
@@ -2051,38 +1961,10 @@ fn forward_bias(@builtin(global_invocation_id) id: vec3u) {
   let acc = forward_tile(m, n);
   let a = bias_at(n);
   let b = bias_at(n + 4u);
-  put(m + 0u, n, acc[0] + a);
-  put(m + 0u, n + 4u, acc[1] + b);
-  put(m + 1u, n, acc[2] + a);
-  put(m + 1u, n + 4u, acc[3] + b);
-  put(m + 2u, n, acc[4] + a);
-  put(m + 2u, n + 4u, acc[5] + b);
-  put(m + 3u, n, acc[6] + a);
-  put(m + 3u, n + 4u, acc[7] + b);
-  put(m + 4u, n, acc[8] + a);
-  put(m + 4u, n + 4u, acc[9] + b);
-  put(m + 5u, n, acc[10] + a);
-  put(m + 5u, n + 4u, acc[11] + b);
-  put(m + 6u, n, acc[12] + a);
-  put(m + 6u, n + 4u, acc[13] + b);
-  put(m + 7u, n, acc[14] + a);
-  put(m + 7u, n + 4u, acc[15] + b);
-  put(m + 8u, n, acc[16] + a);
-  put(m + 8u, n + 4u, acc[17] + b);
-  put(m + 9u, n, acc[18] + a);
-  put(m + 9u, n + 4u, acc[19] + b);
-  put(m + 10u, n, acc[20] + a);
-  put(m + 10u, n + 4u, acc[21] + b);
-  put(m + 11u, n, acc[22] + a);
-  put(m + 11u, n + 4u, acc[23] + b);
-  put(m + 12u, n, acc[24] + a);
-  put(m + 12u, n + 4u, acc[25] + b);
-  put(m + 13u, n, acc[26] + a);
-  put(m + 13u, n + 4u, acc[27] + b);
-  put(m + 14u, n, acc[28] + a);
-  put(m + 14u, n + 4u, acc[29] + b);
-  put(m + 15u, n, acc[30] + a);
-  put(m + 15u, n + 4u, acc[31] + b);
+  //# for r in ROWS
+  put(m + \$r, n, acc[2 * \$r] + a);
+  put(m + \$r, n + 4u, acc[2 * \$r + 1] + b);
+  //# end
 }
 
 @compute @workgroup_size(16)
@@ -2091,38 +1973,10 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u) {
   let n = id.x * 8u;
   if (n >= d.outputs) { return; }
   let acc = forward_tile(m, n);
-  put_residual(m + 0u, n, acc[0]);
-  put_residual(m + 0u, n + 4u, acc[1]);
-  put_residual(m + 1u, n, acc[2]);
-  put_residual(m + 1u, n + 4u, acc[3]);
-  put_residual(m + 2u, n, acc[4]);
-  put_residual(m + 2u, n + 4u, acc[5]);
-  put_residual(m + 3u, n, acc[6]);
-  put_residual(m + 3u, n + 4u, acc[7]);
-  put_residual(m + 4u, n, acc[8]);
-  put_residual(m + 4u, n + 4u, acc[9]);
-  put_residual(m + 5u, n, acc[10]);
-  put_residual(m + 5u, n + 4u, acc[11]);
-  put_residual(m + 6u, n, acc[12]);
-  put_residual(m + 6u, n + 4u, acc[13]);
-  put_residual(m + 7u, n, acc[14]);
-  put_residual(m + 7u, n + 4u, acc[15]);
-  put_residual(m + 8u, n, acc[16]);
-  put_residual(m + 8u, n + 4u, acc[17]);
-  put_residual(m + 9u, n, acc[18]);
-  put_residual(m + 9u, n + 4u, acc[19]);
-  put_residual(m + 10u, n, acc[20]);
-  put_residual(m + 10u, n + 4u, acc[21]);
-  put_residual(m + 11u, n, acc[22]);
-  put_residual(m + 11u, n + 4u, acc[23]);
-  put_residual(m + 12u, n, acc[24]);
-  put_residual(m + 12u, n + 4u, acc[25]);
-  put_residual(m + 13u, n, acc[26]);
-  put_residual(m + 13u, n + 4u, acc[27]);
-  put_residual(m + 14u, n, acc[28]);
-  put_residual(m + 14u, n + 4u, acc[29]);
-  put_residual(m + 15u, n, acc[30]);
-  put_residual(m + 15u, n + 4u, acc[31]);
+  //# for r in ROWS
+  put_residual(m + \$r, n, acc[2 * \$r]);
+  put_residual(m + \$r, n + 4u, acc[2 * \$r + 1]);
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> bias: array<f32>;
@@ -2156,22 +2010,9 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
   let steps = d.stride / 4u;
   let last_row = d.tokens - 1u;
   let last_w = d.outputs - 1u;
-  let y0 = min(m + 0u, last_row) * steps;
-  let y1 = min(m + 1u, last_row) * steps;
-  let y2 = min(m + 2u, last_row) * steps;
-  let y3 = min(m + 3u, last_row) * steps;
-  let y4 = min(m + 4u, last_row) * steps;
-  let y5 = min(m + 5u, last_row) * steps;
-  let y6 = min(m + 6u, last_row) * steps;
-  let y7 = min(m + 7u, last_row) * steps;
-  let y8 = min(m + 8u, last_row) * steps;
-  let y9 = min(m + 9u, last_row) * steps;
-  let y10 = min(m + 10u, last_row) * steps;
-  let y11 = min(m + 11u, last_row) * steps;
-  let y12 = min(m + 12u, last_row) * steps;
-  let y13 = min(m + 13u, last_row) * steps;
-  let y14 = min(m + 14u, last_row) * steps;
-  let y15 = min(m + 15u, last_row) * steps;
+  //# for r in ROWS
+  let y\$r = min(m + \$r, last_row) * steps;
+  //# end
   var acc: array<vec4f, 32>;
   for (var n = 0u; n < steps; n++) {
     let r0 = min(n * 4u + 0u, last_w) * width;
@@ -2180,87 +2021,16 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     let r3 = min(n * 4u + 3u, last_w) * width;
     let a = mat4x4f(input_w[r0 + k], input_w[r1 + k], input_w[r2 + k], input_w[r3 + k]);
     let b = mat4x4f(input_w[r0 + k2], input_w[r1 + k2], input_w[r2 + k2], input_w[r3 + k2]);
-    let v0 = input_dy[y0 + n];
-    acc[0] += a * v0;
-    acc[1] += b * v0;
-    let v1 = input_dy[y1 + n];
-    acc[2] += a * v1;
-    acc[3] += b * v1;
-    let v2 = input_dy[y2 + n];
-    acc[4] += a * v2;
-    acc[5] += b * v2;
-    let v3 = input_dy[y3 + n];
-    acc[6] += a * v3;
-    acc[7] += b * v3;
-    let v4 = input_dy[y4 + n];
-    acc[8] += a * v4;
-    acc[9] += b * v4;
-    let v5 = input_dy[y5 + n];
-    acc[10] += a * v5;
-    acc[11] += b * v5;
-    let v6 = input_dy[y6 + n];
-    acc[12] += a * v6;
-    acc[13] += b * v6;
-    let v7 = input_dy[y7 + n];
-    acc[14] += a * v7;
-    acc[15] += b * v7;
-    let v8 = input_dy[y8 + n];
-    acc[16] += a * v8;
-    acc[17] += b * v8;
-    let v9 = input_dy[y9 + n];
-    acc[18] += a * v9;
-    acc[19] += b * v9;
-    let v10 = input_dy[y10 + n];
-    acc[20] += a * v10;
-    acc[21] += b * v10;
-    let v11 = input_dy[y11 + n];
-    acc[22] += a * v11;
-    acc[23] += b * v11;
-    let v12 = input_dy[y12 + n];
-    acc[24] += a * v12;
-    acc[25] += b * v12;
-    let v13 = input_dy[y13 + n];
-    acc[26] += a * v13;
-    acc[27] += b * v13;
-    let v14 = input_dy[y14 + n];
-    acc[28] += a * v14;
-    acc[29] += b * v14;
-    let v15 = input_dy[y15 + n];
-    acc[30] += a * v15;
-    acc[31] += b * v15;
+    //# for r in ROWS
+    let v\$r = input_dy[y\$r + n];
+    acc[2 * \$r] += a * v\$r;
+    acc[2 * \$r + 1] += b * v\$r;
+    //# end
   }
-  add_dx(m + 0u, k, acc[0]);
-  add_dx(m + 0u, k + 16u, acc[1]);
-  add_dx(m + 1u, k, acc[2]);
-  add_dx(m + 1u, k + 16u, acc[3]);
-  add_dx(m + 2u, k, acc[4]);
-  add_dx(m + 2u, k + 16u, acc[5]);
-  add_dx(m + 3u, k, acc[6]);
-  add_dx(m + 3u, k + 16u, acc[7]);
-  add_dx(m + 4u, k, acc[8]);
-  add_dx(m + 4u, k + 16u, acc[9]);
-  add_dx(m + 5u, k, acc[10]);
-  add_dx(m + 5u, k + 16u, acc[11]);
-  add_dx(m + 6u, k, acc[12]);
-  add_dx(m + 6u, k + 16u, acc[13]);
-  add_dx(m + 7u, k, acc[14]);
-  add_dx(m + 7u, k + 16u, acc[15]);
-  add_dx(m + 8u, k, acc[16]);
-  add_dx(m + 8u, k + 16u, acc[17]);
-  add_dx(m + 9u, k, acc[18]);
-  add_dx(m + 9u, k + 16u, acc[19]);
-  add_dx(m + 10u, k, acc[20]);
-  add_dx(m + 10u, k + 16u, acc[21]);
-  add_dx(m + 11u, k, acc[22]);
-  add_dx(m + 11u, k + 16u, acc[23]);
-  add_dx(m + 12u, k, acc[24]);
-  add_dx(m + 12u, k + 16u, acc[25]);
-  add_dx(m + 13u, k, acc[26]);
-  add_dx(m + 13u, k + 16u, acc[27]);
-  add_dx(m + 14u, k, acc[28]);
-  add_dx(m + 14u, k + 16u, acc[29]);
-  add_dx(m + 15u, k, acc[30]);
-  add_dx(m + 15u, k + 16u, acc[31]);
+  //# for r in ROWS
+  add_dx(m + \$r, k, acc[2 * \$r]);
+  add_dx(m + \$r, k + 16u, acc[2 * \$r + 1]);
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> weight_dy: array<vec4f>;
@@ -2281,84 +2051,26 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   let k2 = min(k + 16u, width - 1u);
   let step = d.stride / 4u;
   let last = step - 1u;
-  let n0 = min(n / 4u + 0u, last);
-  let n1 = min(n / 4u + 1u, last);
-  let n2 = min(n / 4u + 2u, last);
-  let n3 = min(n / 4u + 3u, last);
+  //# for q in QUADS
+  let n\$q = min(n / 4u + \$q, last);
+  //# end
   var acc: array<vec4f, 32>;
   for (var t = 0u; t < d.tokens; t++) {
     let a = weight_x[t * width + k];
     let b = weight_x[t * width + k2];
     let row = t * step;
-    let g0 = weight_dy[row + n0];
-    acc[0] += a * g0.x;
-    acc[1] += b * g0.x;
-    acc[2] += a * g0.y;
-    acc[3] += b * g0.y;
-    acc[4] += a * g0.z;
-    acc[5] += b * g0.z;
-    acc[6] += a * g0.w;
-    acc[7] += b * g0.w;
-    let g1 = weight_dy[row + n1];
-    acc[8] += a * g1.x;
-    acc[9] += b * g1.x;
-    acc[10] += a * g1.y;
-    acc[11] += b * g1.y;
-    acc[12] += a * g1.z;
-    acc[13] += b * g1.z;
-    acc[14] += a * g1.w;
-    acc[15] += b * g1.w;
-    let g2 = weight_dy[row + n2];
-    acc[16] += a * g2.x;
-    acc[17] += b * g2.x;
-    acc[18] += a * g2.y;
-    acc[19] += b * g2.y;
-    acc[20] += a * g2.z;
-    acc[21] += b * g2.z;
-    acc[22] += a * g2.w;
-    acc[23] += b * g2.w;
-    let g3 = weight_dy[row + n3];
-    acc[24] += a * g3.x;
-    acc[25] += b * g3.x;
-    acc[26] += a * g3.y;
-    acc[27] += b * g3.y;
-    acc[28] += a * g3.z;
-    acc[29] += b * g3.z;
-    acc[30] += a * g3.w;
-    acc[31] += b * g3.w;
+    //# for q in QUADS
+    let g\$q = weight_dy[row + n\$q];
+    //# for j in 4
+    acc[8 * \$q + 2 * \$j] += a * g\$q[\$j];
+    acc[8 * \$q + 2 * \$j + 1] += b * g\$q[\$j];
+    //# end
+    //# end
   }
-  add_dw(n + 0u, k, acc[0]);
-  add_dw(n + 0u, k + 16u, acc[1]);
-  add_dw(n + 1u, k, acc[2]);
-  add_dw(n + 1u, k + 16u, acc[3]);
-  add_dw(n + 2u, k, acc[4]);
-  add_dw(n + 2u, k + 16u, acc[5]);
-  add_dw(n + 3u, k, acc[6]);
-  add_dw(n + 3u, k + 16u, acc[7]);
-  add_dw(n + 4u, k, acc[8]);
-  add_dw(n + 4u, k + 16u, acc[9]);
-  add_dw(n + 5u, k, acc[10]);
-  add_dw(n + 5u, k + 16u, acc[11]);
-  add_dw(n + 6u, k, acc[12]);
-  add_dw(n + 6u, k + 16u, acc[13]);
-  add_dw(n + 7u, k, acc[14]);
-  add_dw(n + 7u, k + 16u, acc[15]);
-  add_dw(n + 8u, k, acc[16]);
-  add_dw(n + 8u, k + 16u, acc[17]);
-  add_dw(n + 9u, k, acc[18]);
-  add_dw(n + 9u, k + 16u, acc[19]);
-  add_dw(n + 10u, k, acc[20]);
-  add_dw(n + 10u, k + 16u, acc[21]);
-  add_dw(n + 11u, k, acc[22]);
-  add_dw(n + 11u, k + 16u, acc[23]);
-  add_dw(n + 12u, k, acc[24]);
-  add_dw(n + 12u, k + 16u, acc[25]);
-  add_dw(n + 13u, k, acc[26]);
-  add_dw(n + 13u, k + 16u, acc[27]);
-  add_dw(n + 14u, k, acc[28]);
-  add_dw(n + 14u, k + 16u, acc[29]);
-  add_dw(n + 15u, k, acc[30]);
-  add_dw(n + 15u, k + 16u, acc[31]);
+  //# for r in ROWS
+  add_dw(n + \$r, k, acc[2 * \$r]);
+  add_dw(n + \$r, k + 16u, acc[2 * \$r + 1]);
+  //# end
 }
 `,
   linear_any: `// Linear layer for sizes that linear.wgsl does not take (input width or row stride not a multiple of 4); the same
@@ -2427,11 +2139,118 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   dw[id.y * d.inputs + id.x] += sum;
 }
 `,
-  linear_broadcast: `// linear_texture.wgsl for software adapters whose subgroups are the LANES invocations of a workgroup: what all lanes read
-// is loaded once by one of them and passed on, so that a texture load serves ROWS · VECS vec4 of the output rather than VECS.
+  linear_rows: `// The forward products of linear.wgsl for few rows, as in decoding, where reading the weights is all the work: a workgroup
+// of LANES threads owns ROWS rows x 4 columns of y, its threads take turns along the contraction and then add up.
+//   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; \`in\` is a multiple of 4
+// With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
+
+struct Dims {
+  tokens: u32,
+  inputs: u32,
+  outputs: u32,
+  // Elements from one row to the next of y and residual.
+  stride: u32,
+  accumulate: u32,
+}
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read> addend: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+
+//# for workgroup in WORKGROUP
+// Row r of thread i at r * LANES + i.
+var<workgroup> sums: array<vec4f, SUMS>;
+//# end
+
+// Columns n to n + 3 of row m + lane, for lanes below ROWS.
+fn products(m: u32, n: u32, lane: u32) -> vec4f {
+  let width = d.inputs / 4u;
+  let last_column = d.outputs - 1u;
+  //# for c in 4
+  let w\$c = min(n + \$c, last_column) * width;
+  //# end
+  //# for r in ROWS
+  let x\$r = min(m + \$r, d.tokens - 1u) * width;
+  var sum\$r = vec4f();
+  //# end
+  for (var k = lane; k < width; k += LANES) {
+    let b = mat4x4f(w[w0 + k], w[w1 + k], w[w2 + k], w[w3 + k]);
+    //# for r in ROWS
+    sum\$r += x[x\$r + k] * b;
+    //# end
+  }
+  //# for subgroup in SUBGROUP
+  var own = vec4f();
+  //# for r in ROWS
+  let total\$r = subgroupAdd(sum\$r);
+  if (lane == \$r) { own = total\$r; }
+  //# end
+  return own;
+  //# end
+  //# for workgroup in WORKGROUP
+  //# for r in ROWS
+  sums[\$r * LANES + lane] = sum\$r;
+  //# end
+  workgroupBarrier();
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    if (lane < half) {
+      //# for r in ROWS
+      sums[\$r * LANES + lane] += sums[\$r * LANES + lane + half];
+      //# end
+    }
+    workgroupBarrier();
+  }
+  return sums[min(lane, ROWS - 1u) * LANES];
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = group.x * 4u;
+  let v = products(group.y * ROWS, n, lane);
+  let m = group.y * ROWS + lane;
+  if (lane >= ROWS || m >= d.tokens) { return; }
+  let at = m * d.stride + n;
+  //# for c in 4
+  if (n + \$c < d.outputs) { y[at + \$c] = v[\$c]; }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_bias(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = group.x * 4u;
+  let v = products(group.y * ROWS, n, lane);
+  let m = group.y * ROWS + lane;
+  if (lane >= ROWS || m >= d.tokens) { return; }
+  let at = m * d.stride + n;
+  //# for c in 4
+  if (n + \$c < d.outputs) { y[at + \$c] = v[\$c] + addend[n + \$c]; }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = group.x * 4u;
+  let v = products(group.y * ROWS, n, lane);
+  let m = group.y * ROWS + lane;
+  if (lane >= ROWS || m >= d.tokens) { return; }
+  let at = m * d.stride + n;
+  //# for c in 4
+  if (n + \$c < d.outputs) { y[at + \$c] = residual[at + \$c] + v[\$c]; }
+  //# end
+}
+`,
+  linear_texture: `// The linear layer of linear.wgsl for software adapters, whose loads from a storage buffer go lane by lane and whose loads
+// from a texture go by whole vectors: both operands of every product are textures. Where subgroups are the LANES
+// invocations of a workgroup (SHARE = LANES), what all lanes read is loaded once by one of them and passed on, so that a
+// load serves ROWS · VECS vec4 of the output; elsewhere (SHARE = 1) the broadcast of no_subgroups.wgsl keeps what it has.
 //   \`in\`, \`out\` and \`stride\` must be multiples of 4; no lane may leave before the last broadcast.
-// Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis; GROUPS =
-// ROWS / LANES, QUADS = ROWS / 4, STEPS = LANES / QUADS. Formulas and bindings stand in linear.wgsl.
+// Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis. Four
+// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3). GROUPS = ROWS / SHARE, QUADS = ROWS / 4;
+// backward_weight takes STEPS tokens a trip, whose QUADS · STEPS quads of rows are LOADS = QUADS · STEPS / SHARE a lane.
 
 const LANES = 16u;
 
@@ -2455,12 +2274,12 @@ struct Dims {
 
 alias Tile = array<array<vec4f, VECS>, ROWS>;
 
-// Column n is in units of vec4; a tile's vec4 lie next to each other. Lane i holds rows i, LANES + i, … of x.
+// Column n is in units of vec4; a tile's vec4 lie next to each other. Lane i holds rows i, SHARE + i, … of x.
 fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
   let width = d.inputs / 4u;
   let columns = d.outputs / 4u;
   //# for g in GROUPS
-  let x\$g = min(m + LANES * \$g + lane, d.tokens - 1u) * width;
+  let x\$g = min(m + SHARE * \$g + lane % SHARE, d.tokens - 1u) * width;
   //# end
   //# for c in VECS
   let w\$c = min(n + \$c, columns - 1u) * 4u * width;
@@ -2478,10 +2297,10 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
     //# for g in GROUPS
     {
     let rows\$g = texel(x, x\$g + k);
-    //# for r in 16
+    //# for r in SHARE
     let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
     //# for c in VECS
-    acc[16 * \$g + \$r][\$c] += v\$r * b\$c;
+    acc[SHARE * \$g + \$r][\$c] += v\$r * b\$c;
     //# end
     //# end
     }
@@ -2491,7 +2310,7 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
 }
 
 @compute @workgroup_size(LANES)
-fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m = id.y * ROWS;
   let n = id.x * VECS;
   let columns = d.outputs / 4u;
@@ -2507,7 +2326,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocatio
 }
 
 @compute @workgroup_size(LANES)
-fn forward_bias(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn forward_bias(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m = id.y * ROWS;
   let n = id.x * VECS;
   let columns = d.outputs / 4u;
@@ -2526,7 +2345,7 @@ fn forward_bias(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invo
 }
 
 @compute @workgroup_size(LANES)
-fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m = id.y * ROWS;
   let n = id.x * VECS;
   let columns = d.outputs / 4u;
@@ -2547,13 +2366,13 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 @compute @workgroup_size(LANES)
-fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m = id.y * ROWS;
   let k = id.x * VECS;
   let width = d.inputs / 4u;
   let steps = d.outputs / 4u;
   //# for g in GROUPS
-  let y\$g = min(m + LANES * \$g + lane, d.tokens - 1u) * (d.stride / 4u);
+  let y\$g = min(m + SHARE * \$g + lane % SHARE, d.tokens - 1u) * (d.stride / 4u);
   //# end
   //# for c in VECS
   let k\$c = min(k + \$c, width - 1u);
@@ -2572,10 +2391,10 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_in
     //# for g in GROUPS
     {
     let rows\$g = texel(input_dy, y\$g + n);
-    //# for r in 16
+    //# for r in SHARE
     let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
     //# for c in VECS
-    acc[16 * \$g + \$r][\$c] += b\$c * v\$r;
+    acc[SHARE * \$g + \$r][\$c] += b\$c * v\$r;
     //# end
     //# end
     }
@@ -2597,260 +2416,44 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_in
 @group(0) @binding(2) var weight_x: texture_2d<f32>;
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
 
-// The tile is ROWS rows of w x VECS vec4 along k. Lane i holds rows 4 (i mod QUADS) to 4 (i mod QUADS) + 3 of dy at the
-// token i / QUADS of a trip's STEPS.
+// The tile is ROWS rows of w x VECS vec4 along k. Of a trip's quads of dy, four rows at one token each, lane i holds
+// quads i, SHARE + i, …: quad q of token s is number STEPS q + s, so that a sum is fetched once for all its tokens.
 @compute @workgroup_size(LANES)
-fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let n = id.y * ROWS;
   let k = id.x * VECS;
   let width = d.inputs / 4u;
   let last = d.tokens - 1u;
-  let quad = min(n / 4u + lane % QUADS, d.outputs / 4u - 1u);
-  let ahead = lane / QUADS;
+  let last_quad = d.outputs / 4u - 1u;
+  //# for l in LOADS
+  let ahead\$l = (SHARE * \$l + lane % SHARE) % STEPS;
+  let quad\$l = min(n / 4u + (SHARE * \$l + lane % SHARE) / STEPS, last_quad);
+  //# end
   //# for c in VECS
   let k\$c = min(k + \$c, width - 1u);
   //# end
   var acc: Tile;
   for (var t = 0u; t < d.tokens; t += STEPS) {
-    let loaded = texel(weight_dy, min(t + ahead, last) * (d.stride / 4u) + quad);
-    let rows = select(vec4f(), loaded, t + ahead < d.tokens);
+    var x: array<array<vec4f, VECS>, STEPS>;
     //# for s in STEPS
+    //# for c in VECS
+    x[\$s][\$c] = texel(weight_x, min(t + \$s, last) * width + k\$c);
+    //# end
+    //# end
+    //# for l in LOADS
+    let loaded\$l = texel(weight_dy, min(t + ahead\$l, last) * (d.stride / 4u) + quad\$l);
+    let rows\$l = select(vec4f(), loaded\$l, t + ahead\$l < d.tokens);
+    //# for j in SHARE
     {
+    let v = subgroupBroadcast(rows\$l, u32(\$j));
     //# for c in VECS
-    let x\$c = texel(weight_x, min(t + \$s, last) * width + k\$c);
-    //# end
-    //# for q in QUADS
-    let v\$q = subgroupBroadcast(rows, QUADS * \$s + \$q);
-    //# for c in VECS
-    acc[4 * \$q][\$c] += v\$q.x * x\$c;
-    acc[4 * \$q + 1][\$c] += v\$q.y * x\$c;
-    acc[4 * \$q + 2][\$c] += v\$q.z * x\$c;
-    acc[4 * \$q + 3][\$c] += v\$q.w * x\$c;
-    //# end
+    acc[4u * ((SHARE * \$l + \$j) / STEPS)][\$c] += v.x * x[(SHARE * \$l + \$j) % STEPS][\$c];
+    acc[4u * ((SHARE * \$l + \$j) / STEPS) + 1u][\$c] += v.y * x[(SHARE * \$l + \$j) % STEPS][\$c];
+    acc[4u * ((SHARE * \$l + \$j) / STEPS) + 2u][\$c] += v.z * x[(SHARE * \$l + \$j) % STEPS][\$c];
+    acc[4u * ((SHARE * \$l + \$j) / STEPS) + 3u][\$c] += v.w * x[(SHARE * \$l + \$j) % STEPS][\$c];
     //# end
     }
     //# end
-  }
-  //# for r in ROWS
-  if (n + \$r < d.outputs) {
-    let row\$r = (n + \$r) * width + k;
-    //# for c in VECS
-    if (k + \$c < width) { dw[row\$r + \$c] += acc[\$r][\$c]; }
-    //# end
-  }
-  //# end
-}
-`,
-  linear_texture: `// The linear layer of linear.wgsl for software adapters, whose loads from a storage buffer go lane by lane and whose loads
-// from a texture go by whole vectors: both operands of every product are textures.
-//   \`in\`, \`out\` and \`stride\` must be multiples of 4.
-// Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis. Four
-// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3).
-
-const LANES = 16u;
-
-struct Dims {
-  tokens: u32,
-  inputs: u32,
-  outputs: u32,
-  // Elements from one row to the next of y, residual and dy.
-  stride: u32,
-  // backward_input: 1 adds to dx, 0 overwrites it.
-  accumulate: u32,
-}
-
-@group(0) @binding(0) var<uniform> d: Dims;
-
-@group(0) @binding(1) var x: texture_2d<f32>;
-@group(0) @binding(2) var w: texture_2d<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
-
-alias Tile = array<array<vec4f, VECS>, ROWS>;
-
-// Column n is in units of vec4; a tile's vec4 lie next to each other.
-fn forward_tile(m: u32, n: u32) -> Tile {
-  let width = d.inputs / 4u;
-  let last = d.tokens - 1u;
-  let columns = d.outputs / 4u;
-  //# for r in ROWS
-  let x\$r = min(m + \$r, last) * width;
-  //# end
-  //# for c in VECS
-  let w\$c = min(n + \$c, columns - 1u) * 4u * width;
-  //# end
-  var acc: Tile;
-  for (var k = 0u; k < width; k++) {
-    //# for c in VECS
-    let b\$c = mat4x4f(
-      texel(w, w\$c + k),
-      texel(w, w\$c + width + k),
-      texel(w, w\$c + 2u * width + k),
-      texel(w, w\$c + 3u * width + k),
-    );
-    //# end
-    //# for r in ROWS
-    let v\$r = texel(x, x\$r + k);
-    //# for c in VECS
-    acc[\$r][\$c] += v\$r * b\$c;
-    //# end
-    //# end
-  }
-  return acc;
-}
-
-@compute @workgroup_size(LANES)
-fn forward(@builtin(global_invocation_id) id: vec3u) {
-  let m = id.y * ROWS;
-  let n = id.x * VECS;
-  let columns = d.outputs / 4u;
-  if (n >= columns) { return; }
-  let acc = forward_tile(m, n);
-  let at = m * (d.stride / 4u) + n;
-  //# for r in ROWS
-  if (m + \$r < d.tokens) {
-    //# for c in VECS
-    if (n + \$c < columns) { y[at + \$r * (d.stride / 4u) + \$c] = acc[\$r][\$c]; }
-    //# end
-  }
-  //# end
-}
-
-@compute @workgroup_size(LANES)
-fn forward_bias(@builtin(global_invocation_id) id: vec3u) {
-  let m = id.y * ROWS;
-  let n = id.x * VECS;
-  let columns = d.outputs / 4u;
-  if (n >= columns) { return; }
-  let acc = forward_tile(m, n);
-  let at = m * (d.stride / 4u) + n;
-  //# for c in VECS
-  let bias\$c = bias[min(n + \$c, columns - 1u)];
-  //# end
-  //# for r in ROWS
-  if (m + \$r < d.tokens) {
-    //# for c in VECS
-    if (n + \$c < columns) { y[at + \$r * (d.stride / 4u) + \$c] = acc[\$r][\$c] + bias\$c; }
-    //# end
-  }
-  //# end
-}
-
-@compute @workgroup_size(LANES)
-fn forward_residual(@builtin(global_invocation_id) id: vec3u) {
-  let m = id.y * ROWS;
-  let n = id.x * VECS;
-  let columns = d.outputs / 4u;
-  if (n >= columns) { return; }
-  let acc = forward_tile(m, n);
-  let at = m * (d.stride / 4u) + n;
-  //# for r in ROWS
-  if (m + \$r < d.tokens) {
-    let row\$r = at + \$r * (d.stride / 4u);
-    //# for c in VECS
-    if (n + \$c < columns) { y[row\$r + \$c] = residual[row\$r + \$c] + acc[\$r][\$c]; }
-    //# end
-  }
-  //# end
-}
-
-@group(0) @binding(1) var input_dy: texture_2d<f32>;
-@group(0) @binding(2) var input_w: texture_2d<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
-
-@compute @workgroup_size(LANES)
-fn backward_input(@builtin(global_invocation_id) id: vec3u) {
-  let m = id.y * ROWS;
-  let k = id.x * VECS;
-  let width = d.inputs / 4u;
-  if (k >= width) { return; }
-  let steps = d.outputs / 4u;
-  let last = d.tokens - 1u;
-  //# for r in ROWS
-  let y\$r = min(m + \$r, last) * (d.stride / 4u);
-  //# end
-  //# for c in VECS
-  let k\$c = min(k + \$c, width - 1u);
-  //# end
-  var acc: Tile;
-  for (var n = 0u; n < steps; n++) {
-    let w = n * 4u * width;
-    //# for c in VECS
-    let b\$c = mat4x4f(
-      texel(input_w, w + k\$c),
-      texel(input_w, w + width + k\$c),
-      texel(input_w, w + 2u * width + k\$c),
-      texel(input_w, w + 3u * width + k\$c),
-    );
-    //# end
-    //# for r in ROWS
-    let v\$r = texel(input_dy, y\$r + n);
-    //# for c in VECS
-    acc[\$r][\$c] += b\$c * v\$r;
-    //# end
-    //# end
-  }
-  //# for r in ROWS
-  if (m + \$r < d.tokens) {
-    let row\$r = (m + \$r) * width + k;
-    //# for c in VECS
-    if (k + \$c < width) {
-      if (d.accumulate == 1u) { dx[row\$r + \$c] += acc[\$r][\$c]; } else { dx[row\$r + \$c] = acc[\$r][\$c]; }
-    }
-    //# end
-  }
-  //# end
-}
-
-@group(0) @binding(1) var weight_dy: texture_2d<f32>;
-@group(0) @binding(2) var weight_x: texture_2d<f32>;
-@group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
-
-// The tile is ROWS rows of w x VECS vec4 along k; ROWS is a multiple of 4.
-@compute @workgroup_size(LANES)
-fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
-  let n = id.y * ROWS;
-  let k = id.x * VECS;
-  let width = d.inputs / 4u;
-  if (k >= width) { return; }
-  let last = d.outputs / 4u - 1u;
-  //# for q in QUADS
-  let n\$q = min(n / 4u + \$q, last);
-  //# end
-  //# for c in VECS
-  let k\$c = min(k + \$c, width - 1u);
-  //# end
-  var acc: Tile;
-  let last_token = vec4u(d.tokens - 1u);
-  // Four tokens at a time, so that a sum is fetched and put back once for four products.
-  for (var t = 0u; t < d.tokens; t += 4u) {
-    let token = t + vec4u(0u, 1u, 2u, 3u);
-    let x_at = min(token, last_token) * width;
-    let dy_at = min(token, last_token) * (d.stride / 4u);
-    //# for c in VECS
-    let x\$c = mat4x4f(
-      texel(weight_x, x_at.x + k\$c),
-      texel(weight_x, x_at.y + k\$c),
-      texel(weight_x, x_at.z + k\$c),
-      texel(weight_x, x_at.w + k\$c),
-    );
-    //# end
-    //# for q in QUADS
-    {
-      let rows = transpose(mat4x4f(
-        texel(weight_dy, dy_at.x + n\$q),
-        texel(weight_dy, dy_at.y + n\$q),
-        texel(weight_dy, dy_at.z + n\$q),
-        texel(weight_dy, dy_at.w + n\$q),
-      ));
-      //# for j in 4
-      let v\$j = select(vec4f(), rows[\$j], token <= last_token);
-      //# for c in VECS
-      acc[4 * \$q + \$j][\$c] += x\$c * v\$j;
-      //# end
-      //# end
-    }
     //# end
   }
   //# for r in ROWS
@@ -2865,8 +2468,11 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
 `,
   linear_tiled: `// Linear layer for GPUs with fast workgroup memory: the formulas, entry points and bindings of linear.wgsl.
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y, dY [tokens, stride]; \`in\` and \`stride\` are multiples of 4
-// A workgroup of 16 x 16 threads owns a 64 x 64 tile of the output and walks the contraction 16 at a time: both operands'
-// slices go through workgroup memory, laid out with the contraction first, and every thread adds up 4 x 4 elements.
+// A workgroup owns a tile of M rows x N columns of the output and walks the contraction K at a time: both operands' slices
+// go through workgroup memory, the next ones are fetched while the present ones are multiplied. Each of X · Y threads adds
+// up ROWS x 4 VECS elements that lie Y rows and X columns apart, so that neighbours read and write neighbouring places.
+//   X = N / (4 VECS)  Y = M / ROWS  QUADS = K / 4  SPAN = QUADS + 1  MS, NS = M / 4, N / 4
+//   THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
 
 struct Dims {
   tokens: u32,
@@ -2880,53 +2486,16 @@ struct Dims {
 
 @group(0) @binding(0) var<uniform> d: Dims;
 
-// [16][64]: element (k, i) of the left operand's slice stands at k * 64 + i; the same for the right one.
-var<workgroup> left: array<f32, 1024>;
-var<workgroup> right: array<f32, 1024>;
+// A slice whose rows are contiguous along the contraction stands as row i, step k at i * SPAN + k: a span of QUADS would
+// put all rows into one bank. One that is contiguous along the output stands as step k, column i at k * MS (NS) + i.
+var<workgroup> left: array<vec4f, LEFT>;
+var<workgroup> right: array<vec4f, RIGHT>;
 
-struct Tile { r0: vec4f, r1: vec4f, r2: vec4f, r3: vec4f }
+alias Tile = array<array<vec4f, VECS>, ROWS>;
 
-fn multiply(tile: ptr<function, Tile>, row: u32, column: u32) {
-  for (var k = 0u; k < 16u; k++) {
-    let a = k * 64u + row;
-    let b = k * 64u + column;
-    let v = vec4f(right[b], right[b + 1u], right[b + 2u], right[b + 3u]);
-    (*tile).r0 += left[a] * v;
-    (*tile).r1 += left[a + 1u] * v;
-    (*tile).r2 += left[a + 2u] * v;
-    (*tile).r3 += left[a + 3u] * v;
-  }
-}
-
-// A slice whose rows are contiguous along the contraction is turned as it is stored.
-fn turn_left(k: u32, i: u32, v: vec4f) {
-  left[k * 64u + i] = v.x;
-  left[(k + 1u) * 64u + i] = v.y;
-  left[(k + 2u) * 64u + i] = v.z;
-  left[(k + 3u) * 64u + i] = v.w;
-}
-
-fn turn_right(k: u32, i: u32, v: vec4f) {
-  right[k * 64u + i] = v.x;
-  right[(k + 1u) * 64u + i] = v.y;
-  right[(k + 2u) * 64u + i] = v.z;
-  right[(k + 3u) * 64u + i] = v.w;
-}
-
-fn keep_left(k: u32, i: u32, v: vec4f) {
-  let at = k * 64u + i;
-  left[at] = v.x;
-  left[at + 1u] = v.y;
-  left[at + 2u] = v.z;
-  left[at + 3u] = v.w;
-}
-
-fn keep_right(k: u32, i: u32, v: vec4f) {
-  let at = k * 64u + i;
-  right[at] = v.x;
-  right[at + 1u] = v.y;
-  right[at + 2u] = v.z;
-  right[at + 3u] = v.w;
+// Adds a row's four steps: a · b, b holding a step's columns in each of its columns.
+fn step4(a: vec4f, b: mat4x4f, sum: vec4f) -> vec4f {
+  return fma(vec4f(a.w), b[3], fma(vec4f(a.z), b[2], fma(vec4f(a.y), b[1], fma(vec4f(a.x), b[0], sum))));
 }
 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -2935,155 +2504,280 @@ fn keep_right(k: u32, i: u32, v: vec4f) {
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 
+fn x_at(m: u32, k: u32, width: u32) -> vec4f {
+  if (m < d.tokens && k < width) { return x[m * width + k]; }
+  return vec4f();
+}
+
+fn w_at(n: u32, k: u32, width: u32) -> vec4f {
+  if (n < d.outputs && k < width) { return w[n * width + k]; }
+  return vec4f();
+}
+
 fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
-  var tile: Tile;
+  var acc: Tile;
   let width = d.inputs / 4u;
-  // Thread t brings four contraction steps of row t / 4 of each operand.
-  let i = thread / 4u;
-  let k = thread % 4u;
-  for (var step = 0u; step < width; step += 4u) {
-    var a = vec4f(0.0);
-    var b = vec4f(0.0);
-    if (step + k < width) {
-      if (m + i < d.tokens) { a = x[(m + i) * width + step + k]; }
-      if (n + i < d.outputs) { b = w[(n + i) * width + step + k]; }
+  let tx = thread % X;
+  let ty = thread / X;
+  let i = thread / QUADS;
+  let q = thread % QUADS;
+  //# for l in LEFT_LOADS
+  var a\$l = x_at(m + i + THREADS / QUADS * \$l, q, width);
+  //# end
+  //# for l in RIGHT_LOADS
+  var b\$l = w_at(n + i + THREADS / QUADS * \$l, q, width);
+  //# end
+  for (var step = 0u; step < width; step += QUADS) {
+    workgroupBarrier();
+    //# for l in LEFT_LOADS
+    left[(i + THREADS / QUADS * \$l) * SPAN + q] = a\$l;
+    //# end
+    //# for l in RIGHT_LOADS
+    right[(i + THREADS / QUADS * \$l) * SPAN + q] = b\$l;
+    //# end
+    workgroupBarrier();
+    let next = step + QUADS + q;
+    //# for l in LEFT_LOADS
+    a\$l = x_at(m + i + THREADS / QUADS * \$l, next, width);
+    //# end
+    //# for l in RIGHT_LOADS
+    b\$l = w_at(n + i + THREADS / QUADS * \$l, next, width);
+    //# end
+    for (var k = 0u; k < QUADS; k++) {
+      //# for v in VECS
+      let c\$v = transpose(mat4x4f(
+        right[(tx + X * (4u * \$v)) * SPAN + k],
+        right[(tx + X * (4u * \$v + 1u)) * SPAN + k],
+        right[(tx + X * (4u * \$v + 2u)) * SPAN + k],
+        right[(tx + X * (4u * \$v + 3u)) * SPAN + k],
+      ));
+      //# end
+      //# for r in ROWS
+      {
+      let v = left[(ty + Y * \$r) * SPAN + k];
+      //# for v in VECS
+      acc[\$r][\$v] = step4(v, c\$v, acc[\$r][\$v]);
+      //# end
+      }
+      //# end
     }
-    workgroupBarrier();
-    turn_left(4u * k, i, a);
-    turn_right(4u * k, i, b);
-    workgroupBarrier();
-    multiply(&tile, thread / 16u * 4u, thread % 16u * 4u);
   }
-  return tile;
+  return acc;
 }
 
-fn put(m: u32, n: u32, v: vec4f) {
-  if (m >= d.tokens) { return; }
-  let at = m * d.stride + n;
-  if (n < d.outputs) { y[at] = v.x; }
-  if (n + 1u < d.outputs) { y[at + 1u] = v.y; }
-  if (n + 2u < d.outputs) { y[at + 2u] = v.z; }
-  if (n + 3u < d.outputs) { y[at + 3u] = v.w; }
-}
-
-fn put_residual(m: u32, n: u32, v: vec4f) {
-  if (m >= d.tokens) { return; }
-  let at = m * d.stride + n;
-  if (n < d.outputs) { y[at] = residual[at] + v.x; }
-  if (n + 1u < d.outputs) { y[at + 1u] = residual[at + 1u] + v.y; }
-  if (n + 2u < d.outputs) { y[at + 2u] = residual[at + 2u] + v.z; }
-  if (n + 3u < d.outputs) { y[at + 3u] = residual[at + 3u] + v.w; }
-}
-
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let tile = forward_tile(group.y * 64u, group.x * 64u, thread);
-  let m = group.y * 64u + thread / 16u * 4u;
-  let n = group.x * 64u + thread % 16u * 4u;
-  put(m, n, tile.r0);
-  put(m + 1u, n, tile.r1);
-  put(m + 2u, n, tile.r2);
-  put(m + 3u, n, tile.r3);
+  let acc = forward_tile(group.y * M, group.x * N, thread);
+  let m = group.y * M + thread / X;
+  let n = group.x * N + thread % X;
+  //# for r in ROWS
+  if (m + Y * \$r < d.tokens) {
+    let row = (m + Y * \$r) * d.stride;
+    //# for v in VECS
+    //# for j in 4
+    if (n + X * (4u * \$v + \$j) < d.outputs) { y[row + n + X * (4u * \$v + \$j)] = acc[\$r][\$v][\$j]; }
+    //# end
+    //# end
+  }
+  //# end
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn forward_bias(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let tile = forward_tile(group.y * 64u, group.x * 64u, thread);
-  let m = group.y * 64u + thread / 16u * 4u;
-  let n = group.x * 64u + thread % 16u * 4u;
+  let acc = forward_tile(group.y * M, group.x * N, thread);
+  let m = group.y * M + thread / X;
+  let n = group.x * N + thread % X;
   let last = d.outputs - 1u;
-  let bias = vec4f(addend[min(n, last)], addend[min(n + 1u, last)], addend[min(n + 2u, last)], addend[min(n + 3u, last)]);
-  put(m, n, tile.r0 + bias);
-  put(m + 1u, n, tile.r1 + bias);
-  put(m + 2u, n, tile.r2 + bias);
-  put(m + 3u, n, tile.r3 + bias);
+  //# for v in VECS
+  let bias\$v = vec4f(
+    addend[min(n + X * (4u * \$v), last)],
+    addend[min(n + X * (4u * \$v + 1u), last)],
+    addend[min(n + X * (4u * \$v + 2u), last)],
+    addend[min(n + X * (4u * \$v + 3u), last)],
+  );
+  //# end
+  //# for r in ROWS
+  if (m + Y * \$r < d.tokens) {
+    let row = (m + Y * \$r) * d.stride;
+    //# for v in VECS
+    //# for j in 4
+    if (n + X * (4u * \$v + \$j) < d.outputs) { y[row + n + X * (4u * \$v + \$j)] = acc[\$r][\$v][\$j] + bias\$v[\$j]; }
+    //# end
+    //# end
+  }
+  //# end
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let tile = forward_tile(group.y * 64u, group.x * 64u, thread);
-  let m = group.y * 64u + thread / 16u * 4u;
-  let n = group.x * 64u + thread % 16u * 4u;
-  put_residual(m, n, tile.r0);
-  put_residual(m + 1u, n, tile.r1);
-  put_residual(m + 2u, n, tile.r2);
-  put_residual(m + 3u, n, tile.r3);
+  let acc = forward_tile(group.y * M, group.x * N, thread);
+  let m = group.y * M + thread / X;
+  let n = group.x * N + thread % X;
+  //# for r in ROWS
+  if (m + Y * \$r < d.tokens) {
+    let row = (m + Y * \$r) * d.stride;
+    //# for v in VECS
+    //# for j in 4
+    if (n + X * (4u * \$v + \$j) < d.outputs) {
+      let at = row + n + X * (4u * \$v + \$j);
+      y[at] = residual[at] + acc[\$r][\$v][\$j];
+    }
+    //# end
+    //# end
+  }
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> input_dy: array<vec4f>;
 @group(0) @binding(2) var<storage, read> input_w: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
-fn add_dx(m: u32, k: u32, v: vec4f) {
-  if (m >= d.tokens || k >= d.inputs) { return; }
-  let at = (m * d.inputs + k) / 4u;
-  if (d.accumulate == 1u) { dx[at] += v; } else { dx[at] = v; }
+fn input_dy_at(m: u32, n: u32, steps: u32) -> vec4f {
+  if (m < d.tokens && n < steps) { return input_dy[m * steps + n]; }
+  return vec4f();
 }
 
-@compute @workgroup_size(256)
+fn input_w_at(n: u32, k: u32, width: u32) -> vec4f {
+  if (n < d.outputs && k < width) { return input_w[n * width + k]; }
+  return vec4f();
+}
+
+@compute @workgroup_size(THREADS)
 fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let m = group.y * 64u;
-  let k = group.x * 64u;
+  var acc: Tile;
   let steps = d.stride / 4u;
   let width = d.inputs / 4u;
-  var tile: Tile;
-  let i = thread / 4u;
-  let q = thread % 4u;
-  // Of w thread t brings row t / 16 of the slice, columns 4 (t % 16) on.
-  let r = thread / 16u;
-  let c = thread % 16u;
-  for (var step = 0u; step < steps; step += 4u) {
-    var a = vec4f(0.0);
-    var b = vec4f(0.0);
-    if (step + q < steps && m + i < d.tokens) { a = input_dy[(m + i) * steps + step + q]; }
-    let n = step * 4u + r;
-    if (n < d.outputs && k / 4u + c < width) { b = input_w[n * width + k / 4u + c]; }
+  let m = group.y * M;
+  let column = group.x * NS;
+  let tx = thread % X;
+  let ty = thread / X;
+  let i = thread / QUADS;
+  let q = thread % QUADS;
+  //# for l in LEFT_LOADS
+  var a\$l = input_dy_at(m + i + THREADS / QUADS * \$l, q, steps);
+  //# end
+  //# for l in RIGHT_LOADS
+  var b\$l = input_w_at((thread + THREADS * \$l) / NS, column + (thread + THREADS * \$l) % NS, width);
+  //# end
+  for (var step = 0u; step < steps; step += QUADS) {
     workgroupBarrier();
-    turn_left(4u * q, i, a);
-    keep_right(r, 4u * c, b);
+    //# for l in LEFT_LOADS
+    left[(i + THREADS / QUADS * \$l) * SPAN + q] = a\$l;
+    //# end
+    //# for l in RIGHT_LOADS
+    right[thread + THREADS * \$l] = b\$l;
+    //# end
     workgroupBarrier();
-    multiply(&tile, r * 4u, c * 4u);
+    let next = step + QUADS;
+    //# for l in LEFT_LOADS
+    a\$l = input_dy_at(m + i + THREADS / QUADS * \$l, next + q, steps);
+    //# end
+    //# for l in RIGHT_LOADS
+    b\$l = input_w_at(4u * next + (thread + THREADS * \$l) / NS, column + (thread + THREADS * \$l) % NS, width);
+    //# end
+    for (var k = 0u; k < QUADS; k++) {
+      //# for v in VECS
+      let c\$v = mat4x4f(
+        right[4u * k * NS + tx + X * \$v],
+        right[(4u * k + 1u) * NS + tx + X * \$v],
+        right[(4u * k + 2u) * NS + tx + X * \$v],
+        right[(4u * k + 3u) * NS + tx + X * \$v],
+      );
+      //# end
+      //# for r in ROWS
+      {
+      let v = left[(ty + Y * \$r) * SPAN + k];
+      //# for v in VECS
+      acc[\$r][\$v] = step4(v, c\$v, acc[\$r][\$v]);
+      //# end
+      }
+      //# end
+    }
   }
-  add_dx(m + r * 4u, k + c * 4u, tile.r0);
-  add_dx(m + r * 4u + 1u, k + c * 4u, tile.r1);
-  add_dx(m + r * 4u + 2u, k + c * 4u, tile.r2);
-  add_dx(m + r * 4u + 3u, k + c * 4u, tile.r3);
+  //# for r in ROWS
+  if (m + ty + Y * \$r < d.tokens) {
+    let row = (m + ty + Y * \$r) * width;
+    //# for v in VECS
+    if (column + tx + X * \$v < width) {
+      let at = row + column + tx + X * \$v;
+      if (d.accumulate == 1u) { dx[at] += acc[\$r][\$v]; } else { dx[at] = acc[\$r][\$v]; }
+    }
+    //# end
+  }
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> weight_dy: array<vec4f>;
 @group(0) @binding(2) var<storage, read> weight_x: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
 
-fn add_dw(n: u32, k: u32, v: vec4f) {
-  if (n < d.outputs && k < d.inputs) { dw[(n * d.inputs + k) / 4u] += v; }
+fn weight_dy_at(t: u32, n: u32, steps: u32) -> vec4f {
+  if (t < d.tokens && n < steps) { return weight_dy[t * steps + n]; }
+  return vec4f();
 }
 
-@compute @workgroup_size(256)
+fn weight_x_at(t: u32, k: u32, width: u32) -> vec4f {
+  if (t < d.tokens && k < width) { return weight_x[t * width + k]; }
+  return vec4f();
+}
+
+// Rows of the tile are taken four by four: ROW_QUADS of them, Y apart.
+@compute @workgroup_size(THREADS)
 fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let n = group.y * 64u;
-  let k = group.x * 64u;
+  var acc: Tile;
   let steps = d.stride / 4u;
   let width = d.inputs / 4u;
-  var tile: Tile;
-  let r = thread / 16u;
-  let c = thread % 16u;
-  for (var t = 0u; t < d.tokens; t += 16u) {
-    var a = vec4f(0.0);
-    var b = vec4f(0.0);
-    if (t + r < d.tokens) {
-      if (n / 4u + c < steps) { a = weight_dy[(t + r) * steps + n / 4u + c]; }
-      if (k / 4u + c < width) { b = weight_x[(t + r) * width + k / 4u + c]; }
+  let row = group.y * MS;
+  let column = group.x * NS;
+  let tx = thread % X;
+  let ty = thread / X;
+  //# for l in LEFT_LOADS
+  var a\$l = weight_dy_at((thread + THREADS * \$l) / MS, row + (thread + THREADS * \$l) % MS, steps);
+  //# end
+  //# for l in RIGHT_LOADS
+  var b\$l = weight_x_at((thread + THREADS * \$l) / NS, column + (thread + THREADS * \$l) % NS, width);
+  //# end
+  for (var t = 0u; t < d.tokens; t += K) {
+    workgroupBarrier();
+    //# for l in LEFT_LOADS
+    left[thread + THREADS * \$l] = a\$l;
+    //# end
+    //# for l in RIGHT_LOADS
+    right[thread + THREADS * \$l] = b\$l;
+    //# end
+    workgroupBarrier();
+    //# for l in LEFT_LOADS
+    a\$l = weight_dy_at(t + K + (thread + THREADS * \$l) / MS, row + (thread + THREADS * \$l) % MS, steps);
+    //# end
+    //# for l in RIGHT_LOADS
+    b\$l = weight_x_at(t + K + (thread + THREADS * \$l) / NS, column + (thread + THREADS * \$l) % NS, width);
+    //# end
+    for (var k = 0u; k < K; k++) {
+      //# for v in VECS
+      let c\$v = right[k * NS + tx + X * \$v];
+      //# end
+      //# for r in ROW_QUADS
+      {
+      let v = left[k * MS + ty + Y * \$r];
+      //# for j in 4
+      //# for v in VECS
+      acc[4 * \$r + \$j][\$v] = fma(vec4f(v[\$j]), c\$v, acc[4 * \$r + \$j][\$v]);
+      //# end
+      //# end
+      }
+      //# end
     }
-    workgroupBarrier();
-    keep_left(r, 4u * c, a);
-    keep_right(r, 4u * c, b);
-    workgroupBarrier();
-    multiply(&tile, r * 4u, c * 4u);
   }
-  add_dw(n + r * 4u, k + c * 4u, tile.r0);
-  add_dw(n + r * 4u + 1u, k + c * 4u, tile.r1);
-  add_dw(n + r * 4u + 2u, k + c * 4u, tile.r2);
-  add_dw(n + r * 4u + 3u, k + c * 4u, tile.r3);
+  //# for r in ROW_QUADS
+  //# for j in 4
+  if (4u * (row + ty + Y * \$r) + \$j < d.outputs) {
+    let at = (4u * (row + ty + Y * \$r) + \$j) * width + column + tx;
+    //# for v in VECS
+    if (column + tx + X * \$v < width) { dw[at + X * \$v] += acc[4 * \$r + \$j][\$v]; }
+    //# end
+  }
+  //# end
+  //# end
 }
 `,
   no_subgroups: `// Stands in front of a kernel whose vectors share their loads by broadcasts, for vectors of one thread: it keeps what it has.
@@ -3647,7 +3341,8 @@ var<workgroup> chosen: u32;
 
 // Bits whose unsigned order is the order of the floats.
 fn keys_of(y: vec4f) -> vec4u {
-  let bits = bitcast<vec4u>(y);
+  // -0 equals 0.
+  let bits = select(bitcast<vec4u>(y), vec4u(), y == vec4f());
   return select(bits | vec4u(0x80000000u), ~bits, bits >= vec4u(0x80000000u));
 }
 

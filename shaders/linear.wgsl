@@ -6,9 +6,8 @@
 // backward_input    dx[t,k] (+)= Σ_n dy[t,n] w[n,k]
 // backward_weight   dw[n,k]  +=  Σ_t dy[t,n] x[t,k]
 // Nothing is kept for backward but X itself. `in` must be a multiple of 4; rows of dy are `stride` apart, a multiple of 4
-// with zeros past `out`. Each invocation owns a register tile of 16 rows x 8 columns, written out by hand: a loop over a
-// private array is not unrolled by every driver and is then several times slower. Lanes lie along the contiguous axis of
-// the output. Four products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3).
+// with zeros past `out`. Each invocation owns a register tile of ROWS = 16 rows x 8 columns, lanes along the contiguous axis
+// of the output; QUADS = ROWS / 4. Four products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3).
 
 struct Dims {
   tokens: u32,
@@ -33,82 +32,21 @@ fn forward_tile(m: u32, n: u32) -> array<vec4f, 32> {
   let width = d.inputs / 4u;
   let last_row = d.tokens - 1u;
   let last_column = d.outputs - 1u;
-  let x0 = min(m + 0u, last_row) * width;
-  let x1 = min(m + 1u, last_row) * width;
-  let x2 = min(m + 2u, last_row) * width;
-  let x3 = min(m + 3u, last_row) * width;
-  let x4 = min(m + 4u, last_row) * width;
-  let x5 = min(m + 5u, last_row) * width;
-  let x6 = min(m + 6u, last_row) * width;
-  let x7 = min(m + 7u, last_row) * width;
-  let x8 = min(m + 8u, last_row) * width;
-  let x9 = min(m + 9u, last_row) * width;
-  let x10 = min(m + 10u, last_row) * width;
-  let x11 = min(m + 11u, last_row) * width;
-  let x12 = min(m + 12u, last_row) * width;
-  let x13 = min(m + 13u, last_row) * width;
-  let x14 = min(m + 14u, last_row) * width;
-  let x15 = min(m + 15u, last_row) * width;
-  let w0 = min(n + 0u, last_column) * width;
-  let w1 = min(n + 1u, last_column) * width;
-  let w2 = min(n + 2u, last_column) * width;
-  let w3 = min(n + 3u, last_column) * width;
-  let w4 = min(n + 4u, last_column) * width;
-  let w5 = min(n + 5u, last_column) * width;
-  let w6 = min(n + 6u, last_column) * width;
-  let w7 = min(n + 7u, last_column) * width;
+  //# for r in ROWS
+  let x$r = min(m + $r, last_row) * width;
+  //# end
+  //# for c in 8
+  let w$c = min(n + $c, last_column) * width;
+  //# end
   var acc: array<vec4f, 32>;
   for (var k = 0u; k < width; k++) {
     let a = mat4x4f(w[w0 + k], w[w1 + k], w[w2 + k], w[w3 + k]);
     let b = mat4x4f(w[w4 + k], w[w5 + k], w[w6 + k], w[w7 + k]);
-    let v0 = x[x0 + k];
-    acc[0] += v0 * a;
-    acc[1] += v0 * b;
-    let v1 = x[x1 + k];
-    acc[2] += v1 * a;
-    acc[3] += v1 * b;
-    let v2 = x[x2 + k];
-    acc[4] += v2 * a;
-    acc[5] += v2 * b;
-    let v3 = x[x3 + k];
-    acc[6] += v3 * a;
-    acc[7] += v3 * b;
-    let v4 = x[x4 + k];
-    acc[8] += v4 * a;
-    acc[9] += v4 * b;
-    let v5 = x[x5 + k];
-    acc[10] += v5 * a;
-    acc[11] += v5 * b;
-    let v6 = x[x6 + k];
-    acc[12] += v6 * a;
-    acc[13] += v6 * b;
-    let v7 = x[x7 + k];
-    acc[14] += v7 * a;
-    acc[15] += v7 * b;
-    let v8 = x[x8 + k];
-    acc[16] += v8 * a;
-    acc[17] += v8 * b;
-    let v9 = x[x9 + k];
-    acc[18] += v9 * a;
-    acc[19] += v9 * b;
-    let v10 = x[x10 + k];
-    acc[20] += v10 * a;
-    acc[21] += v10 * b;
-    let v11 = x[x11 + k];
-    acc[22] += v11 * a;
-    acc[23] += v11 * b;
-    let v12 = x[x12 + k];
-    acc[24] += v12 * a;
-    acc[25] += v12 * b;
-    let v13 = x[x13 + k];
-    acc[26] += v13 * a;
-    acc[27] += v13 * b;
-    let v14 = x[x14 + k];
-    acc[28] += v14 * a;
-    acc[29] += v14 * b;
-    let v15 = x[x15 + k];
-    acc[30] += v15 * a;
-    acc[31] += v15 * b;
+    //# for r in ROWS
+    let v$r = x[x$r + k];
+    acc[2 * $r] += v$r * a;
+    acc[2 * $r + 1] += v$r * b;
+    //# end
   }
   return acc;
 }
@@ -144,38 +82,10 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
   let n = id.x * 8u;
   if (n >= d.outputs) { return; }
   let acc = forward_tile(m, n);
-  put(m + 0u, n, acc[0]);
-  put(m + 0u, n + 4u, acc[1]);
-  put(m + 1u, n, acc[2]);
-  put(m + 1u, n + 4u, acc[3]);
-  put(m + 2u, n, acc[4]);
-  put(m + 2u, n + 4u, acc[5]);
-  put(m + 3u, n, acc[6]);
-  put(m + 3u, n + 4u, acc[7]);
-  put(m + 4u, n, acc[8]);
-  put(m + 4u, n + 4u, acc[9]);
-  put(m + 5u, n, acc[10]);
-  put(m + 5u, n + 4u, acc[11]);
-  put(m + 6u, n, acc[12]);
-  put(m + 6u, n + 4u, acc[13]);
-  put(m + 7u, n, acc[14]);
-  put(m + 7u, n + 4u, acc[15]);
-  put(m + 8u, n, acc[16]);
-  put(m + 8u, n + 4u, acc[17]);
-  put(m + 9u, n, acc[18]);
-  put(m + 9u, n + 4u, acc[19]);
-  put(m + 10u, n, acc[20]);
-  put(m + 10u, n + 4u, acc[21]);
-  put(m + 11u, n, acc[22]);
-  put(m + 11u, n + 4u, acc[23]);
-  put(m + 12u, n, acc[24]);
-  put(m + 12u, n + 4u, acc[25]);
-  put(m + 13u, n, acc[26]);
-  put(m + 13u, n + 4u, acc[27]);
-  put(m + 14u, n, acc[28]);
-  put(m + 14u, n + 4u, acc[29]);
-  put(m + 15u, n, acc[30]);
-  put(m + 15u, n + 4u, acc[31]);
+  //# for r in ROWS
+  put(m + $r, n, acc[2 * $r]);
+  put(m + $r, n + 4u, acc[2 * $r + 1]);
+  //# end
 }
 
 @compute @workgroup_size(16)
@@ -186,38 +96,10 @@ fn forward_bias(@builtin(global_invocation_id) id: vec3u) {
   let acc = forward_tile(m, n);
   let a = bias_at(n);
   let b = bias_at(n + 4u);
-  put(m + 0u, n, acc[0] + a);
-  put(m + 0u, n + 4u, acc[1] + b);
-  put(m + 1u, n, acc[2] + a);
-  put(m + 1u, n + 4u, acc[3] + b);
-  put(m + 2u, n, acc[4] + a);
-  put(m + 2u, n + 4u, acc[5] + b);
-  put(m + 3u, n, acc[6] + a);
-  put(m + 3u, n + 4u, acc[7] + b);
-  put(m + 4u, n, acc[8] + a);
-  put(m + 4u, n + 4u, acc[9] + b);
-  put(m + 5u, n, acc[10] + a);
-  put(m + 5u, n + 4u, acc[11] + b);
-  put(m + 6u, n, acc[12] + a);
-  put(m + 6u, n + 4u, acc[13] + b);
-  put(m + 7u, n, acc[14] + a);
-  put(m + 7u, n + 4u, acc[15] + b);
-  put(m + 8u, n, acc[16] + a);
-  put(m + 8u, n + 4u, acc[17] + b);
-  put(m + 9u, n, acc[18] + a);
-  put(m + 9u, n + 4u, acc[19] + b);
-  put(m + 10u, n, acc[20] + a);
-  put(m + 10u, n + 4u, acc[21] + b);
-  put(m + 11u, n, acc[22] + a);
-  put(m + 11u, n + 4u, acc[23] + b);
-  put(m + 12u, n, acc[24] + a);
-  put(m + 12u, n + 4u, acc[25] + b);
-  put(m + 13u, n, acc[26] + a);
-  put(m + 13u, n + 4u, acc[27] + b);
-  put(m + 14u, n, acc[28] + a);
-  put(m + 14u, n + 4u, acc[29] + b);
-  put(m + 15u, n, acc[30] + a);
-  put(m + 15u, n + 4u, acc[31] + b);
+  //# for r in ROWS
+  put(m + $r, n, acc[2 * $r] + a);
+  put(m + $r, n + 4u, acc[2 * $r + 1] + b);
+  //# end
 }
 
 @compute @workgroup_size(16)
@@ -226,38 +108,10 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u) {
   let n = id.x * 8u;
   if (n >= d.outputs) { return; }
   let acc = forward_tile(m, n);
-  put_residual(m + 0u, n, acc[0]);
-  put_residual(m + 0u, n + 4u, acc[1]);
-  put_residual(m + 1u, n, acc[2]);
-  put_residual(m + 1u, n + 4u, acc[3]);
-  put_residual(m + 2u, n, acc[4]);
-  put_residual(m + 2u, n + 4u, acc[5]);
-  put_residual(m + 3u, n, acc[6]);
-  put_residual(m + 3u, n + 4u, acc[7]);
-  put_residual(m + 4u, n, acc[8]);
-  put_residual(m + 4u, n + 4u, acc[9]);
-  put_residual(m + 5u, n, acc[10]);
-  put_residual(m + 5u, n + 4u, acc[11]);
-  put_residual(m + 6u, n, acc[12]);
-  put_residual(m + 6u, n + 4u, acc[13]);
-  put_residual(m + 7u, n, acc[14]);
-  put_residual(m + 7u, n + 4u, acc[15]);
-  put_residual(m + 8u, n, acc[16]);
-  put_residual(m + 8u, n + 4u, acc[17]);
-  put_residual(m + 9u, n, acc[18]);
-  put_residual(m + 9u, n + 4u, acc[19]);
-  put_residual(m + 10u, n, acc[20]);
-  put_residual(m + 10u, n + 4u, acc[21]);
-  put_residual(m + 11u, n, acc[22]);
-  put_residual(m + 11u, n + 4u, acc[23]);
-  put_residual(m + 12u, n, acc[24]);
-  put_residual(m + 12u, n + 4u, acc[25]);
-  put_residual(m + 13u, n, acc[26]);
-  put_residual(m + 13u, n + 4u, acc[27]);
-  put_residual(m + 14u, n, acc[28]);
-  put_residual(m + 14u, n + 4u, acc[29]);
-  put_residual(m + 15u, n, acc[30]);
-  put_residual(m + 15u, n + 4u, acc[31]);
+  //# for r in ROWS
+  put_residual(m + $r, n, acc[2 * $r]);
+  put_residual(m + $r, n + 4u, acc[2 * $r + 1]);
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> bias: array<f32>;
@@ -291,22 +145,9 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
   let steps = d.stride / 4u;
   let last_row = d.tokens - 1u;
   let last_w = d.outputs - 1u;
-  let y0 = min(m + 0u, last_row) * steps;
-  let y1 = min(m + 1u, last_row) * steps;
-  let y2 = min(m + 2u, last_row) * steps;
-  let y3 = min(m + 3u, last_row) * steps;
-  let y4 = min(m + 4u, last_row) * steps;
-  let y5 = min(m + 5u, last_row) * steps;
-  let y6 = min(m + 6u, last_row) * steps;
-  let y7 = min(m + 7u, last_row) * steps;
-  let y8 = min(m + 8u, last_row) * steps;
-  let y9 = min(m + 9u, last_row) * steps;
-  let y10 = min(m + 10u, last_row) * steps;
-  let y11 = min(m + 11u, last_row) * steps;
-  let y12 = min(m + 12u, last_row) * steps;
-  let y13 = min(m + 13u, last_row) * steps;
-  let y14 = min(m + 14u, last_row) * steps;
-  let y15 = min(m + 15u, last_row) * steps;
+  //# for r in ROWS
+  let y$r = min(m + $r, last_row) * steps;
+  //# end
   var acc: array<vec4f, 32>;
   for (var n = 0u; n < steps; n++) {
     let r0 = min(n * 4u + 0u, last_w) * width;
@@ -315,87 +156,16 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     let r3 = min(n * 4u + 3u, last_w) * width;
     let a = mat4x4f(input_w[r0 + k], input_w[r1 + k], input_w[r2 + k], input_w[r3 + k]);
     let b = mat4x4f(input_w[r0 + k2], input_w[r1 + k2], input_w[r2 + k2], input_w[r3 + k2]);
-    let v0 = input_dy[y0 + n];
-    acc[0] += a * v0;
-    acc[1] += b * v0;
-    let v1 = input_dy[y1 + n];
-    acc[2] += a * v1;
-    acc[3] += b * v1;
-    let v2 = input_dy[y2 + n];
-    acc[4] += a * v2;
-    acc[5] += b * v2;
-    let v3 = input_dy[y3 + n];
-    acc[6] += a * v3;
-    acc[7] += b * v3;
-    let v4 = input_dy[y4 + n];
-    acc[8] += a * v4;
-    acc[9] += b * v4;
-    let v5 = input_dy[y5 + n];
-    acc[10] += a * v5;
-    acc[11] += b * v5;
-    let v6 = input_dy[y6 + n];
-    acc[12] += a * v6;
-    acc[13] += b * v6;
-    let v7 = input_dy[y7 + n];
-    acc[14] += a * v7;
-    acc[15] += b * v7;
-    let v8 = input_dy[y8 + n];
-    acc[16] += a * v8;
-    acc[17] += b * v8;
-    let v9 = input_dy[y9 + n];
-    acc[18] += a * v9;
-    acc[19] += b * v9;
-    let v10 = input_dy[y10 + n];
-    acc[20] += a * v10;
-    acc[21] += b * v10;
-    let v11 = input_dy[y11 + n];
-    acc[22] += a * v11;
-    acc[23] += b * v11;
-    let v12 = input_dy[y12 + n];
-    acc[24] += a * v12;
-    acc[25] += b * v12;
-    let v13 = input_dy[y13 + n];
-    acc[26] += a * v13;
-    acc[27] += b * v13;
-    let v14 = input_dy[y14 + n];
-    acc[28] += a * v14;
-    acc[29] += b * v14;
-    let v15 = input_dy[y15 + n];
-    acc[30] += a * v15;
-    acc[31] += b * v15;
+    //# for r in ROWS
+    let v$r = input_dy[y$r + n];
+    acc[2 * $r] += a * v$r;
+    acc[2 * $r + 1] += b * v$r;
+    //# end
   }
-  add_dx(m + 0u, k, acc[0]);
-  add_dx(m + 0u, k + 16u, acc[1]);
-  add_dx(m + 1u, k, acc[2]);
-  add_dx(m + 1u, k + 16u, acc[3]);
-  add_dx(m + 2u, k, acc[4]);
-  add_dx(m + 2u, k + 16u, acc[5]);
-  add_dx(m + 3u, k, acc[6]);
-  add_dx(m + 3u, k + 16u, acc[7]);
-  add_dx(m + 4u, k, acc[8]);
-  add_dx(m + 4u, k + 16u, acc[9]);
-  add_dx(m + 5u, k, acc[10]);
-  add_dx(m + 5u, k + 16u, acc[11]);
-  add_dx(m + 6u, k, acc[12]);
-  add_dx(m + 6u, k + 16u, acc[13]);
-  add_dx(m + 7u, k, acc[14]);
-  add_dx(m + 7u, k + 16u, acc[15]);
-  add_dx(m + 8u, k, acc[16]);
-  add_dx(m + 8u, k + 16u, acc[17]);
-  add_dx(m + 9u, k, acc[18]);
-  add_dx(m + 9u, k + 16u, acc[19]);
-  add_dx(m + 10u, k, acc[20]);
-  add_dx(m + 10u, k + 16u, acc[21]);
-  add_dx(m + 11u, k, acc[22]);
-  add_dx(m + 11u, k + 16u, acc[23]);
-  add_dx(m + 12u, k, acc[24]);
-  add_dx(m + 12u, k + 16u, acc[25]);
-  add_dx(m + 13u, k, acc[26]);
-  add_dx(m + 13u, k + 16u, acc[27]);
-  add_dx(m + 14u, k, acc[28]);
-  add_dx(m + 14u, k + 16u, acc[29]);
-  add_dx(m + 15u, k, acc[30]);
-  add_dx(m + 15u, k + 16u, acc[31]);
+  //# for r in ROWS
+  add_dx(m + $r, k, acc[2 * $r]);
+  add_dx(m + $r, k + 16u, acc[2 * $r + 1]);
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> weight_dy: array<vec4f>;
@@ -416,82 +186,24 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   let k2 = min(k + 16u, width - 1u);
   let step = d.stride / 4u;
   let last = step - 1u;
-  let n0 = min(n / 4u + 0u, last);
-  let n1 = min(n / 4u + 1u, last);
-  let n2 = min(n / 4u + 2u, last);
-  let n3 = min(n / 4u + 3u, last);
+  //# for q in QUADS
+  let n$q = min(n / 4u + $q, last);
+  //# end
   var acc: array<vec4f, 32>;
   for (var t = 0u; t < d.tokens; t++) {
     let a = weight_x[t * width + k];
     let b = weight_x[t * width + k2];
     let row = t * step;
-    let g0 = weight_dy[row + n0];
-    acc[0] += a * g0.x;
-    acc[1] += b * g0.x;
-    acc[2] += a * g0.y;
-    acc[3] += b * g0.y;
-    acc[4] += a * g0.z;
-    acc[5] += b * g0.z;
-    acc[6] += a * g0.w;
-    acc[7] += b * g0.w;
-    let g1 = weight_dy[row + n1];
-    acc[8] += a * g1.x;
-    acc[9] += b * g1.x;
-    acc[10] += a * g1.y;
-    acc[11] += b * g1.y;
-    acc[12] += a * g1.z;
-    acc[13] += b * g1.z;
-    acc[14] += a * g1.w;
-    acc[15] += b * g1.w;
-    let g2 = weight_dy[row + n2];
-    acc[16] += a * g2.x;
-    acc[17] += b * g2.x;
-    acc[18] += a * g2.y;
-    acc[19] += b * g2.y;
-    acc[20] += a * g2.z;
-    acc[21] += b * g2.z;
-    acc[22] += a * g2.w;
-    acc[23] += b * g2.w;
-    let g3 = weight_dy[row + n3];
-    acc[24] += a * g3.x;
-    acc[25] += b * g3.x;
-    acc[26] += a * g3.y;
-    acc[27] += b * g3.y;
-    acc[28] += a * g3.z;
-    acc[29] += b * g3.z;
-    acc[30] += a * g3.w;
-    acc[31] += b * g3.w;
+    //# for q in QUADS
+    let g$q = weight_dy[row + n$q];
+    //# for j in 4
+    acc[8 * $q + 2 * $j] += a * g$q[$j];
+    acc[8 * $q + 2 * $j + 1] += b * g$q[$j];
+    //# end
+    //# end
   }
-  add_dw(n + 0u, k, acc[0]);
-  add_dw(n + 0u, k + 16u, acc[1]);
-  add_dw(n + 1u, k, acc[2]);
-  add_dw(n + 1u, k + 16u, acc[3]);
-  add_dw(n + 2u, k, acc[4]);
-  add_dw(n + 2u, k + 16u, acc[5]);
-  add_dw(n + 3u, k, acc[6]);
-  add_dw(n + 3u, k + 16u, acc[7]);
-  add_dw(n + 4u, k, acc[8]);
-  add_dw(n + 4u, k + 16u, acc[9]);
-  add_dw(n + 5u, k, acc[10]);
-  add_dw(n + 5u, k + 16u, acc[11]);
-  add_dw(n + 6u, k, acc[12]);
-  add_dw(n + 6u, k + 16u, acc[13]);
-  add_dw(n + 7u, k, acc[14]);
-  add_dw(n + 7u, k + 16u, acc[15]);
-  add_dw(n + 8u, k, acc[16]);
-  add_dw(n + 8u, k + 16u, acc[17]);
-  add_dw(n + 9u, k, acc[18]);
-  add_dw(n + 9u, k + 16u, acc[19]);
-  add_dw(n + 10u, k, acc[20]);
-  add_dw(n + 10u, k + 16u, acc[21]);
-  add_dw(n + 11u, k, acc[22]);
-  add_dw(n + 11u, k + 16u, acc[23]);
-  add_dw(n + 12u, k, acc[24]);
-  add_dw(n + 12u, k + 16u, acc[25]);
-  add_dw(n + 13u, k, acc[26]);
-  add_dw(n + 13u, k + 16u, acc[27]);
-  add_dw(n + 14u, k, acc[28]);
-  add_dw(n + 14u, k + 16u, acc[29]);
-  add_dw(n + 15u, k, acc[30]);
-  add_dw(n + 15u, k + 16u, acc[31]);
+  //# for r in ROWS
+  add_dw(n + $r, k, acc[2 * $r]);
+  add_dw(n + $r, k + 16u, acc[2 * $r + 1]);
+  //# end
 }

@@ -1,8 +1,11 @@
 // The linear layer of linear.wgsl for software adapters, whose loads from a storage buffer go lane by lane and whose loads
-// from a texture go by whole vectors: both operands of every product are textures.
-//   `in`, `out` and `stride` must be multiples of 4.
+// from a texture go by whole vectors: both operands of every product are textures. Where subgroups are the LANES
+// invocations of a workgroup (SHARE = LANES), what all lanes read is loaded once by one of them and passed on, so that a
+// load serves ROWS · VECS vec4 of the output; elsewhere (SHARE = 1) the broadcast of no_subgroups.wgsl keeps what it has.
+//   `in`, `out` and `stride` must be multiples of 4; no lane may leave before the last broadcast.
 // Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis. Four
-// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3).
+// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3). GROUPS = ROWS / SHARE, QUADS = ROWS / 4;
+// backward_weight takes STEPS tokens a trip, whose QUADS · STEPS quads of rows are LOADS = QUADS · STEPS / SHARE a lane.
 
 const LANES = 16u;
 
@@ -26,13 +29,12 @@ struct Dims {
 
 alias Tile = array<array<vec4f, VECS>, ROWS>;
 
-// Column n is in units of vec4; a tile's vec4 lie next to each other.
-fn forward_tile(m: u32, n: u32) -> Tile {
+// Column n is in units of vec4; a tile's vec4 lie next to each other. Lane i holds rows i, SHARE + i, … of x.
+fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
   let width = d.inputs / 4u;
-  let last = d.tokens - 1u;
   let columns = d.outputs / 4u;
-  //# for r in ROWS
-  let x$r = min(m + $r, last) * width;
+  //# for g in GROUPS
+  let x$g = min(m + SHARE * $g + lane % SHARE, d.tokens - 1u) * width;
   //# end
   //# for c in VECS
   let w$c = min(n + $c, columns - 1u) * 4u * width;
@@ -47,23 +49,27 @@ fn forward_tile(m: u32, n: u32) -> Tile {
       texel(w, w$c + 3u * width + k),
     );
     //# end
-    //# for r in ROWS
-    let v$r = texel(x, x$r + k);
+    //# for g in GROUPS
+    {
+    let rows$g = texel(x, x$g + k);
+    //# for r in SHARE
+    let v$r = subgroupBroadcast(rows$g, u32($r));
     //# for c in VECS
-    acc[$r][$c] += v$r * b$c;
+    acc[SHARE * $g + $r][$c] += v$r * b$c;
     //# end
+    //# end
+    }
     //# end
   }
   return acc;
 }
 
 @compute @workgroup_size(LANES)
-fn forward(@builtin(global_invocation_id) id: vec3u) {
+fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m = id.y * ROWS;
   let n = id.x * VECS;
   let columns = d.outputs / 4u;
-  if (n >= columns) { return; }
-  let acc = forward_tile(m, n);
+  let acc = forward_tile(m, n, lane);
   let at = m * (d.stride / 4u) + n;
   //# for r in ROWS
   if (m + $r < d.tokens) {
@@ -75,12 +81,11 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
 }
 
 @compute @workgroup_size(LANES)
-fn forward_bias(@builtin(global_invocation_id) id: vec3u) {
+fn forward_bias(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m = id.y * ROWS;
   let n = id.x * VECS;
   let columns = d.outputs / 4u;
-  if (n >= columns) { return; }
-  let acc = forward_tile(m, n);
+  let acc = forward_tile(m, n, lane);
   let at = m * (d.stride / 4u) + n;
   //# for c in VECS
   let bias$c = bias[min(n + $c, columns - 1u)];
@@ -95,12 +100,11 @@ fn forward_bias(@builtin(global_invocation_id) id: vec3u) {
 }
 
 @compute @workgroup_size(LANES)
-fn forward_residual(@builtin(global_invocation_id) id: vec3u) {
+fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m = id.y * ROWS;
   let n = id.x * VECS;
   let columns = d.outputs / 4u;
-  if (n >= columns) { return; }
-  let acc = forward_tile(m, n);
+  let acc = forward_tile(m, n, lane);
   let at = m * (d.stride / 4u) + n;
   //# for r in ROWS
   if (m + $r < d.tokens) {
@@ -117,15 +121,13 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u) {
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 @compute @workgroup_size(LANES)
-fn backward_input(@builtin(global_invocation_id) id: vec3u) {
+fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m = id.y * ROWS;
   let k = id.x * VECS;
   let width = d.inputs / 4u;
-  if (k >= width) { return; }
   let steps = d.outputs / 4u;
-  let last = d.tokens - 1u;
-  //# for r in ROWS
-  let y$r = min(m + $r, last) * (d.stride / 4u);
+  //# for g in GROUPS
+  let y$g = min(m + SHARE * $g + lane % SHARE, d.tokens - 1u) * (d.stride / 4u);
   //# end
   //# for c in VECS
   let k$c = min(k + $c, width - 1u);
@@ -141,11 +143,16 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u) {
       texel(input_w, w + 3u * width + k$c),
     );
     //# end
-    //# for r in ROWS
-    let v$r = texel(input_dy, y$r + n);
+    //# for g in GROUPS
+    {
+    let rows$g = texel(input_dy, y$g + n);
+    //# for r in SHARE
+    let v$r = subgroupBroadcast(rows$g, u32($r));
     //# for c in VECS
-    acc[$r][$c] += b$c * v$r;
+    acc[SHARE * $g + $r][$c] += b$c * v$r;
     //# end
+    //# end
+    }
     //# end
   }
   //# for r in ROWS
@@ -164,50 +171,44 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u) {
 @group(0) @binding(2) var weight_x: texture_2d<f32>;
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
 
-// The tile is ROWS rows of w x VECS vec4 along k; ROWS is a multiple of 4.
+// The tile is ROWS rows of w x VECS vec4 along k. Of a trip's quads of dy, four rows at one token each, lane i holds
+// quads i, SHARE + i, …: quad q of token s is number STEPS q + s, so that a sum is fetched once for all its tokens.
 @compute @workgroup_size(LANES)
-fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
+fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let n = id.y * ROWS;
   let k = id.x * VECS;
   let width = d.inputs / 4u;
-  if (k >= width) { return; }
-  let last = d.outputs / 4u - 1u;
-  //# for q in QUADS
-  let n$q = min(n / 4u + $q, last);
+  let last = d.tokens - 1u;
+  let last_quad = d.outputs / 4u - 1u;
+  //# for l in LOADS
+  let ahead$l = (SHARE * $l + lane % SHARE) % STEPS;
+  let quad$l = min(n / 4u + (SHARE * $l + lane % SHARE) / STEPS, last_quad);
   //# end
   //# for c in VECS
   let k$c = min(k + $c, width - 1u);
   //# end
   var acc: Tile;
-  let last_token = vec4u(d.tokens - 1u);
-  // Four tokens at a time, so that a sum is fetched and put back once for four products.
-  for (var t = 0u; t < d.tokens; t += 4u) {
-    let token = t + vec4u(0u, 1u, 2u, 3u);
-    let x_at = min(token, last_token) * width;
-    let dy_at = min(token, last_token) * (d.stride / 4u);
+  for (var t = 0u; t < d.tokens; t += STEPS) {
+    var x: array<array<vec4f, VECS>, STEPS>;
+    //# for s in STEPS
     //# for c in VECS
-    let x$c = mat4x4f(
-      texel(weight_x, x_at.x + k$c),
-      texel(weight_x, x_at.y + k$c),
-      texel(weight_x, x_at.z + k$c),
-      texel(weight_x, x_at.w + k$c),
-    );
+    x[$s][$c] = texel(weight_x, min(t + $s, last) * width + k$c);
     //# end
-    //# for q in QUADS
+    //# end
+    //# for l in LOADS
+    let loaded$l = texel(weight_dy, min(t + ahead$l, last) * (d.stride / 4u) + quad$l);
+    let rows$l = select(vec4f(), loaded$l, t + ahead$l < d.tokens);
+    //# for j in SHARE
     {
-      let rows = transpose(mat4x4f(
-        texel(weight_dy, dy_at.x + n$q),
-        texel(weight_dy, dy_at.y + n$q),
-        texel(weight_dy, dy_at.z + n$q),
-        texel(weight_dy, dy_at.w + n$q),
-      ));
-      //# for j in 4
-      let v$j = select(vec4f(), rows[$j], token <= last_token);
-      //# for c in VECS
-      acc[4 * $q + $j][$c] += x$c * v$j;
-      //# end
-      //# end
+    let v = subgroupBroadcast(rows$l, u32($j));
+    //# for c in VECS
+    acc[4u * ((SHARE * $l + $j) / STEPS)][$c] += v.x * x[(SHARE * $l + $j) % STEPS][$c];
+    acc[4u * ((SHARE * $l + $j) / STEPS) + 1u][$c] += v.y * x[(SHARE * $l + $j) % STEPS][$c];
+    acc[4u * ((SHARE * $l + $j) / STEPS) + 2u][$c] += v.z * x[(SHARE * $l + $j) % STEPS][$c];
+    acc[4u * ((SHARE * $l + $j) / STEPS) + 3u][$c] += v.w * x[(SHARE * $l + $j) % STEPS][$c];
+    //# end
     }
+    //# end
     //# end
   }
   //# for r in ROWS

@@ -1,7 +1,10 @@
 // Linear layer for GPUs with fast workgroup memory: the formulas, entry points and bindings of linear.wgsl.
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y, dY [tokens, stride]; `in` and `stride` are multiples of 4
-// A workgroup of 16 x 16 threads owns a 64 x 64 tile of the output and walks the contraction 16 at a time: both operands'
-// slices go through workgroup memory, laid out with the contraction first, and every thread adds up 4 x 4 elements.
+// A workgroup owns a tile of M rows x N columns of the output and walks the contraction K at a time: both operands' slices
+// go through workgroup memory, the next ones are fetched while the present ones are multiplied. Each of X · Y threads adds
+// up ROWS x 4 VECS elements that lie Y rows and X columns apart, so that neighbours read and write neighbouring places.
+//   X = N / (4 VECS)  Y = M / ROWS  QUADS = K / 4  SPAN = QUADS + 1  MS, NS = M / 4, N / 4
+//   THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
 
 struct Dims {
   tokens: u32,
@@ -15,53 +18,16 @@ struct Dims {
 
 @group(0) @binding(0) var<uniform> d: Dims;
 
-// [16][64]: element (k, i) of the left operand's slice stands at k * 64 + i; the same for the right one.
-var<workgroup> left: array<f32, 1024>;
-var<workgroup> right: array<f32, 1024>;
+// A slice whose rows are contiguous along the contraction stands as row i, step k at i * SPAN + k: a span of QUADS would
+// put all rows into one bank. One that is contiguous along the output stands as step k, column i at k * MS (NS) + i.
+var<workgroup> left: array<vec4f, LEFT>;
+var<workgroup> right: array<vec4f, RIGHT>;
 
-struct Tile { r0: vec4f, r1: vec4f, r2: vec4f, r3: vec4f }
+alias Tile = array<array<vec4f, VECS>, ROWS>;
 
-fn multiply(tile: ptr<function, Tile>, row: u32, column: u32) {
-  for (var k = 0u; k < 16u; k++) {
-    let a = k * 64u + row;
-    let b = k * 64u + column;
-    let v = vec4f(right[b], right[b + 1u], right[b + 2u], right[b + 3u]);
-    (*tile).r0 += left[a] * v;
-    (*tile).r1 += left[a + 1u] * v;
-    (*tile).r2 += left[a + 2u] * v;
-    (*tile).r3 += left[a + 3u] * v;
-  }
-}
-
-// A slice whose rows are contiguous along the contraction is turned as it is stored.
-fn turn_left(k: u32, i: u32, v: vec4f) {
-  left[k * 64u + i] = v.x;
-  left[(k + 1u) * 64u + i] = v.y;
-  left[(k + 2u) * 64u + i] = v.z;
-  left[(k + 3u) * 64u + i] = v.w;
-}
-
-fn turn_right(k: u32, i: u32, v: vec4f) {
-  right[k * 64u + i] = v.x;
-  right[(k + 1u) * 64u + i] = v.y;
-  right[(k + 2u) * 64u + i] = v.z;
-  right[(k + 3u) * 64u + i] = v.w;
-}
-
-fn keep_left(k: u32, i: u32, v: vec4f) {
-  let at = k * 64u + i;
-  left[at] = v.x;
-  left[at + 1u] = v.y;
-  left[at + 2u] = v.z;
-  left[at + 3u] = v.w;
-}
-
-fn keep_right(k: u32, i: u32, v: vec4f) {
-  let at = k * 64u + i;
-  right[at] = v.x;
-  right[at + 1u] = v.y;
-  right[at + 2u] = v.z;
-  right[at + 3u] = v.w;
+// Adds a row's four steps: a · b, b holding a step's columns in each of its columns.
+fn step4(a: vec4f, b: mat4x4f, sum: vec4f) -> vec4f {
+  return fma(vec4f(a.w), b[3], fma(vec4f(a.z), b[2], fma(vec4f(a.y), b[1], fma(vec4f(a.x), b[0], sum))));
 }
 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -70,153 +36,278 @@ fn keep_right(k: u32, i: u32, v: vec4f) {
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 
+fn x_at(m: u32, k: u32, width: u32) -> vec4f {
+  if (m < d.tokens && k < width) { return x[m * width + k]; }
+  return vec4f();
+}
+
+fn w_at(n: u32, k: u32, width: u32) -> vec4f {
+  if (n < d.outputs && k < width) { return w[n * width + k]; }
+  return vec4f();
+}
+
 fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
-  var tile: Tile;
+  var acc: Tile;
   let width = d.inputs / 4u;
-  // Thread t brings four contraction steps of row t / 4 of each operand.
-  let i = thread / 4u;
-  let k = thread % 4u;
-  for (var step = 0u; step < width; step += 4u) {
-    var a = vec4f(0.0);
-    var b = vec4f(0.0);
-    if (step + k < width) {
-      if (m + i < d.tokens) { a = x[(m + i) * width + step + k]; }
-      if (n + i < d.outputs) { b = w[(n + i) * width + step + k]; }
+  let tx = thread % X;
+  let ty = thread / X;
+  let i = thread / QUADS;
+  let q = thread % QUADS;
+  //# for l in LEFT_LOADS
+  var a$l = x_at(m + i + THREADS / QUADS * $l, q, width);
+  //# end
+  //# for l in RIGHT_LOADS
+  var b$l = w_at(n + i + THREADS / QUADS * $l, q, width);
+  //# end
+  for (var step = 0u; step < width; step += QUADS) {
+    workgroupBarrier();
+    //# for l in LEFT_LOADS
+    left[(i + THREADS / QUADS * $l) * SPAN + q] = a$l;
+    //# end
+    //# for l in RIGHT_LOADS
+    right[(i + THREADS / QUADS * $l) * SPAN + q] = b$l;
+    //# end
+    workgroupBarrier();
+    let next = step + QUADS + q;
+    //# for l in LEFT_LOADS
+    a$l = x_at(m + i + THREADS / QUADS * $l, next, width);
+    //# end
+    //# for l in RIGHT_LOADS
+    b$l = w_at(n + i + THREADS / QUADS * $l, next, width);
+    //# end
+    for (var k = 0u; k < QUADS; k++) {
+      //# for v in VECS
+      let c$v = transpose(mat4x4f(
+        right[(tx + X * (4u * $v)) * SPAN + k],
+        right[(tx + X * (4u * $v + 1u)) * SPAN + k],
+        right[(tx + X * (4u * $v + 2u)) * SPAN + k],
+        right[(tx + X * (4u * $v + 3u)) * SPAN + k],
+      ));
+      //# end
+      //# for r in ROWS
+      {
+      let v = left[(ty + Y * $r) * SPAN + k];
+      //# for v in VECS
+      acc[$r][$v] = step4(v, c$v, acc[$r][$v]);
+      //# end
+      }
+      //# end
     }
-    workgroupBarrier();
-    turn_left(4u * k, i, a);
-    turn_right(4u * k, i, b);
-    workgroupBarrier();
-    multiply(&tile, thread / 16u * 4u, thread % 16u * 4u);
   }
-  return tile;
+  return acc;
 }
 
-fn put(m: u32, n: u32, v: vec4f) {
-  if (m >= d.tokens) { return; }
-  let at = m * d.stride + n;
-  if (n < d.outputs) { y[at] = v.x; }
-  if (n + 1u < d.outputs) { y[at + 1u] = v.y; }
-  if (n + 2u < d.outputs) { y[at + 2u] = v.z; }
-  if (n + 3u < d.outputs) { y[at + 3u] = v.w; }
-}
-
-fn put_residual(m: u32, n: u32, v: vec4f) {
-  if (m >= d.tokens) { return; }
-  let at = m * d.stride + n;
-  if (n < d.outputs) { y[at] = residual[at] + v.x; }
-  if (n + 1u < d.outputs) { y[at + 1u] = residual[at + 1u] + v.y; }
-  if (n + 2u < d.outputs) { y[at + 2u] = residual[at + 2u] + v.z; }
-  if (n + 3u < d.outputs) { y[at + 3u] = residual[at + 3u] + v.w; }
-}
-
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let tile = forward_tile(group.y * 64u, group.x * 64u, thread);
-  let m = group.y * 64u + thread / 16u * 4u;
-  let n = group.x * 64u + thread % 16u * 4u;
-  put(m, n, tile.r0);
-  put(m + 1u, n, tile.r1);
-  put(m + 2u, n, tile.r2);
-  put(m + 3u, n, tile.r3);
+  let acc = forward_tile(group.y * M, group.x * N, thread);
+  let m = group.y * M + thread / X;
+  let n = group.x * N + thread % X;
+  //# for r in ROWS
+  if (m + Y * $r < d.tokens) {
+    let row = (m + Y * $r) * d.stride;
+    //# for v in VECS
+    //# for j in 4
+    if (n + X * (4u * $v + $j) < d.outputs) { y[row + n + X * (4u * $v + $j)] = acc[$r][$v][$j]; }
+    //# end
+    //# end
+  }
+  //# end
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn forward_bias(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let tile = forward_tile(group.y * 64u, group.x * 64u, thread);
-  let m = group.y * 64u + thread / 16u * 4u;
-  let n = group.x * 64u + thread % 16u * 4u;
+  let acc = forward_tile(group.y * M, group.x * N, thread);
+  let m = group.y * M + thread / X;
+  let n = group.x * N + thread % X;
   let last = d.outputs - 1u;
-  let bias = vec4f(addend[min(n, last)], addend[min(n + 1u, last)], addend[min(n + 2u, last)], addend[min(n + 3u, last)]);
-  put(m, n, tile.r0 + bias);
-  put(m + 1u, n, tile.r1 + bias);
-  put(m + 2u, n, tile.r2 + bias);
-  put(m + 3u, n, tile.r3 + bias);
+  //# for v in VECS
+  let bias$v = vec4f(
+    addend[min(n + X * (4u * $v), last)],
+    addend[min(n + X * (4u * $v + 1u), last)],
+    addend[min(n + X * (4u * $v + 2u), last)],
+    addend[min(n + X * (4u * $v + 3u), last)],
+  );
+  //# end
+  //# for r in ROWS
+  if (m + Y * $r < d.tokens) {
+    let row = (m + Y * $r) * d.stride;
+    //# for v in VECS
+    //# for j in 4
+    if (n + X * (4u * $v + $j) < d.outputs) { y[row + n + X * (4u * $v + $j)] = acc[$r][$v][$j] + bias$v[$j]; }
+    //# end
+    //# end
+  }
+  //# end
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let tile = forward_tile(group.y * 64u, group.x * 64u, thread);
-  let m = group.y * 64u + thread / 16u * 4u;
-  let n = group.x * 64u + thread % 16u * 4u;
-  put_residual(m, n, tile.r0);
-  put_residual(m + 1u, n, tile.r1);
-  put_residual(m + 2u, n, tile.r2);
-  put_residual(m + 3u, n, tile.r3);
+  let acc = forward_tile(group.y * M, group.x * N, thread);
+  let m = group.y * M + thread / X;
+  let n = group.x * N + thread % X;
+  //# for r in ROWS
+  if (m + Y * $r < d.tokens) {
+    let row = (m + Y * $r) * d.stride;
+    //# for v in VECS
+    //# for j in 4
+    if (n + X * (4u * $v + $j) < d.outputs) {
+      let at = row + n + X * (4u * $v + $j);
+      y[at] = residual[at] + acc[$r][$v][$j];
+    }
+    //# end
+    //# end
+  }
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> input_dy: array<vec4f>;
 @group(0) @binding(2) var<storage, read> input_w: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
-fn add_dx(m: u32, k: u32, v: vec4f) {
-  if (m >= d.tokens || k >= d.inputs) { return; }
-  let at = (m * d.inputs + k) / 4u;
-  if (d.accumulate == 1u) { dx[at] += v; } else { dx[at] = v; }
+fn input_dy_at(m: u32, n: u32, steps: u32) -> vec4f {
+  if (m < d.tokens && n < steps) { return input_dy[m * steps + n]; }
+  return vec4f();
 }
 
-@compute @workgroup_size(256)
+fn input_w_at(n: u32, k: u32, width: u32) -> vec4f {
+  if (n < d.outputs && k < width) { return input_w[n * width + k]; }
+  return vec4f();
+}
+
+@compute @workgroup_size(THREADS)
 fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let m = group.y * 64u;
-  let k = group.x * 64u;
+  var acc: Tile;
   let steps = d.stride / 4u;
   let width = d.inputs / 4u;
-  var tile: Tile;
-  let i = thread / 4u;
-  let q = thread % 4u;
-  // Of w thread t brings row t / 16 of the slice, columns 4 (t % 16) on.
-  let r = thread / 16u;
-  let c = thread % 16u;
-  for (var step = 0u; step < steps; step += 4u) {
-    var a = vec4f(0.0);
-    var b = vec4f(0.0);
-    if (step + q < steps && m + i < d.tokens) { a = input_dy[(m + i) * steps + step + q]; }
-    let n = step * 4u + r;
-    if (n < d.outputs && k / 4u + c < width) { b = input_w[n * width + k / 4u + c]; }
+  let m = group.y * M;
+  let column = group.x * NS;
+  let tx = thread % X;
+  let ty = thread / X;
+  let i = thread / QUADS;
+  let q = thread % QUADS;
+  //# for l in LEFT_LOADS
+  var a$l = input_dy_at(m + i + THREADS / QUADS * $l, q, steps);
+  //# end
+  //# for l in RIGHT_LOADS
+  var b$l = input_w_at((thread + THREADS * $l) / NS, column + (thread + THREADS * $l) % NS, width);
+  //# end
+  for (var step = 0u; step < steps; step += QUADS) {
     workgroupBarrier();
-    turn_left(4u * q, i, a);
-    keep_right(r, 4u * c, b);
+    //# for l in LEFT_LOADS
+    left[(i + THREADS / QUADS * $l) * SPAN + q] = a$l;
+    //# end
+    //# for l in RIGHT_LOADS
+    right[thread + THREADS * $l] = b$l;
+    //# end
     workgroupBarrier();
-    multiply(&tile, r * 4u, c * 4u);
+    let next = step + QUADS;
+    //# for l in LEFT_LOADS
+    a$l = input_dy_at(m + i + THREADS / QUADS * $l, next + q, steps);
+    //# end
+    //# for l in RIGHT_LOADS
+    b$l = input_w_at(4u * next + (thread + THREADS * $l) / NS, column + (thread + THREADS * $l) % NS, width);
+    //# end
+    for (var k = 0u; k < QUADS; k++) {
+      //# for v in VECS
+      let c$v = mat4x4f(
+        right[4u * k * NS + tx + X * $v],
+        right[(4u * k + 1u) * NS + tx + X * $v],
+        right[(4u * k + 2u) * NS + tx + X * $v],
+        right[(4u * k + 3u) * NS + tx + X * $v],
+      );
+      //# end
+      //# for r in ROWS
+      {
+      let v = left[(ty + Y * $r) * SPAN + k];
+      //# for v in VECS
+      acc[$r][$v] = step4(v, c$v, acc[$r][$v]);
+      //# end
+      }
+      //# end
+    }
   }
-  add_dx(m + r * 4u, k + c * 4u, tile.r0);
-  add_dx(m + r * 4u + 1u, k + c * 4u, tile.r1);
-  add_dx(m + r * 4u + 2u, k + c * 4u, tile.r2);
-  add_dx(m + r * 4u + 3u, k + c * 4u, tile.r3);
+  //# for r in ROWS
+  if (m + ty + Y * $r < d.tokens) {
+    let row = (m + ty + Y * $r) * width;
+    //# for v in VECS
+    if (column + tx + X * $v < width) {
+      let at = row + column + tx + X * $v;
+      if (d.accumulate == 1u) { dx[at] += acc[$r][$v]; } else { dx[at] = acc[$r][$v]; }
+    }
+    //# end
+  }
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> weight_dy: array<vec4f>;
 @group(0) @binding(2) var<storage, read> weight_x: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
 
-fn add_dw(n: u32, k: u32, v: vec4f) {
-  if (n < d.outputs && k < d.inputs) { dw[(n * d.inputs + k) / 4u] += v; }
+fn weight_dy_at(t: u32, n: u32, steps: u32) -> vec4f {
+  if (t < d.tokens && n < steps) { return weight_dy[t * steps + n]; }
+  return vec4f();
 }
 
-@compute @workgroup_size(256)
+fn weight_x_at(t: u32, k: u32, width: u32) -> vec4f {
+  if (t < d.tokens && k < width) { return weight_x[t * width + k]; }
+  return vec4f();
+}
+
+// Rows of the tile are taken four by four: ROW_QUADS of them, Y apart.
+@compute @workgroup_size(THREADS)
 fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let n = group.y * 64u;
-  let k = group.x * 64u;
+  var acc: Tile;
   let steps = d.stride / 4u;
   let width = d.inputs / 4u;
-  var tile: Tile;
-  let r = thread / 16u;
-  let c = thread % 16u;
-  for (var t = 0u; t < d.tokens; t += 16u) {
-    var a = vec4f(0.0);
-    var b = vec4f(0.0);
-    if (t + r < d.tokens) {
-      if (n / 4u + c < steps) { a = weight_dy[(t + r) * steps + n / 4u + c]; }
-      if (k / 4u + c < width) { b = weight_x[(t + r) * width + k / 4u + c]; }
+  let row = group.y * MS;
+  let column = group.x * NS;
+  let tx = thread % X;
+  let ty = thread / X;
+  //# for l in LEFT_LOADS
+  var a$l = weight_dy_at((thread + THREADS * $l) / MS, row + (thread + THREADS * $l) % MS, steps);
+  //# end
+  //# for l in RIGHT_LOADS
+  var b$l = weight_x_at((thread + THREADS * $l) / NS, column + (thread + THREADS * $l) % NS, width);
+  //# end
+  for (var t = 0u; t < d.tokens; t += K) {
+    workgroupBarrier();
+    //# for l in LEFT_LOADS
+    left[thread + THREADS * $l] = a$l;
+    //# end
+    //# for l in RIGHT_LOADS
+    right[thread + THREADS * $l] = b$l;
+    //# end
+    workgroupBarrier();
+    //# for l in LEFT_LOADS
+    a$l = weight_dy_at(t + K + (thread + THREADS * $l) / MS, row + (thread + THREADS * $l) % MS, steps);
+    //# end
+    //# for l in RIGHT_LOADS
+    b$l = weight_x_at(t + K + (thread + THREADS * $l) / NS, column + (thread + THREADS * $l) % NS, width);
+    //# end
+    for (var k = 0u; k < K; k++) {
+      //# for v in VECS
+      let c$v = right[k * NS + tx + X * $v];
+      //# end
+      //# for r in ROW_QUADS
+      {
+      let v = left[k * MS + ty + Y * $r];
+      //# for j in 4
+      //# for v in VECS
+      acc[4 * $r + $j][$v] = fma(vec4f(v[$j]), c$v, acc[4 * $r + $j][$v]);
+      //# end
+      //# end
+      }
+      //# end
     }
-    workgroupBarrier();
-    keep_left(r, 4u * c, a);
-    keep_right(r, 4u * c, b);
-    workgroupBarrier();
-    multiply(&tile, r * 4u, c * 4u);
   }
-  add_dw(n + r * 4u, k + c * 4u, tile.r0);
-  add_dw(n + r * 4u + 1u, k + c * 4u, tile.r1);
-  add_dw(n + r * 4u + 2u, k + c * 4u, tile.r2);
-  add_dw(n + r * 4u + 3u, k + c * 4u, tile.r3);
+  //# for r in ROW_QUADS
+  //# for j in 4
+  if (4u * (row + ty + Y * $r) + $j < d.outputs) {
+    let at = (4u * (row + ty + Y * $r) + $j) * width + column + tx;
+    //# for v in VECS
+    if (column + tx + X * $v < width) { dw[at + X * $v] += acc[4 * $r + $j][$v]; }
+    //# end
+  }
+  //# end
+  //# end
 }

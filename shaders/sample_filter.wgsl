@@ -38,7 +38,8 @@ var<workgroup> chosen: u32;
 
 // Bits whose unsigned order is the order of the floats.
 fn keys_of(y: vec4f) -> vec4u {
-  let bits = bitcast<vec4u>(y);
+  // -0 equals 0.
+  let bits = select(bitcast<vec4u>(y), vec4u(), y == vec4f());
   return select(bits | vec4u(0x80000000u), ~bits, bits >= vec4u(0x80000000u));
 }
 

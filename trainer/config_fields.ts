@@ -334,6 +334,10 @@ export const FIELDS: Fields<Config> = {
       BIG,
       "Rollouts of an iteration (in whole groups) and responses of an evaluation that are logged with their tokens; -1: all.",
     ),
+    tune_kernels: flag(
+      true,
+      "Choose among kernels by measuring them once on this adapter, where the command opens the device; false: by rule.",
+    ),
     seed: int(0, 0, 2 ** 31 - 1, "Seed of all sampling."),
   },
   adacs: {

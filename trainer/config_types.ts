@@ -110,6 +110,7 @@ export type TrainerConfig = {
   val_before_train: boolean;
   val_blind: boolean;
   rollouts_to_log: number;
+  tune_kernels: boolean;
   seed: number;
 };
 

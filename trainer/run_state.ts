@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import type { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
+import type { KernelChoices } from "../gpu/tuner.ts";
 import { openSafetensors, writeSafetensors } from "../models/safetensors.ts";
 import type { NamedArray } from "../models/parameters.ts";
 import { ValueHead } from "../models/value_head.ts";
@@ -53,6 +54,8 @@ export interface RunState {
   skipped: number;
   /** Lines of metrics.jsonl and generations.jsonl. */
   lines: { metrics: number; generations: number };
+  /** Kernels that were chosen by measuring: a run that goes on takes the same. */
+  kernels?: KernelChoices;
 }
 
 /** The state at the start. */
@@ -109,6 +112,19 @@ export async function loadState(folder: string): Promise<RunState> {
   } catch (error) {
     throw new UserError(`cannot resume from ${folder}: ${STATE} ${(error as Error).message}`);
   }
+}
+
+/**
+ * Has the device run the kernels that the run had before: those of its checkpoint, or by rule where it has none. Gives what to
+ * tell where it cannot, so that sums round otherwise.
+ */
+export function keepKernels({ tuner }: Gpu, { kernels }: RunState): string | undefined {
+  if (kernels === undefined) tuner?.rest();
+  else if (tuner === undefined) {
+    if (Object.keys(kernels.choices).length > 0) {
+      return "kernels were chosen by measuring before, and are by rule now";
+    }
+  } else if (!tuner.adopt(kernels)) return `the run was on ${kernels.adapter}: kernels are chosen anew`;
 }
 
 /** Puts the moments of a checkpoint back; a checkpoint made before the first update has none. */

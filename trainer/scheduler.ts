@@ -30,6 +30,7 @@ import {
   type BlindRecord,
   type EvaluationRecord,
   freshState,
+  keepKernels,
   loadMoments,
   loadState,
   loadValueHead,
@@ -166,6 +167,8 @@ class Run {
         (l) => monitor.say(l),
       ));
       state = await loadState(checkpoint.path);
+      const changed = keepKernels(gpu, state);
+      if (changed) monitor.say(changed);
     }
     const model = checkpoint?.path ?? actor.model.model_path;
     const rows = await loadRows(config, (await loadModelConfig(model)).vision !== undefined, monitor);
@@ -428,6 +431,7 @@ class Run {
   async #save(name: string, optimizer: AdamW | undefined): Promise<string> {
     await this.#metrics.sync();
     await this.#generations.sync();
+    this.#state.kernels = this.#gpu.tuner?.choices();
     this.#state.lines = { metrics: this.#metrics.lines, generations: this.#generations.lines };
     return await this.#folder.checkpoint(name, async (folder) => {
       await this.#policy.model.save(folder, { copyFrom: companionsOf(this.#folder) });
@@ -464,6 +468,7 @@ class Run {
           experiment: this.#config.trainer.experiment_name,
           adapter: this.#gpu.facts.name,
           ...summary,
+          kernels: this.#gpu.tuner?.choices(),
           memory: { peak_bytes: memory.peak, by_class: memory.peakByClass },
           adacs: this.#state.curriculum && {
             examples: this.#state.curriculum.examples.length,

@@ -3,7 +3,7 @@ import { Gpu } from "../../gpu/device.ts";
 import { Program } from "../../gpu/program.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
-import { linearKernels } from "../../shaders/linear.ts";
+import { linearProducts } from "../../shaders/linear.ts";
 import { RolloutEngine } from "../../trainer/rollout.ts";
 import { SftTrainer } from "../../trainer/sft.ts";
 import { aepoIterations } from "./ares_aepo.ts";
@@ -19,7 +19,6 @@ const CHUNK = 16;
 
 /** The forward product of a linear layer; its weight is the transpose of B. */
 function matmul(gpu: Gpu, { m, k, n }: MatmulWork): Session["run"] {
-  const { forward } = linearKernels[gpu.facts.software ? "linear_broadcast" : "linear_tiled"];
   const b = spread(k * n);
   const weight = Float32Array.from(
     { length: n * k },
@@ -27,7 +26,7 @@ function matmul(gpu: Gpu, { m, k, n }: MatmulWork): Session["run"] {
   );
   const y = gpu.alloc("c", [m, n], "data");
   const program = new Program(gpu, "matmul").add(
-    forward,
+    linearProducts.forward,
     {
       x: gpu.tensor("a", [m, k], spread(m * k)),
       weight: gpu.tensor("b", [n, k], weight),
@@ -92,7 +91,7 @@ async function aepo(gpu: Gpu): Promise<Session["run"]> {
 }
 
 async function open(work: Work): Promise<Session> {
-  const gpu = await Gpu.open();
+  const gpu = await Gpu.open({ tune: true });
   const { name, driver, software } = gpu.facts;
   // A software adapter is as fast as its processor, whose name it does not tell.
   const what = JSON.stringify({ adapter: software ? `${name} on ${processorName()}` : name, driver });

@@ -65,7 +65,7 @@ async function passes(gpu: Gpu): Promise<Session> {
 }
 
 async function open(work: Work): Promise<Session> {
-  const gpu = await Gpu.open();
+  const gpu = await Gpu.open({ tune: true });
   if (work.kind === "train") return await bestProduct(gpu, work);
   if (work.kind === "aepo") return await passes(gpu);
   throw new Error(`nothing to hold ${work.kind} against`);

@@ -21,14 +21,14 @@ async function run(...argv: string[]): Promise<{ code: number; stdout: string; s
 Deno.test("arguments: train without any", () => {
   assertEquals(parseArguments(["train"]), {
     command: "train",
-    args: { overrides: [], stage: "both", eval: true },
+    args: { overrides: [], stage: "both", eval: true, tune: true },
   });
 });
 
 Deno.test("arguments: train with everything", () => {
   const argv =
     "train a.b=c --config x.yaml --preset smoke --model m --train t.jsonl --val v.jsonl --image-dir i " +
-    "--max-steps 3 --run r --resume runs/r --seed 7 --stage adacs --no-eval d.e=-1";
+    "--max-steps 3 --run r --resume runs/r --seed 7 --stage adacs --no-eval --no-tune d.e=-1";
   assertEquals(parseArguments(argv.split(" ")), {
     command: "train",
     args: {
@@ -45,6 +45,7 @@ Deno.test("arguments: train with everything", () => {
       seed: 7,
       stage: "adacs",
       eval: false,
+      tune: false,
     },
   });
 });
@@ -52,22 +53,28 @@ Deno.test("arguments: train with everything", () => {
 Deno.test("arguments: --resume alone, and with an override behind it", () => {
   assertEquals(parseArguments(["train", "--resume"]), {
     command: "train",
-    args: { overrides: [], resume: true, stage: "both", eval: true },
+    args: { overrides: [], resume: true, stage: "both", eval: true, tune: true },
   });
   assertEquals(parseArguments(["train", "--resume", "trainer.max_steps=9", "data.seed=2"]), {
     command: "train",
-    args: { overrides: ["trainer.max_steps=9", "data.seed=2"], resume: true, stage: "both", eval: true },
+    args: {
+      overrides: ["trainer.max_steps=9", "data.seed=2"],
+      resume: true,
+      stage: "both",
+      eval: true,
+      tune: true,
+    },
   });
 });
 
 Deno.test("arguments: the other commands' defaults", () => {
   assertEquals(parseArguments(["eval"]), {
     command: "eval",
-    args: { samples: 4, greedy: false, temperature: 1, topP: 1, blind: false, seed: 0 },
+    args: { samples: 4, greedy: false, temperature: 1, topP: 1, blind: false, seed: 0, tune: true },
   });
   assertEquals(parseArguments(["generate"]), {
     command: "generate",
-    args: { image: [], maxTokens: 512, greedy: false, seed: 0, raw: false },
+    args: { image: [], maxTokens: 512, greedy: false, seed: 0, raw: false, tune: true },
   });
   assertEquals(parseArguments(["doctor"]), { command: "doctor", args: { json: false } });
   assertEquals(parseArguments(["bench"]), {
@@ -76,6 +83,7 @@ Deno.test("arguments: the other commands' defaults", () => {
       names: [],
       json: false,
       rounds: 5,
+      tune: true,
       peers: false,
       check: false,
       save: false,
@@ -95,7 +103,7 @@ Deno.test("arguments: the other commands with everything", () => {
   const words = (line: string): string[] => line.split(" ");
   assertEquals(
     parseArguments(words(
-      "eval --model m --data d --samples 8 --greedy --temperature 0.5 --top-p 0.9 --max-tokens 64 --limit 10 --blind --json o --by level",
+      "eval --model m --data d --samples 8 --greedy --temperature 0.5 --top-p 0.9 --max-tokens 64 --limit 10 --blind --json o --by level --no-tune",
     )),
     {
       command: "eval",
@@ -112,12 +120,13 @@ Deno.test("arguments: the other commands with everything", () => {
         json: "o",
         by: "level",
         seed: 0,
+        tune: false,
       },
     },
   );
   assertEquals(
     parseArguments(words(
-      "generate --model m --prompt hi --image a.png --image b.png --system s --max-tokens 5 --temperature 0.7 --top-p 0.8 --top-k 40 --seed 3 --raw",
+      "generate --model m --prompt hi --image a.png --image b.png --system s --max-tokens 5 --temperature 0.7 --top-p 0.8 --top-k 40 --seed 3 --raw --no-tune",
     )),
     {
       command: "generate",
@@ -133,15 +142,17 @@ Deno.test("arguments: the other commands with everything", () => {
         greedy: false,
         seed: 3,
         raw: true,
+        tune: false,
       },
     },
   );
-  assertEquals(parseArguments(words("bench matmul rmsnorm --json --rounds 2")), {
+  assertEquals(parseArguments(words("bench matmul rmsnorm --json --rounds 2 --no-tune")), {
     command: "bench",
     args: {
       names: ["matmul", "rmsnorm"],
       json: true,
       rounds: 2,
+      tune: false,
       peers: false,
       check: false,
       save: false,
@@ -156,6 +167,7 @@ Deno.test("arguments: the other commands with everything", () => {
       names: ["W1"],
       json: false,
       rounds: 5,
+      tune: true,
       peers: true,
       check: true,
       save: true,

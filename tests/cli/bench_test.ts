@@ -17,7 +17,7 @@ const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
 
 async function bench(args: string[]) {
   const output = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", MAIN, "bench", ...args],
+    args: ["run", "-A", MAIN, "bench", "--no-tune", ...args],
     env: { NO_COLOR: "1" },
   }).output();
   const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);

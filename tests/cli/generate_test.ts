@@ -4,7 +4,7 @@ const ROOT = new URL("../..", import.meta.url).pathname;
 
 async function ares(args: string[], input = ""): Promise<{ code: number; out: string; err: string }> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "cli/main.ts", ...args],
+    args: ["run", "-A", "cli/main.ts", ...args, "--no-tune"],
     cwd: ROOT,
     stdin: "piped",
     stdout: "piped",

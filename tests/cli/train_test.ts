@@ -17,7 +17,7 @@ const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 Deno.test("train: the smoke preset goes the whole way, Ctrl-C saves, --resume finishes", async () => {
   const folder = await Deno.makeTempDir();
   const run = `trainer.save_checkpoint_path=${folder}/run`;
-  const first = ares(["train", "--preset", "smoke", run]);
+  const first = ares(["train", "--preset", "smoke", "--no-tune", run]);
   // The fine-tuning has begun once its first metrics line is there.
   const started = Date.now();
   while (Date.now() - started < 120_000) {
@@ -40,6 +40,9 @@ Deno.test("train: the smoke preset goes the whole way, Ctrl-C saves, --resume fi
   assertMatch(out, /iterations, \d+ s: .*rollouts \d+\.\d %.*controllers together \d+\.\d %/);
   const summary = JSON.parse(await Deno.readTextFile(`${folder}/run/summary.json`));
   assertEquals(summary.interrupted, false);
+  // The run goes on by rule, as it began.
+  assertEquals(summary.kernels, undefined);
+  assertStringIncludes(await Deno.readTextFile(`${folder}/run/config.yaml`), "tune_kernels: false");
   for (const name of ["base", "adacs", "aepo"]) assert(summary.evaluations[name].all.samples > 0);
   for (
     const file of [

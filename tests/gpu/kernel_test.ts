@@ -130,19 +130,6 @@ kernelTest("a program takes the sibling that fits the dims and the adapter", asy
   for (const tensor of [x, y]) gpu.pool.free(tensor);
 });
 
-kernelTest("a program takes another kernel where subgroups have another size", async (gpu) => {
-  const otherwise = withBody("test.otherwise", "y[i] = 1.0;");
-  const [x, y] = ["x", "y"].map((name) => gpu.tensor(name, [4], new Float32Array(4)));
-  for (const [size, expected] of [[gpu.facts.subgroup, 2], [gpu.facts.subgroup + 1, 1]]) {
-    const kernel = { ...withBody("test.subgroup", "y[i] = 2.0;"), subgroup: { size, otherwise } };
-    const program = new Program(gpu, "subgroup").add(kernel, { x, y }, { n: 4, value: 0 });
-    await program.run();
-    assertEquals([...await gpu.readF32(y)], Array(4).fill(expected));
-    program.destroy();
-  }
-  for (const tensor of [x, y]) gpu.pool.free(tensor);
-});
-
 Deno.test("kernel: a linear grid has a workgroup for every item and stays within 65,535 a dimension", () => {
   for (
     const [n, perGroup] of [[0, 64], [1, 64], [64, 64], [65, 64], [65535, 1], [65536, 1], [1e9, 64], [

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { packSequences } from "../../models/packed_batch.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
-import { type LinearDims, linearKernels } from "../../shaders/linear.ts";
+import { type LinearDims, linearKernels } from "../../shaders/linear_variants.ts";
 import type { KernelSpec } from "../../gpu/kernel.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 import { type LaunchMistake, type RecordedLaunch, rewrite, withLaunchMistake } from "./launch_edit.ts";

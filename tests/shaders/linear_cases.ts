@@ -1,5 +1,10 @@
 /** Cases and planted mistakes of the linear layer's kernels. @module */
-import { addBias, linearKernels } from "../../shaders/linear.ts";
+import {
+  addBias,
+  linearKernels,
+  linearRowsKernels,
+  type LinearVariant,
+} from "../../shaders/linear_variants.ts";
 import { linear, linearBackwardInput, linearBackwardWeight } from "../reference/linear.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -13,19 +18,24 @@ function padded(tokens: number, outputs: number, stride: number): Float32Array<A
 /** Normal and odd shapes: one row, tile − 1, tile + 1, widths that are no multiple of a tile. */
 export function cases(): KernelCase[] {
   const list: KernelCase[] = [];
-  const shapes = [[1, 8, 1], [5, 12, 7], [16, 64, 128], [17, 36, 129], [123, 40, 60], [33, 132, 20], [
-    2,
-    5,
-    3,
-  ], [19, 33, 130]];
+  const shapes = [
+    [1, 8, 1],
+    [5, 12, 7],
+    [16, 64, 128],
+    [17, 36, 129],
+    [123, 40, 60],
+    [33, 132, 20],
+    [2, 5, 3],
+    [19, 33, 130],
+    [130, 20, 132],
+  ];
+  const families = { ...linearKernels, ...linearRowsKernels };
   for (const [tokens, inputs, outputs] of shapes) {
-    for (
-      const variant of ["linear", "linear_texture", "linear_broadcast", "linear_tiled", "linear_any"] as const
-    ) {
+    for (const [variant, all] of Object.entries(families)) {
       const wide = variant !== "linear_any";
       if (wide && inputs % 4 !== 0) continue;
-      if ((variant === "linear_texture" || variant === "linear_broadcast") && outputs % 4 !== 0) continue;
-      const kernels = linearKernels[variant];
+      if (/^linear_(texture|broadcast)/.test(variant) && outputs % 4 !== 0) continue;
+      const kernels = all as typeof linearKernels[LinearVariant];
       const stride = wide ? Math.ceil(outputs / 4) * 4 : outputs;
       const s = { tokens, inputs, outputs, stride };
       const name = `${tokens}x${inputs}x${outputs}`;
@@ -64,15 +74,16 @@ export function cases(): KernelCase[] {
           tolerance,
           expected: () => ({ y: linear(x, weight, y, s, undefined, residual) }),
         },
-        {
-          name,
-          kernel: kernels.backwardWeight,
-          inputs: { dy, x, dweight },
-          dims,
-          tolerance,
-          expected: () => ({ dweight: linearBackwardWeight(dy, x, dweight, s) }),
-        },
       );
+      if (variant in linearRowsKernels) continue;
+      list.push({
+        name,
+        kernel: kernels.backwardWeight,
+        inputs: { dy, x, dweight },
+        dims,
+        tolerance,
+        expected: () => ({ dweight: linearBackwardWeight(dy, x, dweight, s) }),
+      });
       for (const accumulate of [0, 1]) {
         list.push({
           name: `${name} accumulate=${accumulate}`,
@@ -139,8 +150,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_texture.forward",
     mistake: {
       why: "row of another tile",
-      from: "min(m + $r, last) * width;",
-      to: "min(m + 0u, last) * width;",
+      from: "let x$g = min(m + SHARE * $g",
+      to: "let x$g = min(m + SHARE * 0",
     },
   },
   {
@@ -155,8 +166,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_texture.backward_input",
     mistake: {
       why: "weights not transposed",
-      from: "acc[$r][$c] += b$c * v$r;",
-      to: "acc[$r][$c] += v$r * b$c;",
+      from: "acc[SHARE * $g + $r][$c] += b$c * v$r;",
+      to: "acc[SHARE * $g + $r][$c] += v$r * b$c;",
     },
   },
   {
@@ -168,21 +179,29 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     },
   },
   {
-    kernel: "linear_broadcast.forward",
+    kernel: "linear_texture.backward_weight",
     mistake: {
-      why: "every group has the first rows",
-      from: "let x$g = min(m + LANES * $g",
-      to: "let x$g = min(m",
+      why: "every load the first quad",
+      from: "(SHARE * $l + lane % SHARE) / STEPS",
+      to: "lane % SHARE / STEPS",
     },
   },
   {
     kernel: "linear_broadcast.forward",
     mistake: {
-      why: "the row of the next lane",
+      why: "every group has the first rows",
+      from: "let x$g = min(m + SHARE * $g",
+      to: "let x$g = min(m",
+    },
+  },
+  {
+    kernel: "linear_broadcast_16.forward",
+    mistake: {
+      why: "the row of the next lane, or too much of its own where nothing is shared",
       from:
-        "subgroupBroadcast(rows$g, u32($r));\n    //# for c in VECS\n    acc[16 * $g + $r][$c] += v$r * b$c;",
+        "subgroupBroadcast(rows$g, u32($r));\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$r * b$c;",
       to:
-        "subgroupBroadcast(rows$g, u32($r) ^ 1u);\n    //# for c in VECS\n    acc[16 * $g + $r][$c] += v$r * b$c;",
+        "subgroupBroadcast(rows$g, u32($r) ^ 1u) * 1.5;\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$r * b$c;",
     },
   },
   {
@@ -197,29 +216,91 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_broadcast.backward_input",
     mistake: {
       why: "weights not transposed",
-      from: "acc[16 * $g + $r][$c] += b$c * v$r;",
-      to: "acc[16 * $g + $r][$c] += v$r * b$c;",
+      from: "acc[SHARE * $g + $r][$c] += b$c * v$r;",
+      to: "acc[SHARE * $g + $r][$c] += v$r * b$c;",
     },
   },
   {
     kernel: "linear_broadcast.backward_weight",
     mistake: {
       why: "tokens past the end count",
-      from: "t + ahead < d.tokens);",
+      from: "t + ahead$l < d.tokens);",
       to: "t < d.tokens);",
     },
   },
   {
-    kernel: "linear_broadcast.backward_weight",
-    mistake: { why: "both steps of a trip at one token", from: "min(t + $s, last)", to: "min(t, last)" },
+    kernel: "linear_broadcast_16.backward_weight",
+    mistake: { why: "all steps of a trip at one token", from: "min(t + $s, last)", to: "min(t, last)" },
   },
   {
-    kernel: "linear_texture.backward_weight",
+    kernel: "linear_tiled.forward",
     mistake: {
-      why: "last token counted again to fill four",
-      from: "select(vec4f(), rows[$j], token <= last_token)",
-      to: "rows[$j]",
+      why: "the next slice is never fetched",
+      from: "a$l = x_at(m + i + THREADS / QUADS * $l, next",
+      to: "a$l = x_at(m + i + THREADS / QUADS * $l, q",
     },
+  },
+  {
+    kernel: "linear_tiled_128x64.forward_bias",
+    mistake: {
+      why: "one bias for four columns",
+      from: "acc[$r][$v][$j] + bias$v[$j]",
+      to: "acc[$r][$v][$j] + bias$v[0]",
+    },
+  },
+  {
+    kernel: "linear_tiled_128x128.forward_residual",
+    mistake: { why: "dropped residual", from: "residual[at] + acc", to: "acc" },
+  },
+  {
+    kernel: "linear_tiled_16x64.forward",
+    mistake: {
+      why: "columns past the end are written",
+      from:
+        "if (m + Y * $r < d.tokens) {\n    let row = (m + Y * $r) * d.stride;\n    //# for v in VECS\n    //# for j in 4\n    if (n + X * (4u * $v + $j) < d.outputs) { y[row + n + X * (4u * $v + $j)] = acc[$r][$v][$j]; }",
+      to:
+        "if (m + Y * $r < d.tokens) {\n    let row = (m + Y * $r) * d.stride;\n    //# for v in VECS\n    //# for j in 4\n    if (true) { y[row + n + X * (4u * $v + $j)] = acc[$r][$v][$j]; }",
+    },
+  },
+  {
+    kernel: "linear_tiled_16x64.backward_input",
+    mistake: { why: "weights of the wrong step", from: "input_w_at(4u * next + ", to: "input_w_at(next + " },
+  },
+  {
+    kernel: "linear_tiled_32x32.backward_input",
+    mistake: { why: "never accumulates", from: "{ dx[at] += acc", to: "{ dx[at] = acc" },
+  },
+  {
+    kernel: "linear_tiled_128x64.backward_weight",
+    mistake: {
+      why: "the second quad of rows is the first",
+      from: "left[k * MS + ty + Y * $r]",
+      to: "left[k * MS + ty]",
+    },
+  },
+  {
+    kernel: "linear_tiled_128x128.backward_weight",
+    mistake: {
+      why: "overwrites earlier micro-batches",
+      from: "{ dw[at + X * $v] += acc",
+      to: "{ dw[at + X * $v] = acc",
+    },
+  },
+  {
+    kernel: "linear_rows_2.forward",
+    mistake: { why: "the last half is not added up", from: "half > 0u", to: "half > 1u" },
+  },
+  {
+    kernel: "linear_rows_8.forward_bias",
+    mistake: { why: "dropped bias", from: "v[$c] + addend[n + $c]", to: "v[$c]" },
+  },
+  {
+    kernel: "linear_rows_8_subgroup.forward",
+    mistake: { why: "every lane begins at the first step", from: "var k = lane;", to: "var k = 0u;" },
+  },
+  {
+    kernel: "linear_rows_2_subgroup.forward_residual",
+    mistake: { why: "dropped residual", from: "residual[at + $c] + v", to: "v" },
   },
   {
     kernel: "linear_any.backward_weight",

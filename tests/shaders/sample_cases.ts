@@ -35,6 +35,8 @@ function draw(
   const slots = 5, stride = variant === "sample" ? vocab + 3 : 4 * Math.ceil((vocab + 3) / 4);
   const logits = randomArray([slots, stride], spread);
   if (step > 0) { for (let i = 0; i < logits.length; i++) logits[i] = Math.round(logits[i] / step) * step; }
+  // Zeros of either sign are equal: with the 40th value a zero, top-k keeps them all.
+  if (step > 0) { for (let v = 0; v < vocab; v++) logits[v] = [1, 0, -0][v % 3]; }
   // What stands between the rows must not be seen.
   for (let s = 0; s < slots; s++) logits.fill(1e9, s * stride + vocab, (s + 1) * stride);
   // Equal largest logits: greedy takes the first.

@@ -1,6 +1,10 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { UserError } from "../../gpu/errors.ts";
-import { freshState, loadState, saveState } from "../../trainer/run_state.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import { Tuner } from "../../gpu/tuner.ts";
+import { freshState, keepKernels, loadState, saveState } from "../../trainer/run_state.ts";
+
+import { scale } from "../gpu/test_kernels.ts";
 
 const TARGETS = { easy: 3.25, medium: null, hard: 0.1 };
 const KAPPA = { easy: 1, medium: 1.3, hard: 0.7 };
@@ -42,4 +46,32 @@ Deno.test("run state: what is saved is loaded to the last digit; a folder withou
   await Deno.remove(`${folder}/run_state.json`);
   await assertRejects(() => loadState(folder), UserError, "cannot resume");
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("run state: a run that goes on has the kernels it had, or a word about it", async () => {
+  const facts = { name: "card", driver: "driver" };
+  const tuner = () => new Tuner({ facts } as Gpu, { cache: null, seconds: 0 });
+  const on = (tuner: Tuner | undefined, kernels = before.choices()) =>
+    keepKernels({ tuner } as Gpu, { ...freshState(), kernels });
+  const rule = scale as never;
+  const other = { ...scale, name: "test.other" } as never;
+  const candidates = { kernels: [other], dims: { n: 4, value: 1 } };
+  const before = tuner();
+  assertEquals(on(undefined), undefined);
+  await before.choose(rule, candidates);
+  const [[key, choice]] = Object.entries(before.choices().choices);
+  const kept = { ...before.choices(), choices: { [key]: { ...choice, kernel: "test.other" } } };
+  const after = tuner();
+  assertEquals(on(after, kept), undefined);
+  assertEquals(await after.choose(rule, candidates), other);
+  assertEquals(on(undefined), "kernels were chosen by measuring before, and are by rule now");
+  assertEquals(
+    on(tuner(), { ...kept, adapter: "another | driver" }),
+    "the run was on another | driver: kernels are chosen anew",
+  );
+  // A run without choices was by rule and stays so.
+  const resting = tuner();
+  assertEquals(keepKernels({ tuner: resting } as Gpu, freshState()), undefined);
+  assertEquals(await resting.choose(rule, candidates), rule);
+  assertEquals(resting.choices().choices, {});
 });

@@ -1,0 +1,103 @@
+// The forward products of linear.wgsl for few rows, as in decoding, where reading the weights is all the work: a workgroup
+// of LANES threads owns ROWS rows x 4 columns of y, its threads take turns along the contraction and then add up.
+//   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; `in` is a multiple of 4
+// With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
+
+struct Dims {
+  tokens: u32,
+  inputs: u32,
+  outputs: u32,
+  // Elements from one row to the next of y and residual.
+  stride: u32,
+  accumulate: u32,
+}
+
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read> addend: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+
+//# for workgroup in WORKGROUP
+// Row r of thread i at r * LANES + i.
+var<workgroup> sums: array<vec4f, SUMS>;
+//# end
+
+// Columns n to n + 3 of row m + lane, for lanes below ROWS.
+fn products(m: u32, n: u32, lane: u32) -> vec4f {
+  let width = d.inputs / 4u;
+  let last_column = d.outputs - 1u;
+  //# for c in 4
+  let w$c = min(n + $c, last_column) * width;
+  //# end
+  //# for r in ROWS
+  let x$r = min(m + $r, d.tokens - 1u) * width;
+  var sum$r = vec4f();
+  //# end
+  for (var k = lane; k < width; k += LANES) {
+    let b = mat4x4f(w[w0 + k], w[w1 + k], w[w2 + k], w[w3 + k]);
+    //# for r in ROWS
+    sum$r += x[x$r + k] * b;
+    //# end
+  }
+  //# for subgroup in SUBGROUP
+  var own = vec4f();
+  //# for r in ROWS
+  let total$r = subgroupAdd(sum$r);
+  if (lane == $r) { own = total$r; }
+  //# end
+  return own;
+  //# end
+  //# for workgroup in WORKGROUP
+  //# for r in ROWS
+  sums[$r * LANES + lane] = sum$r;
+  //# end
+  workgroupBarrier();
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    if (lane < half) {
+      //# for r in ROWS
+      sums[$r * LANES + lane] += sums[$r * LANES + lane + half];
+      //# end
+    }
+    workgroupBarrier();
+  }
+  return sums[min(lane, ROWS - 1u) * LANES];
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = group.x * 4u;
+  let v = products(group.y * ROWS, n, lane);
+  let m = group.y * ROWS + lane;
+  if (lane >= ROWS || m >= d.tokens) { return; }
+  let at = m * d.stride + n;
+  //# for c in 4
+  if (n + $c < d.outputs) { y[at + $c] = v[$c]; }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_bias(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = group.x * 4u;
+  let v = products(group.y * ROWS, n, lane);
+  let m = group.y * ROWS + lane;
+  if (lane >= ROWS || m >= d.tokens) { return; }
+  let at = m * d.stride + n;
+  //# for c in 4
+  if (n + $c < d.outputs) { y[at + $c] = v[$c] + addend[n + $c]; }
+  //# end
+}
+
+@compute @workgroup_size(LANES)
+fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = group.x * 4u;
+  let v = products(group.y * ROWS, n, lane);
+  let m = group.y * ROWS + lane;
+  if (lane >= ROWS || m >= d.tokens) { return; }
+  let at = m * d.stride + n;
+  //# for c in 4
+  if (n + $c < d.outputs) { y[at + $c] = residual[at + $c] + v[$c]; }
+  //# end
+}

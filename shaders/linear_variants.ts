@@ -1,0 +1,251 @@
+/**
+ * Linear layer: every product's kernels by variant, one record each for the tests, the benchmark and the choice in
+ * linear.ts. Formulas in linear.wgsl.
+ * @module
+ */
+import {
+  type Access,
+  type AdapterTraits,
+  defineKernel,
+  type DimValues,
+  type Grid,
+  type KernelSpec,
+} from "../gpu/kernel.ts";
+import { SHADERS } from "./bundle.ts";
+
+/** Sizes of a linear launch; rows of y, residual and dy lie `stride` elements apart. */
+export type LinearDims = "tokens" | "inputs" | "outputs" | "stride" | "accumulate";
+
+const DIMS = { tokens: "u32", inputs: "u32", outputs: "u32", stride: "u32", accumulate: "u32" } as const;
+type Values = DimValues<LinearDims>;
+
+/** A variant's text, how large a piece of the output a workgroup makes, and the sizes it is written for. */
+interface Variant {
+  readonly source: string;
+  /** Rows and columns of the output that a workgroup makes. */
+  readonly tile: readonly [rows: number, columns: number];
+  readonly consts?: Readonly<Record<string, number>>;
+  /** Both operands of the product are read through textures. */
+  readonly textures?: true;
+}
+
+/** Subgroups whose threads share loads. */
+export const SHARED = 16;
+
+/** Register tiles of ROWS rows x VECS vec4, 16 side by side, that read through textures; SHARE threads share their loads. */
+function texture(ROWS: number, VECS: number, SHARE: number): Variant {
+  const QUADS = ROWS / 4;
+  const STEPS = 4;
+  return {
+    source: (SHARE === 1 ? SHADERS.no_subgroups : "") + SHADERS.texel + SHADERS.linear_texture,
+    tile: [ROWS, 64 * VECS],
+    consts: { ROWS, VECS, SHARE, GROUPS: ROWS / SHARE, QUADS, STEPS, LOADS: QUADS * STEPS / SHARE },
+    textures: true,
+  };
+}
+
+/** Tiles of M x N elements through workgroup memory, K steps at a time; ROWS x 4 VECS elements a thread. */
+function tile(M: number, N: number, K: number, ROWS: number, VECS: number): Variant {
+  const [X, Y, QUADS, MS, NS] = [N / (4 * VECS), M / ROWS, K / 4, M / 4, N / 4];
+  const [SPAN, THREADS] = [QUADS + 1, X * Y];
+  const loads = { LEFT_LOADS: M * QUADS / THREADS, RIGHT_LOADS: N * QUADS / THREADS };
+  const memory = { LEFT: M * SPAN, RIGHT: N * SPAN };
+  return {
+    source: SHADERS.linear_tiled,
+    tile: [M, N],
+    consts: {
+      M,
+      N,
+      K,
+      ROWS,
+      VECS,
+      X,
+      Y,
+      QUADS,
+      MS,
+      NS,
+      SPAN,
+      THREADS,
+      ROW_QUADS: ROWS / 4,
+      ...loads,
+      ...memory,
+    },
+  };
+}
+
+/** ROWS x 4 elements a workgroup of LANES threads that share the contraction; `subgroup` of them add up without memory. */
+const rows = (ROWS: number, subgroup = 0): Variant => ({
+  source: SHADERS.linear_rows,
+  tile: [ROWS, 4],
+  consts: subgroup > 0
+    ? { ROWS, LANES: subgroup, SUBGROUP: 1, WORKGROUP: 0 }
+    : { ROWS, LANES: 64, SUBGROUP: 0, WORKGROUP: 1, SUMS: 64 * ROWS },
+});
+/** Subgroups that a workgroup of their size is known to fill. */
+export const SUBGROUPS = [8, 16, 32, 64];
+
+const PLAIN: Variant = { source: SHADERS.linear, tile: [16, 128], consts: { ROWS: 16, QUADS: 4 } };
+const VARIANTS = {
+  linear: PLAIN,
+  linear_texture: texture(16, 2, 1),
+  linear_broadcast: texture(32, 1, SHARED),
+  linear_broadcast_16: texture(16, 1, SHARED),
+  linear_tiled: tile(64, 64, 16, 4, 1),
+  linear_tiled_16x64: tile(16, 64, 16, 4, 1),
+  linear_tiled_32x32: tile(32, 32, 16, 4, 1),
+  linear_tiled_128x64: tile(128, 64, 16, 8, 2),
+  linear_tiled_128x128: tile(128, 128, 8, 8, 2),
+  linear_any: { source: SHADERS.linear_any, tile: [1, 64] },
+} as const satisfies Record<string, Variant>;
+/** The variants that have all five products. */
+export type LinearVariant = keyof typeof VARIANTS;
+
+const span = (d: Values): number => d.tokens === 0 ? 0 : (d.tokens - 1) * d.stride + d.outputs;
+const productCost = (d: Values): { flops: number; bytes: number } => ({
+  flops: 2 * d.tokens * d.inputs * d.outputs,
+  bytes: 4 * (d.tokens * (d.inputs + d.outputs) + d.inputs * d.outputs),
+});
+
+/** Makes a variant's kernels. */
+function make<B extends string>(
+  name: string,
+  v: Variant,
+  entry: string,
+  bindings: Readonly<Record<B, Access>>,
+  sizes: (d: Values) => Record<B, number>,
+  /** Rows and columns of the output. */
+  output: (d: Values) => readonly [number, number],
+  cost = productCost,
+): KernelSpec<B, LinearDims> {
+  return defineKernel({
+    name: `${name}.${entry}`,
+    source: v.source,
+    entry,
+    // The first two are the operands of the product.
+    bindings: v.textures
+      ? Object.fromEntries(
+        Object.entries(bindings).map(([name, access], i) => [name, i < 2 ? "texture" : access]),
+      ) as Record<B, Access>
+      : bindings,
+    ...v.consts && { consts: v.consts },
+    dims: DIMS,
+    sizes,
+    grid: (d): Grid => {
+      const [rows, columns] = output(d);
+      return [Math.ceil(columns / v.tile[1]), Math.ceil(rows / v.tile[0]), 1];
+    },
+    cost,
+  });
+}
+
+const forwardsOf = (name: string, v: Variant): {
+  forward: KernelSpec<"x" | "weight" | "y", LinearDims>;
+  forwardBias: KernelSpec<"x" | "weight" | "y" | "bias", LinearDims>;
+  forwardResidual: KernelSpec<"x" | "weight" | "y" | "residual", LinearDims>;
+} => ({
+  forward: make(
+    name,
+    v,
+    "forward",
+    { x: "read", weight: "read", y: "write" },
+    (d) => ({ x: d.tokens * d.inputs, weight: d.outputs * d.inputs, y: span(d) }),
+    (d) => [d.tokens, d.outputs],
+  ),
+  forwardBias: make(
+    name,
+    v,
+    "forward_bias",
+    { x: "read", weight: "read", y: "write", bias: "read" },
+    (d) => ({ x: d.tokens * d.inputs, weight: d.outputs * d.inputs, y: span(d), bias: d.outputs }),
+    (d) => [d.tokens, d.outputs],
+  ),
+  forwardResidual: make(
+    name,
+    v,
+    "forward_residual",
+    { x: "read", weight: "read", y: "write", residual: "read" },
+    (d) => ({ x: d.tokens * d.inputs, weight: d.outputs * d.inputs, y: span(d), residual: span(d) }),
+    (d) => [d.tokens, d.outputs],
+  ),
+});
+/** One variant's forward products. */
+export type Forwards = ReturnType<typeof forwardsOf>;
+
+const kernelsOf = (name: LinearVariant): Forwards & {
+  backwardInput: KernelSpec<"dy" | "weight" | "dx", LinearDims>;
+  backwardWeight: KernelSpec<"dy" | "x" | "dweight", LinearDims>;
+} => ({
+  ...forwardsOf(name, VARIANTS[name]),
+  backwardInput: make(
+    name,
+    VARIANTS[name],
+    "backward_input",
+    { dy: "read", weight: "read", dx: "inout" },
+    (d) => ({ dy: span(d), weight: d.outputs * d.inputs, dx: d.tokens * d.inputs }),
+    (d) => [d.tokens, d.inputs],
+  ),
+  backwardWeight: make(
+    name,
+    VARIANTS[name],
+    "backward_weight",
+    { dy: "read", x: "read", dweight: "inout" },
+    (d) => ({ dy: span(d), x: d.tokens * d.inputs, dweight: d.outputs * d.inputs }),
+    (d) => [d.outputs, d.inputs],
+  ),
+});
+/** One variant's kernels. */
+export type LinearKernels = ReturnType<typeof kernelsOf>;
+
+/** `y += bias`, for the rare layer that has both a bias and a residual. */
+export const addBias: KernelSpec<"bias" | "y", LinearDims> = make(
+  "linear",
+  { ...PLAIN, tile: [1, 64] },
+  "add_bias",
+  { bias: "read", y: "inout" },
+  (d) => ({ bias: d.outputs, y: span(d) }),
+  (d) => [d.tokens, d.outputs],
+  (d) => ({ flops: d.tokens * d.outputs, bytes: 8 * d.tokens * d.outputs }),
+);
+
+/** The kernels of `most` in all their subgroups' texts: a program takes the one for its adapter's. */
+function bySubgroup<T extends Forwards>(most: T, of: (subgroup: number) => T): T {
+  return Object.fromEntries(
+    Object.entries(most).map(([key, kernel]) => [key, {
+      ...kernel,
+      fit: (_: unknown, { subgroup }: AdapterTraits) => of(subgroup)[key as keyof T],
+    }]),
+  ) as unknown as T;
+}
+
+const all = Object.fromEntries(
+  Object.keys(VARIANTS).map((name) => [name, kernelsOf(name as LinearVariant)]),
+) as Record<LinearVariant, LinearKernels>;
+for (const name of ["linear_broadcast", "linear_broadcast_16"] as const) {
+  const own = all[name];
+  all[name] = bySubgroup(own, (subgroup) => subgroup === SHARED ? own : all.linear_texture);
+}
+
+/**
+ * All kernels of the layer by variant; the tests and the benchmark go through them. `linear_texture` reads its operands
+ * through textures (software adapters) where they fit one and widths are multiples of 4, `linear_broadcast` reads so too
+ * and shares the loads within subgroups of 16 (a program takes `linear_texture` for it where there are none), `linear`
+ * needs neither, `linear_tiled` passes operands through workgroup memory (GPUs), `linear_any` takes any size. Numbers in
+ * a name are rows, or rows and columns, of a workgroup's tile.
+ */
+export const linearKernels: Readonly<Record<LinearVariant, LinearKernels>> = all;
+
+const inSubgroups = (name: string, ROWS: number): Forwards => {
+  const sizes = new Map([0, ...SUBGROUPS].map((size) => [size, forwardsOf(name, rows(ROWS, size))]));
+  return bySubgroup(sizes.get(0)!, (subgroup) => sizes.get(subgroup) ?? sizes.get(0)!);
+};
+
+/**
+ * The forward products for few rows: a workgroup's threads share the contraction. `_subgroup` adds up within a subgroup
+ * where the adapter says how large those are, else through workgroup memory as the others.
+ */
+export const linearRowsKernels: Readonly<Record<`linear_rows_${2 | 8}${"" | "_subgroup"}`, Forwards>> = {
+  linear_rows_2: forwardsOf("linear_rows_2", rows(2)),
+  linear_rows_8: forwardsOf("linear_rows_8", rows(8)),
+  linear_rows_2_subgroup: inSubgroups("linear_rows_2_subgroup", 2),
+  linear_rows_8_subgroup: inSubgroups("linear_rows_8_subgroup", 8),
+};
