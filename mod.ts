@@ -102,7 +102,8 @@ export {
   linearGrid,
 } from "./gpu/kernel.ts";
 export { type MemoryReport, Pool } from "./gpu/pool.ts";
-export { type Dim, type KernelTime, Program } from "./gpu/program.ts";
+export { type Dim, type KernelTime, Program, type ProgramOptions } from "./gpu/program.ts";
+export { Textures } from "./gpu/textures.ts";
 export {
   type DType,
   elements,

@@ -104,7 +104,7 @@ export async function timeTraining(
     plain.graph.free();
     measured = await make(true);
   }
-  const { graph, trainer, programs, memory } = measured;
+  const { trainer, programs, memory } = measured;
   const other = recompute ? await make(false) : undefined;
   const without: number[] = [];
   const result = await timeStep(

@@ -5,6 +5,7 @@ import type { KernelSpec } from "../../gpu/kernel.ts";
 import { Program } from "../../gpu/program.ts";
 import { type Tensor, view } from "../../gpu/tensor.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
+import { counting } from "./device_counts.ts";
 import { increase, scale } from "./test_kernels.ts";
 
 interface Bench {
@@ -295,4 +296,53 @@ programTest("profile goes beyond the launches that one query set holds", async (
   for (let i = 0; i < 2049; i++) program.add(increase, { x }, { n: 1, value: 1 });
   const [row] = await program.profile();
   assertEquals([row.calls, row.flops, await head(gpu, x, 2)], [2049, 4098, [2050, 2]]);
+});
+
+programTest("together: one submit, in the order of the calls", async ({ gpu, x, y, program }) => {
+  program.add(increase, { x }, { n: 128, value: 10 });
+  await program.build();
+  await counting(gpu.device, async (counts) => {
+    await gpu.together(async () => {
+      await program.run();
+      gpu.copyTo(x, 2, y, 0);
+      gpu.clear(x);
+      gpu.copy([y, x]);
+      // One within another is the same one.
+      await gpu.together(async () => gpu.copyTo(x, 1, y, 5));
+      assertEquals(counts.submits, 0);
+    });
+    assertEquals(counts.submits, 1);
+  });
+  assertEquals(await head(gpu, y, 6), [11, 12, 0, 0, 0, 11]);
+});
+
+programTest("together: a write, a read and a program's new sizes come where they stand", async (bench) => {
+  const { gpu, x, y, program } = bench;
+  let value = 1;
+  program.add(increase, { x }, { n: 128, value: () => value });
+  await program.build();
+  await counting(gpu.device, async (counts) => {
+    await gpu.together(async () => {
+      await program.run(); // 2, 3, …
+      value = 100;
+      await program.run(); // 102, 103, …
+      gpu.copyTo(x, 2, y, 0);
+      gpu.write(x, Float32Array.of(7));
+      gpu.copyTo(x, 2, y, 2);
+      assertEquals(await head(gpu, y, 4), [102, 103, 7, 103]);
+      gpu.clear(y);
+    });
+    // Before the second run, before the write, before the read, the read, the rest.
+    assertEquals(counts.submits, 5);
+  });
+  assertEquals(await head(gpu, y, 4), [0, 0, 0, 0]);
+});
+
+programTest("together: after an error calls are submitted one by one again", async ({ gpu, x, y }) => {
+  await assertRejects(() => gpu.together(() => Promise.reject(new Error("stop"))), Error, "stop");
+  await counting(gpu.device, (counts) => {
+    gpu.copyTo(x, 1, y, 0);
+    assertEquals(counts.submits, 1);
+    return Promise.resolve();
+  });
 });
