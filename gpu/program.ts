@@ -205,6 +205,14 @@ export class Program {
 
   /** Submits the recorded launches `times` over, in order. */
   async run(times = 1): Promise<void> {
+    (await this.prepare(times))();
+  }
+
+  /**
+   * Encodes the recorded launches `times` over, with their sizes as they are now; what is returned submits them, once and
+   * before the program is prepared or run again. For a host that must not keep the GPU waiting at that point.
+   */
+  async prepare(times = 1): Promise<() => void> {
     this.#gpu.check();
     await this.build();
     this.#fill();
@@ -225,7 +233,8 @@ export class Program {
       }
     }
     pass?.end();
-    this.#gpu.device.queue.submit([encoder.finish()]);
+    const commands = encoder.finish();
+    return () => this.#gpu.device.queue.submit([commands]);
   }
 
   /**
