@@ -17,8 +17,13 @@ export interface Mirror {
   readonly tensor: Tensor;
   texture: GPUTexture | undefined;
   readonly readers: { readonly launch: number; readonly binding: string }[];
-  /** The launch before which it is filled; undefined: before the first one, since nothing in the program writes it. */
+  /**
+   * The launch before which it is filled; undefined: before the first one, since nothing in the program writes it, or what
+   * writes it writes the texture too.
+   */
   readonly before: number | undefined;
+  /** Whether launches write the texture. */
+  readonly kept: boolean;
   /** Which of the shared textures it takes. */
   readonly slot: number;
 }
@@ -27,8 +32,10 @@ export interface Mirror {
 export interface Use {
   /** Tensors read through textures, by binding. */
   readonly mirrored: readonly { readonly binding: string; readonly tensor: Tensor }[];
-  /** Tensors that the launch writes. */
+  /** Tensors that the launch writes without their textures. */
   readonly written: readonly Tensor[];
+  /** Tensors that it writes together with their textures, by binding. */
+  readonly kept?: readonly { readonly binding: string; readonly tensor: Tensor }[];
 }
 
 /** Whether a texture of this device can mirror the tensor. */
@@ -42,19 +49,25 @@ const same = (a: Tensor, b: Tensor): boolean =>
 /**
  * Plans the fewest fills that are always current: a tensor that no launch writes is filled once a run, another one
  * before the first launch that reads it since it was written.
+ * @throws GpuError when a launch reads too many changing tensors, or a tensor is written both with its texture and without
  */
 export function planMirrors(uses: readonly Use[]): Mirror[] {
   const written = new Set(uses.flatMap((use) => use.written.map((t) => t.buffer)));
   const mirrors: Mirror[] = [];
   const constant: Mirror[] = [];
   const current: { mirror: Mirror; used: number }[] = [];
+  const keeping = new Set(uses.flatMap((use) => use.kept?.map((k) => k.tensor.buffer) ?? []));
   uses.forEach((use, launch) => {
-    for (const { binding, tensor } of use.mirrored) {
+    for (const { binding, tensor } of [...use.mirrored, ...use.kept ?? []]) {
       const reader = { launch, binding };
+      const kept = keeping.has(tensor.buffer);
+      if (kept && written.has(tensor.buffer)) {
+        throw new GpuError(`launch ${launch}: ${tensor.name} is written both with its texture and without`);
+      }
       if (!written.has(tensor.buffer)) {
         let mirror = constant.find((m) => same(m.tensor, tensor));
         if (!mirror) {
-          mirror = { tensor, texture: undefined, readers: [], before: undefined, slot: -1 };
+          mirror = { tensor, texture: undefined, readers: [], before: undefined, kept, slot: -1 };
           constant.push(mirror);
           mirrors.push(mirror);
         }
@@ -76,7 +89,10 @@ export function planMirrors(uses: readonly Use[]): Mirror[] {
           current.splice(current.indexOf(oldest), 1);
           slot = oldest.mirror.slot;
         }
-        held = { mirror: { tensor, texture: undefined, readers: [], before: launch, slot }, used: launch };
+        held = {
+          mirror: { tensor, texture: undefined, readers: [], before: launch, kept: false, slot },
+          used: launch,
+        };
         current.push(held);
         mirrors.push(held.mirror);
       }
@@ -94,12 +110,12 @@ export function planMirrors(uses: readonly Use[]): Mirror[] {
 
 /** Makes the textures of a plan; the caller destroys what is returned. */
 export function makeTextures(device: GPUDevice, mirrors: readonly Mirror[], label: string): GPUTexture[] {
-  const texture = (size: number): GPUTexture =>
+  const texture = (size: number, kept = false): GPUTexture =>
     device.createTexture({
       label: `${label} mirror`,
       size: [ROW, Math.max(1, Math.ceil(size / 4 / ROW))],
       format: "rgba32float",
-      usage: 2 | 4, // COPY_DST | TEXTURE_BINDING
+      usage: 2 | 4 | (kept ? 8 : 0), // COPY_DST | TEXTURE_BINDING | STORAGE_BINDING
     });
   const made: GPUTexture[] = [];
   for (let slot = 0; slot < SHARED; slot++) {
@@ -109,7 +125,7 @@ export function makeTextures(device: GPUDevice, mirrors: readonly Mirror[], labe
     for (const m of sharers) m.texture = shared;
     made.push(shared);
   }
-  for (const m of mirrors) if (m.slot < 0) made.push(m.texture = texture(m.tensor.size));
+  for (const m of mirrors) if (m.slot < 0) made.push(m.texture = texture(m.tensor.size, m.kept));
   return made;
 }
 

@@ -5,7 +5,7 @@
  */
 import type { Gpu } from "./device.ts";
 import { GpuError } from "./errors.ts";
-import { type KernelSpec, mirrored, writes } from "./kernel.ts";
+import { type KernelSpec, mirrored, textured, writes } from "./kernel.ts";
 import { fillMirror, fitsTexture, makeTextures, type Mirror, planMirrors } from "./mirrors.ts";
 import type { Tensor } from "./tensor.ts";
 import { BEFORE } from "./through_textures.ts";
@@ -92,8 +92,8 @@ export class Program {
     if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);
-    const reads = (i: number): boolean => mirrored(kernel.bindings[names[i]]);
-    if (list.some((t, i) => t && reads(i) && !fitsTexture(this.#gpu.device, t))) kernel = general;
+    const needs = (i: number): boolean => textured(kernel.bindings[names[i]]);
+    if (list.some((t, i) => t && needs(i) && !fitsTexture(this.#gpu.device, t))) kernel = general;
     const limit = this.#gpu.device.limits.maxStorageBufferBindingSize;
     names.forEach((name, i) => {
       const tensor = list[i];
@@ -151,7 +151,8 @@ export class Program {
       }));
       return {
         mirrored: bindings.filter((b) => mirrored(b.access)),
-        written: bindings.filter((b) => writes(b.access)).map((b) => b.tensor),
+        written: bindings.filter((b) => writes(b.access) && b.access !== "kept").map((b) => b.tensor),
+        kept: bindings.filter((b) => b.access === "kept"),
       };
     }));
     device.pushErrorScope("validation");
@@ -183,7 +184,7 @@ export class Program {
             if (access === "texture") return texture;
             const size = Math.max(4, Math.ceil(t.bytes / 4) * 4);
             const tensor = { binding: j + 1, resource: { buffer: t.buffer, offset: t.offset, size } };
-            return access === "update" ? [tensor, { ...texture, binding: BEFORE + j + 1 }] : tensor;
+            return textured(access) ? [tensor, { ...texture, binding: BEFORE + j + 1 }] : tensor;
           }),
         ],
       })

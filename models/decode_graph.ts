@@ -8,7 +8,7 @@ import { Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor } from "../gpu/tensor.ts";
 import { attentionDecode } from "../shaders/attention_decode.ts";
 import { embeddingForward } from "../shaders/embedding.ts";
-import { kvWrite } from "../shaders/kv_cache.ts";
+import { kvWriteDecode } from "../shaders/kv_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { sample } from "../shaders/sample.ts";
 import { beginStep, QUEUE_WORDS, refillSlots, SLOT_WORDS } from "../shaders/slots.ts";
@@ -187,7 +187,7 @@ export class DecodeGraph {
       const { keys, values } = cache.layers[i];
       const w = new LayerWeights(model.parameters, i);
       recordBlock(step, ctx, w, x[i % 2], a, x[(i + 1) % 2], (program, qkv, out) => {
-        program.add(kvWrite, { qkv, rows: cacheRows, k_cache: keys, v_cache: values }, {
+        program.add(kvWriteDecode, { qkv, rows: cacheRows, k_cache: keys, v_cache: values }, {
           tokens,
           ...heads,
           head_dim: c.head_dim,
