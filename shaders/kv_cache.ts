@@ -31,7 +31,7 @@ export const kvWrite: KernelSpec<
 });
 
 /** {@link kvWrite} that also writes the caches' textures. */
-const kvWriteKept: typeof kvWrite = defineKernel({
+export const kvWriteKept: typeof kvWrite = defineKernel({
   ...kvWrite,
   name: "kv_cache_kept.write",
   source: SHADERS.kv_cache_kept,

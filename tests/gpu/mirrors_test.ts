@@ -137,6 +137,24 @@ mirrorTest("the plan fills once what stays, and what changes only after it was w
   assert(slots[0] !== slots[1], "y would overwrite x while it is still current");
 });
 
+mirrorTest(
+  "a tensor that is written with its texture is filled once; without it too is refused",
+  async (gpu) => {
+    const [x, y] = ["x", "y"].map((name) => filled(gpu, name, 0));
+    const read = { mirrored: [{ binding: "b", tensor: x }], written: [y] };
+    const kept = { mirrored: [], written: [], kept: [{ binding: "k", tensor: x }] };
+    const plan = planMirrors([kept, read, kept, read]);
+    assertEquals(plan.map((m) => [m.tensor.name, m.before, m.kept, m.readers.length]), [[
+      "x",
+      undefined,
+      true,
+      4,
+    ]]);
+    const wrong = [kept, read, { mirrored: [], written: [x] }];
+    assertThrows(() => planMirrors(wrong), GpuError, "x is written both with its texture and without");
+  },
+);
+
 mirrorTest("a launch that reads more changing tensors than there are textures is refused", async (gpu) => {
   const tensors = Array.from({ length: 7 }, (_, i) => filled(gpu, `x${i}`, 0));
   const use = (count: number) => ({
