@@ -24,6 +24,7 @@ import {
 } from "./branching.ts";
 import { PromptQueue } from "./prompt_queue.ts";
 import type { GenerateOptions, Rollout, RolloutEngineOptions, RolloutPrompt } from "./rollout_types.ts";
+import { finished, notFinite, type RunningRollout } from "./running_rollout.ts";
 import { type WaitingRollout, WaitingRollouts } from "./waiting_rollouts.ts";
 
 export type {
@@ -55,25 +56,6 @@ interface Flight {
   readonly submit: () => void;
 }
 
-/** A rollout in its seat; its lists hold the prefix too. */
-interface Running {
-  readonly prompt: number;
-  readonly sample: number;
-  readonly branch?: BranchOrigin;
-  readonly blocks: number[];
-  readonly tokens: number[];
-  readonly logps: number[];
-  readonly entropies: number[];
-  readonly top: number[];
-  reserve: readonly number[];
-  /** Branches made. */
-  branches: number;
-  /** First step that may still branch. */
-  watched: number;
-  /** Number of the first flight that may compute it. */
-  readonly since: number;
-}
-
 /**
  * Sequences that may stand by: those that end during two chunks, at a quarter of the longest length on average. Their
  * memory is that of a slot, so where sequences are long there are few.
@@ -91,7 +73,7 @@ export class RolloutEngine {
   #prefill: PrefillGraph;
   #decode: DecodeGraph;
   #maxBlocks: number;
-  #running: (Running | undefined)[];
+  #running: (RunningRollout | undefined)[];
   #waiting: WaitingRollouts;
   #flights = 0;
   /** Blocks held until their rows are copied. */
@@ -330,32 +312,23 @@ export class RolloutEngine {
     let count = 0;
     for (const [seat, from] of before) {
       const r = this.#running[seat]!;
-      const { prompt, sample, branch } = r;
+      const { prompt, sample } = r;
       count += r.tokens.length - from;
       fresh.push({ prompt, sample, tokens: r.tokens.slice(from) });
       this.#branch(seat, r, job);
       const stopped = job.options.stop.includes(r.tokens.at(-1)!);
       if (!stopped && r.tokens.length < this.#room(job.prompts[prompt], job.options)) continue;
-      job.done.push({
-        prompt,
-        sample,
-        branch,
-        tokens: Uint32Array.from(r.tokens),
-        logps: Float32Array.from(r.logps),
-        entropies: Float32Array.from(r.entropies),
-        ...(top && { topTokens: Uint32Array.from(r.top) }),
-        finish: stopped ? "stop" : "length",
-      });
+      job.done.push(finished(r, stopped ? "stop" : "length", top !== undefined));
       for (const number of r.reserve) this.#fork(seat, r, job.prompts[prompt], number, []);
       this.#cache.release(r.blocks);
       this.#running[seat] = undefined;
     }
-    const { done: { length: finished }, total } = job;
-    job.options.onChunk?.({ tokens: count, computed: steps * active, finished, total, fresh });
+    const { done, total } = job;
+    job.options.onChunk?.({ tokens: count, computed: steps * active, finished: done.length, total, fresh });
   }
 
   /** Lets a rollout branch at every step of its new tokens that calls for it. */
-  #branch(seat: number, r: Running, { prompts, options: { branching } }: Job): void {
+  #branch(seat: number, r: RunningRollout, { prompts, options: { branching } }: Job): void {
     if (!branching) return;
     while (r.reserve.length > 0 && r.branches < branching.max_per_trajectory) {
       const point = branchPoint(r.entropies, r.watched, branching);
@@ -375,7 +348,7 @@ export class RolloutEngine {
   /** A rollout goes on from a step of another, from the prompt where `branch` names none; it holds the blocks before. */
   #fork(
     seat: number,
-    r: Running,
+    r: RunningRollout,
     { ids }: RolloutPrompt,
     sample: number,
     reserve: readonly number[],
@@ -410,13 +383,6 @@ export class RolloutEngine {
     this.#cache.release(this.#copying.splice(0));
     if (dirty) this.#decode.clear();
   }
-}
-
-function notFinite(r: Running, { ids }: RolloutPrompt): UserError {
-  return new UserError(
-    `the logits of prompt ${r.prompt} (${ids.length} tokens), rollout ${r.sample}, new token ${r.tokens.length} ` +
-      `are not finite: the weights are broken (a NaN, or a learning rate that was too high); go back to an earlier checkpoint`,
-  );
 }
 
 /** Ids that stand for pictures: sampling one would say nothing and break the count of pictures. */
