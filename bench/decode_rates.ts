@@ -6,14 +6,14 @@ import { DecodeGraph } from "../models/decode_graph.ts";
 import { KvCache } from "../models/kv_cache.ts";
 import { SLOT_WORDS } from "../shaders/slots.ts";
 import { initialWeights } from "../trainer/pretrain.ts";
-import { median, wallTime } from "./clock.ts";
+import { median, usedTime } from "./clock.ts";
 import { liveSlots } from "./decode.ts";
 import type { ModelShape } from "./shapes.ts";
 import type { StepTime } from "./step.ts";
 
 /** Steps between two waits. */
 const CHUNK = 16;
-/** A size that would take longer is left out, milliseconds. */
+/** Most milliseconds that a size may take: it gets fewer rounds, and is left out where one alone takes longer. */
 const MOST = 20_000;
 
 /** One size of a series. */
@@ -29,7 +29,7 @@ interface Size {
 /** Sequences decoded at once, each near the same context. */
 export function decodeBatch(gpu: Gpu, s: ModelShape, rounds: number): Promise<StepTime> {
   const sizes = [1, 8, 64, 256].map((slots) => ({
-    at: `${slots} sequences`,
+    at: `batch ${slots}`,
     slots,
     live: slots,
     context: s.context,
@@ -77,19 +77,21 @@ async function series(
     const decoder = new Decoder(gpu, model, config, s.blockSize, size);
     // The first run compiles.
     await decoder.time(1);
-    const skipped = CHUNK * (rounds + 1) * await decoder.time(1) > MOST;
-    if (skipped) decoder.free();
-    cases.push({ size, decoder, skipped, times: [] as number[] });
+    const { milliseconds } = await decoder.time(2);
+    const most = Math.min(rounds, Math.floor(MOST / CHUNK / milliseconds));
+    cases.push({ size, decoder, most, times: [] as Awaited<ReturnType<Decoder["time"]>>[] });
   }
-  const timed = cases.filter((c) => !c.skipped);
   for (let round = 0; round < rounds; round++) {
-    for (const c of timed) c.times.push(await c.decoder.time(CHUNK));
+    for (const c of cases) if (round < c.most) c.times.push(await c.decoder.time(CHUNK));
   }
-  for (const { decoder } of timed) decoder.free();
+  for (const { decoder } of cases) decoder.free();
   model.parameters.free();
-  const rates = cases.map(({ size: { at, live }, skipped, times }) => {
-    const milliseconds = skipped ? null : median(times);
-    return { at, milliseconds, tokensPerSecond: milliseconds && 1000 * live / milliseconds };
+  for (const table of [model.cos, model.sin]) gpu.pool.free(table);
+  const rates = cases.map(({ size: { at, live }, times }) => {
+    if (times.length === 0) return { at, milliseconds: null, cpu: null, tokensPerSecond: null };
+    const milliseconds = median(times.map((t) => t.milliseconds));
+    const cpu = median(times.map((t) => t.cpu));
+    return { at, milliseconds, cpu, tokensPerSecond: 1000 * live / milliseconds };
   });
   const best = rates.reduce((a, b) => (b.tokensPerSecond ?? 0) > (a.tokensPerSecond ?? 0) ? b : a);
   return {
@@ -136,7 +138,7 @@ class Decoder {
   }
 
   /** Milliseconds of a step, over `steps` that end at the context. */
-  async time(steps: number): Promise<number> {
+  async time(steps: number): Promise<{ milliseconds: number; cpu: number }> {
     const { slots, live, context } = this.#size;
     const state = liveSlots(slots, context - steps);
     // Every other place first: what is alive lies apart.
@@ -147,7 +149,8 @@ class Decoder {
     }
     this.#gpu.write(this.#decode.slots, state);
     this.#decode.active = live;
-    return await wallTime(this.#gpu, () => this.#decode.run(steps)) / steps;
+    const { milliseconds, cpu } = await usedTime(this.#gpu, () => this.#decode.run(steps));
+    return { milliseconds: milliseconds / steps, cpu: cpu / steps };
   }
 
   free(): void {

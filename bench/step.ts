@@ -22,7 +22,9 @@ export interface Rate {
   readonly at: string;
   /** Time of a step. */
   readonly milliseconds: number | null;
-  /** Tokens of a step over that time. */
+  /** What all threads of this process computed in it, on a software adapter the GPU's work too; other programs do not count. */
+  readonly cpu: number | null;
+  /** Tokens of a step over its time. */
   readonly tokensPerSecond: number | null;
 }
 

@@ -177,13 +177,16 @@ function text(r: BenchReport): string {
       : `, ${percent(s.overhead)} % more time a token than without`;
     parts.push(`${s.name}: ${s.what}\n${speed}${reached}${overhead}`);
     if (s.rates) {
-      const cells = ({ at, milliseconds, tokensPerSecond }: Rate) => [
+      const cells = ({ at, milliseconds, cpu, tokensPerSecond }: Rate) => [
         at,
         milliseconds?.toFixed(2) ?? "left out: too long",
+        cpu?.toFixed(2) ?? "",
         tokensPerSecond?.toFixed(0) ?? "",
         tokensPerSecond === null ? "" : (1e6 / tokensPerSecond).toFixed(0),
       ];
-      parts.push(renderTable(["size", "ms a step", "tokens/s", "µs a token"], s.rates.map(cells)));
+      parts.push(
+        renderTable(["size", "ms a step", "processor ms", "tokens/s", "µs a token"], s.rates.map(cells)),
+      );
     }
     if (s.kernelMilliseconds === null) continue;
     const outside = s.milliseconds - s.kernelMilliseconds;
