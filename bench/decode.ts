@@ -52,10 +52,14 @@ export function decodeWorkloads(s: ModelShape, software: boolean): Workload[] {
   };
   const batch = `${s.name} ${slots} slots`;
   const adapter = { software, subgroup: 0 };
+  const refill = refillSlots.fit!({ lanes: slots, ring: slots }, adapter, {
+    table: 2 * slots * max_blocks,
+    seen: 1,
+  });
   const attention = { ...paged, ...heads, rows: slots * context, scale: 1 / Math.sqrt(c.head_dim) };
   return [
     workload(beginStep, batch, paged, { slots: state, table, offsets: new Uint32Array(slots) }),
-    workload(refillSlots, `${batch}, all live`, {
+    workload(refill, `${batch}, all live`, {
       lanes: slots,
       used: slots,
       ring: slots,

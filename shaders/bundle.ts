@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "top_token" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_broadcast" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "swiglu" | "texel" | "top_token" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -4329,14 +4329,16 @@ fn begin_step(@builtin(global_invocation_id) id: vec3u) {
   positions[s] = rotary;
   rows[s] = row;
 }
-
-// refill, before it: the live sequences move together, and sequences that stand by take the lanes that are left.
+`,
+  slots_refill: `// Who decodes where, before every step: the live sequences move together, and sequences that stand by take the lanes that
+// are left.
 //   slots, table, offsets, seen and owners have L rows for the lanes and R rows behind them for those that stand by, a
 //   ring; queue = taken, placed (both count on from 0; entry i of the ring is row L + i % R), then L pairs of room.
 //   Of the lanes below \`used\`, n live ones come to stand first: n = min(used, live lanes + taken .. placed). The
 //   k-th dead lane below n gets the k-th that stands by; where none is left, the live lane that is k-th from the end.
 //   out_owners[tick + s] = owners[s], 0xffffffff for a lane without a sequence; tick [1] = step of the chunk * used.
-// One workgroup. No row is both read and written. seen_words = 0 leaves \`seen\` as it is.
+// One workgroup of THREADS, declared in front of this text. No row is both read and written. seen_words = 0
+// leaves \`seen\` as it is.
 
 struct RefillDims {
   lanes: u32,
@@ -4347,7 +4349,6 @@ struct RefillDims {
 }
 
 const NO_OWNER = 0xffffffffu;
-const THREADS = 256u;
 
 @group(0) @binding(0) var<uniform> rd: RefillDims;
 @group(0) @binding(1) var<storage, read_write> states: array<u32>;

@@ -1,5 +1,5 @@
 /** Cases and planted mistakes of the start of a decode step. @module */
-import { beginStep, refillSlots } from "../../shaders/slots.ts";
+import { beginStep, refillSlots, refillSlotsSmall } from "../../shaders/slots.ts";
 import type { KernelCase, Mistake } from "./case.ts";
 
 /** Lanes, lanes used, ring, sequences taken and placed so far, and the live lanes. */
@@ -50,7 +50,7 @@ function refilled(inputs: KernelCase["inputs"], r: Refill): Record<string, numbe
   };
 }
 
-function refillCase(r: Refill): KernelCase {
+function refillCase(kernel: typeof refillSlots, r: Refill): KernelCase {
   const rows = r.lanes + r.ring;
   const fill = (width: number, from: number) =>
     Uint32Array.from({ length: rows * width }, (_, i) => from + i);
@@ -70,7 +70,7 @@ function refillCase(r: Refill): KernelCase {
   const bytes = { ...inputs, seen: seenWords > 0 ? inputs.seen : Uint32Array.of(5, 6, 7) };
   return {
     name: `lanes=${lanes} used=${used} ring=${ring} queue=${taken}..${placed} seen=${seenWords} tick=${tick}`,
-    kernel: refillSlots,
+    kernel,
     inputs: bytes,
     dims: { lanes, used, ring, max_blocks: BLOCKS, seen_words: seenWords },
     expected: (given) => refilled(given, r),
@@ -81,6 +81,7 @@ function refillCase(r: Refill): KernelCase {
 /** Nobody there, nothing to do, more and fewer that stand by than dead lanes, a ring that wraps, lanes that move together. */
 function refillCases(): KernelCase[] {
   const all = { seenWords: 2, tick: 0 };
+  const wide = { ...refillSlots, fit: undefined };
   return [
     { lanes: 1, used: 1, ring: 1, taken: 0, placed: 1, live: () => false },
     { lanes: 5, used: 5, ring: 4, taken: 3, placed: 3, live: () => true },
@@ -90,7 +91,7 @@ function refillCases(): KernelCase[] {
     { lanes: 123, used: 60, ring: 50, taken: 77, placed: 80, live: (s: number) => s % 7 === 3 },
     { lanes: 600, used: 600, ring: 300, taken: 250, placed: 550, live: (s: number) => s % 5 < 2 },
     { lanes: 600, used: 250, ring: 300, taken: 1, placed: 1, live: (s: number) => s % 3 === 0 },
-  ].map((r) => refillCase({ ...all, ...r }));
+  ].flatMap((r) => [wide, refillSlotsSmall].map((kernel) => refillCase(kernel, { ...all, ...r })));
 }
 
 /** One slot, and more than a workgroup; dead slots between live ones; first and last position of a block. */
