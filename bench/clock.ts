@@ -2,6 +2,7 @@
  * Timing: by the GPU's own clock where the adapter has one, else by the wall's.
  * @module
  */
+import process from "node:process";
 import type { Gpu } from "../gpu/device.ts";
 import { Program } from "../gpu/program.ts";
 import { allocate, type Workload } from "./workload.ts";
@@ -28,6 +29,18 @@ export async function wallTime(gpu: Gpu, work: () => Promise<unknown>): Promise<
   await work();
   await gpu.idle();
   return performance.now() - start;
+}
+
+/** {@link wallTime}, and the milliseconds that all threads of this process computed meanwhile. */
+export async function usedTime(
+  gpu: Gpu,
+  work: () => Promise<unknown>,
+): Promise<{ milliseconds: number; cpu: number }> {
+  await gpu.idle();
+  const before = process.cpuUsage();
+  const milliseconds = await wallTime(gpu, work);
+  const { user, system } = process.cpuUsage(before);
+  return { milliseconds, cpu: (user + system) / 1000 };
 }
 
 /** Median milliseconds of one launch over `rounds` batches of launches; the pipeline is warm before. */

@@ -1,8 +1,8 @@
 /** What only a decode step has: slots, the paged cache, attention over it, sampling. @module */
 import { attentionDecode } from "../shaders/attention_decode.ts";
-import { kvCopyRows, kvWrite } from "../shaders/kv_cache.ts";
+import { kvCopyRows, kvWriteDecode } from "../shaders/kv_cache.ts";
 import { filteredProbabilities, sample } from "../shaders/sample.ts";
-import { beginStep, SLOT_WORDS } from "../shaders/slots.ts";
+import { beginStep, QUEUE_WORDS, refillSlots, SLOT_WORDS } from "../shaders/slots.ts";
 import { topToken } from "../shaders/top_token.ts";
 import type { ModelShape } from "./shapes.ts";
 import { spread, type Workload, workload } from "./workload.ts";
@@ -52,10 +52,34 @@ export function decodeWorkloads(s: ModelShape, software: boolean): Workload[] {
   };
   const batch = `${s.name} ${slots} slots`;
   const adapter = { software, subgroup: 0 };
+  const refill = refillSlots.fit!({ lanes: slots, ring: slots }, adapter, {
+    table: 2 * slots * max_blocks,
+    seen: 1,
+  });
   const attention = { ...paged, ...heads, rows: slots * context, scale: 1 / Math.sqrt(c.head_dim) };
   return [
     workload(beginStep, batch, paged, { slots: state, table, offsets: new Uint32Array(slots) }),
-    workload(kvWrite, batch, { tokens: slots, ...heads, head_dim: c.head_dim }, {
+    workload(refill, `${batch}, all live`, {
+      lanes: slots,
+      used: slots,
+      ring: slots,
+      max_blocks,
+      seen_words: 0,
+    }, {
+      slots: liveSlots(2 * slots, context - 1),
+      table: new Uint32Array(2 * slots * max_blocks),
+      offsets: new Uint32Array(2 * slots),
+      seen: new Uint32Array(1),
+      owners: new Uint32Array(2 * slots),
+      queue: new Uint32Array(QUEUE_WORDS + 2 * slots),
+      tick: new Uint32Array(1),
+      out_owners: new Uint32Array(slots),
+    }),
+    workload(kvWriteDecode.fit!({ head_dim: c.head_dim }, adapter, {}), batch, {
+      tokens: slots,
+      ...heads,
+      head_dim: c.head_dim,
+    }, {
       rows,
       k_cache: cache(),
       v_cache: cache(),

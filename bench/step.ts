@@ -17,6 +17,18 @@ export interface StepRow extends Pick<Row, "kernel" | "gflops" | "gbs"> {
   readonly share: number;
 }
 
+/** The rate of a step at one of several sizes; null where it was left out, since it would take too long. */
+export interface Rate {
+  /** The size. */
+  readonly at: string;
+  /** Time of a step. */
+  readonly milliseconds: number | null;
+  /** What all threads of this process computed in it, on a software adapter the GPU's work too; other programs do not count. */
+  readonly cpu: number | null;
+  /** Tokens of a step over its time. */
+  readonly tokensPerSecond: number | null;
+}
+
 /** A step. */
 export interface StepTime {
   /** e.g. `training_step.tiny`. */
@@ -29,6 +41,8 @@ export interface StepTime {
   readonly tokensPerSecond: number;
   /** Time of a token over that of the same work without the feature that is measured, less 1. */
   readonly overhead?: number;
+  /** By size, for a step that is timed at several; the times above are then the fastest one's. */
+  readonly rates?: readonly Rate[];
   /** Sum over the kernels; null without timestamps. The rest of the step is launching, waiting and the host. */
   readonly kernelMilliseconds: number | null;
   /** 10⁹ arithmetic operations of all kernels a second of the step's time; null without timestamps. */

@@ -6,11 +6,12 @@
 import { branchingRollouts } from "../bench/branching.ts";
 import { bestOf, ceilingWorkloads } from "../bench/ceilings.ts";
 import { type Clock, clockOf } from "../bench/clock.ts";
+import { decodeBatch, decodeContext, decodeFinished } from "../bench/decode_rates.ts";
 import { decodeStep } from "../bench/decode_step.ts";
 import { type Ceilings, measure, type Row, share, type SharedRow } from "../bench/row.ts";
 import { measureScaling, type ScalingResult, SCALINGS } from "../bench/scaling.ts";
 import { SHAPES } from "../bench/shapes.ts";
-import type { StepRow, StepTime } from "../bench/step.ts";
+import type { Rate, StepRow, StepTime } from "../bench/step.ts";
 import { recomputingStep, trainingStep } from "../bench/training_step.ts";
 import { TINY_VISION, TOWER_7B } from "../bench/vision_shapes.ts";
 import { towerStep, visionTrainingStep } from "../bench/vision_step.ts";
@@ -59,12 +60,19 @@ interface TimedStep {
 }
 
 /**
- * A training and a decode step of both models, a training step with pictures, rollouts that branch, and a block of the 7B
- * model's tower.
+ * A training and a decode step of both models, decoding at several sizes, a training step with pictures, rollouts that
+ * branch, and a block of the 7B model's tower.
  */
 const STEPS: readonly TimedStep[] = [
   { name: "training_step.tiny", run: (gpu, rounds, clock) => trainingStep(gpu, SHAPES.tiny, rounds, clock) },
   { name: "decode_step.tiny", run: (gpu, rounds, clock) => decodeStep(gpu, SHAPES.tiny, rounds, clock) },
+  { name: "decode_batch.tiny", long: true, run: (gpu, rounds) => decodeBatch(gpu, SHAPES.tiny, rounds) },
+  { name: "decode_context.tiny", long: true, run: (gpu, rounds) => decodeContext(gpu, SHAPES.tiny, rounds) },
+  {
+    name: "decode_finished.tiny",
+    long: true,
+    run: (gpu, rounds) => decodeFinished(gpu, SHAPES.tiny, rounds),
+  },
   {
     name: "vision_training_step.tiny",
     run: (gpu, rounds, clock) => visionTrainingStep(gpu, TINY_VISION, rounds, clock),
@@ -209,6 +217,18 @@ function text(r: BenchReport): string {
       : `, ${percent(s.overhead)} % more time a token than without`;
     parts.push(`${s.name}: ${s.what}\n${speed}${reached}${overhead}`);
     if (s.memory) parts.push(memoryText(s.memory, s.memoryWithout));
+    if (s.rates) {
+      const cells = ({ at, milliseconds, cpu, tokensPerSecond }: Rate) => [
+        at,
+        milliseconds?.toFixed(2) ?? "left out: too long",
+        cpu?.toFixed(2) ?? "",
+        tokensPerSecond?.toFixed(0) ?? "",
+        tokensPerSecond === null ? "" : (1e6 / tokensPerSecond).toFixed(0),
+      ];
+      parts.push(
+        renderTable(["size", "ms a step", "processor ms", "tokens/s", "µs a token"], s.rates.map(cells)),
+      );
+    }
     if (s.kernelMilliseconds === null) continue;
     const outside = s.milliseconds - s.kernelMilliseconds;
     const cells = (row: SharedStepRow) => [

@@ -282,6 +282,12 @@ export class Gpu {
     waiting.by.add(by);
   }
 
+  /** Submits finished commands, behind what waits. */
+  submit(commands: GPUCommandBuffer): void {
+    this.#flush();
+    this.device.queue.submit([commands]);
+  }
+
   /** Submits waiting commands of `by`, and those before them: it is about to write what they read. */
   settle(by: unknown): void {
     if (this.#waiting?.by.has(by)) this.#flush();

@@ -11,15 +11,20 @@ import { unroll } from "./unroll.ts";
  * How a kernel uses a binding. `texture` reads a tensor of f32 values, a multiple of four of them, through a
  * `texture_2d<f32>`: element 4i is texel (i & 1023, i >> 10). The program keeps the texture current. `update` is `inout`
  * whose reads go through such a texture: they see what stood there before the launch. A text that declares storage
- * arrays of vec4f serves both ways of reading ({@link kernelText}).
+ * arrays of vec4f serves both ways of reading ({@link kernelText}). `kept` is `inout` whose writes the kernel also stores
+ * into that texture, a `texture_storage_2d<rgba32float, write>` bound {@link BEFORE} places after the tensor: then the
+ * program need not copy it again.
  */
-export type Access = "read" | "write" | "inout" | "texture" | "update";
+export type Access = "read" | "write" | "inout" | "texture" | "update" | "kept";
 
 /** Whether a launch changes the tensor. */
 export const writes = (access: Access): boolean => access !== "read" && access !== "texture";
 
 /** Whether a launch reads the tensor's mirror. */
 export const mirrored = (access: Access): boolean => access === "texture" || access === "update";
+
+/** Whether a launch binds a texture for the tensor, to read or to write. */
+export const textured = (access: Access): boolean => mirrored(access) || access === "kept";
 
 /** The values of a kernel's dims at one launch. */
 export type DimValues<D extends string = string> = Readonly<Record<D, number>>;
@@ -162,6 +167,13 @@ export class KernelCache {
           binding: BEFORE + i + 1,
           visibility: 4,
           texture: { sampleType: "unfilterable-float" },
+        });
+      }
+      if (access === "kept") {
+        entries.push({
+          binding: BEFORE + i + 1,
+          visibility: 4,
+          storageTexture: { access: "write-only", format: "rgba32float" },
         });
       }
     });

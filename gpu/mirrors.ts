@@ -4,6 +4,7 @@
  * copy at memory speed.
  * @module
  */
+import { GpuError } from "./errors.ts";
 import type { Tensor } from "./tensor.ts";
 import { ROW, type Textures } from "./textures.ts";
 
@@ -15,7 +16,10 @@ export interface Mirror {
   readonly tensor: Tensor;
   texture: GPUTexture | undefined;
   readonly readers: { readonly launch: number; readonly binding: string }[];
-  /** The launch before which it is filled; undefined: before the first one, since nothing in the program writes it. */
+  /**
+   * The launch before which it is filled; undefined: before the first one, since nothing in the program writes it, or what
+   * writes it writes the texture too.
+   */
   readonly before: number | undefined;
   /** Which of the program's textures it takes: those of one place follow each other. */
   place: number;
@@ -25,8 +29,10 @@ export interface Mirror {
 export interface Use {
   /** Tensors read through textures, by binding. */
   readonly mirrored: readonly { readonly binding: string; readonly tensor: Tensor }[];
-  /** Tensors that the launch writes. */
+  /** Tensors that the launch writes without their textures. */
   readonly written: readonly Tensor[];
+  /** Tensors that it writes together with their textures, by binding. */
+  readonly kept?: readonly { readonly binding: string; readonly tensor: Tensor }[];
 }
 
 /** Whether a texture of this device can mirror the tensor. */
@@ -42,16 +48,22 @@ const same = (a: Tensor, b: Tensor): boolean =>
  * launch that reads it since it was written or left to others.
  * @param streamed every tensor is filled before it is read, also those that stay: less memory, and as many copies in a
  * program that is run once at a time
+ * @throws GpuError when a tensor is written both with its texture and without
  */
 export function planMirrors(uses: readonly Use[], streamed = false): Mirror[] {
   const written = new Set(uses.flatMap((use) => use.written.map((t) => t.buffer)));
+  const keeping = new Set(uses.flatMap((use) => use.kept?.map((k) => k.tensor.buffer) ?? []));
   const mirrors: Mirror[] = [];
   const constant: Mirror[] = [];
   let current: Mirror[] = [];
   uses.forEach((use, launch) => {
     current = current.filter((m) => launch - lastReader(m) <= KEPT);
-    for (const { binding, tensor } of use.mirrored) {
-      const stays = !streamed && !written.has(tensor.buffer);
+    for (const { binding, tensor } of [...use.mirrored, ...use.kept ?? []]) {
+      const kept = keeping.has(tensor.buffer);
+      if (kept && written.has(tensor.buffer)) {
+        throw new GpuError(`launch ${launch}: ${tensor.name} is written both with its texture and without`);
+      }
+      const stays = kept || !streamed && !written.has(tensor.buffer);
       const held = stays ? constant : current;
       let mirror = held.find((m) => same(m.tensor, tensor));
       if (!mirror) {

@@ -5,7 +5,7 @@
  */
 import type { Gpu } from "./device.ts";
 import { GpuError } from "./errors.ts";
-import { type Candidates, type KernelSpec, mirrored, writes } from "./kernel.ts";
+import { type Candidates, type KernelSpec, mirrored, textured, writes } from "./kernel.ts";
 import { fillMirror, fitsTexture, type Mirror, planMirrors, takeTextures } from "./mirrors.ts";
 import type { Tensor } from "./tensor.ts";
 import { BEFORE } from "./through_textures.ts";
@@ -102,9 +102,9 @@ export class Program {
     if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);
-    const reads = (i: number): boolean => mirrored(kernel.bindings[names[i]]);
+    const needs = (i: number): boolean => textured(kernel.bindings[names[i]]);
     let rivals = this.#gpu.tuner && general.candidates?.(dims, this.#gpu.facts, elements);
-    if (list.some((t, i) => t && reads(i) && !fitsTexture(this.#gpu.device, t))) {
+    if (list.some((t, i) => t && needs(i) && !fitsTexture(this.#gpu.device, t))) {
       kernel = general;
       rivals = undefined;
     }
@@ -168,7 +168,8 @@ export class Program {
         }));
         return {
           mirrored: bindings.filter((b) => mirrored(b.access)),
-          written: bindings.filter((b) => writes(b.access)).map((b) => b.tensor),
+          written: bindings.filter((b) => writes(b.access) && b.access !== "kept").map((b) => b.tensor),
+          kept: bindings.filter((b) => b.access === "kept"),
         };
       }),
       this.#once,
@@ -202,7 +203,7 @@ export class Program {
             if (access === "texture") return texture;
             const size = Math.max(4, Math.ceil(t.bytes / 4) * 4);
             const tensor = { binding: j + 1, resource: { buffer: t.buffer, offset: t.offset, size } };
-            return access === "update" ? [tensor, { ...texture, binding: BEFORE + j + 1 }] : tensor;
+            return textured(access) ? [tensor, { ...texture, binding: BEFORE + j + 1 }] : tensor;
           }),
         ],
       })
@@ -228,6 +229,20 @@ export class Program {
     await this.build();
     this.#fill();
     this.#gpu.encode(this.label, (encoder) => this.#encodeAll(encoder, times), this);
+  }
+
+  /**
+   * Encodes the recorded launches `times` over, with their sizes as they are now; what is returned submits them, once and
+   * before the program is prepared or run again. For a host that must not keep the GPU waiting at that point.
+   */
+  async prepare(times = 1): Promise<() => void> {
+    this.#gpu.check();
+    await this.build();
+    this.#fill();
+    const encoder = this.#gpu.device.createCommandEncoder({ label: this.label });
+    this.#encodeAll(encoder, times);
+    const commands = encoder.finish();
+    return () => this.#gpu.submit(commands);
   }
 
   /**

@@ -63,7 +63,7 @@ export class Textures {
       label: `${label} mirror`,
       size: [ROW, rows],
       format: "rgba32float",
-      usage: 2 | 4, // COPY_DST | TEXTURE_BINDING
+      usage: 2 | 4 | 8, // COPY_DST | TEXTURE_BINDING | STORAGE_BINDING: a launch may write it with its tensor
     });
     const entry = { texture, rows, users: 0 };
     this.#lent.push(entry);

@@ -1,16 +1,17 @@
 /**
- * One decode step for a fixed number of slots, replayed as often as wanted without the host: embed, blocks over the
- * paged cache, head, sampling, next input.
+ * One decode step for a fixed number of slots, replayed as often as wanted without the host: who is in which slot, embed,
+ * blocks over the paged cache, head, sampling, next input. A sequence that ends gives its slot to one that stands by at
+ * the next step.
  * @module
  */
 import { Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor } from "../gpu/tensor.ts";
 import { attentionDecode } from "../shaders/attention_decode.ts";
 import { embeddingForward } from "../shaders/embedding.ts";
-import { kvWrite } from "../shaders/kv_cache.ts";
+import { kvWriteDecode } from "../shaders/kv_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { sample } from "../shaders/sample.ts";
-import { beginStep, SLOT_WORDS } from "../shaders/slots.ts";
+import { beginStep, QUEUE_WORDS, refillSlots, SLOT_WORDS } from "../shaders/slots.ts";
 import { topToken } from "../shaders/top_token.ts";
 import type { CausalLM } from "./causal_lm.ts";
 import type { KvCache } from "./kv_cache.ts";
@@ -35,6 +36,8 @@ export interface SamplingOptions {
 export interface DecodeOptions {
   /** Sequences decoded at once. */
   readonly slots: number;
+  /** Most sequences that decode or stand by. */
+  readonly seats: number;
   /** Most steps between two reads. */
   readonly chunk: number;
   /** Cache blocks a sequence may need. */
@@ -47,6 +50,8 @@ export interface DecodeOptions {
 
 /** A sequence as a slot takes it. */
 export interface PlacedSequence {
+  /** Names it in `outOwners`; any number below 2^32 − 1. */
+  readonly owner: number;
   /** Its tokens so far; the last is the next step's input, and the cache holds those before it. */
   readonly sequence: readonly number[];
   /** How many of them are new tokens. */
@@ -63,20 +68,26 @@ export interface PlacedSequence {
 
 /** The decode step of a model over a cache. */
 export class DecodeGraph {
-  /** [slots, 8], see shaders/slots.wgsl. */
+  /** [slots + seats, 8], see shaders/slots.wgsl: the slots, then those that stand by. */
   readonly slots: Tensor;
-  /** [slots, maxBlocks] cache blocks of each sequence. */
+  /** [slots + seats, maxBlocks] cache blocks of each sequence. */
   readonly table: Tensor;
-  /** [slots] added to a token's index for its rotary position: M-RoPE's delta after pictures, modulo 2^32. */
+  /** [slots + seats] added to a token's index for its rotary position: M-RoPE's delta after pictures, modulo 2^32. */
   readonly rotaryOffsets: Tensor;
-  /** [slots, ⌈vocab / 32⌉] bit set of tokens that the repetition penalty sees. */
+  /** [slots + seats, ⌈vocab / 32⌉] bit set of tokens that the repetition penalty sees. */
   readonly seen: Tensor;
+  /** [slots + seats] the name of each sequence. */
+  readonly owners: Tensor;
+  /** [2 + 2 slots] sequences taken and placed so far, and room. */
+  readonly queue: Tensor;
   /** [⌈vocab / 32⌉] bit set of tokens that are never sampled. */
   readonly banned: Tensor;
   /** [maxStops] */
   readonly stops: Tensor;
   /** [chunk, active] sampled tokens; 0xffffffff where a slot was dead. */
   readonly outTokens: Tensor;
+  /** [chunk, active] whose the tokens are; `NO_OWNER` where a slot was dead. */
+  readonly outOwners: Tensor;
   /** [chunk, active, 2] log-probability and entropy at the temperature, over the whole vocabulary. */
   readonly outValues: Tensor;
   /** [chunk, active] most likely tokens, there with `topTokens`; 0xffffffff where a slot was dead. */
@@ -92,32 +103,39 @@ export class DecodeGraph {
   /** The recorded step, for profiling. */
   readonly step: Program;
   #model: CausalLM;
+  #seats: number;
+  #placed = 0;
   #owned: Tensor[] = [];
 
   /** Takes the memory and records the step. */
   constructor(model: CausalLM, cache: KvCache, options: DecodeOptions) {
     const { gpu, config: c } = model;
     const S = options.slots;
+    const rows = S + options.seats;
     this.#model = model;
+    this.#seats = options.seats;
     const own = (tensor: Tensor) => {
       this.#owned.push(tensor);
       return tensor;
     };
     const data = (name: string, shape: number[]) => own(gpu.alloc(name, shape, "data", "u32"));
     const words = Math.ceil(c.vocab_size / 32);
-    this.slots = data("slots", [S, SLOT_WORDS]);
-    this.table = data("block table", [S, options.maxBlocks]);
-    this.rotaryOffsets = data("rotary offsets", [S]);
-    this.seen = data("seen tokens", [S, words]);
+    this.slots = data("slots", [rows, SLOT_WORDS]);
+    this.table = data("block table", [rows, options.maxBlocks]);
+    this.rotaryOffsets = data("rotary offsets", [rows]);
+    this.seen = data("seen tokens", [rows, words]);
+    this.owners = data("slot owners", [rows]);
+    this.queue = data("slot queue", [QUEUE_WORDS + 2 * S]);
     this.banned = data("banned tokens", [words]);
     this.stops = data("stop tokens", [options.maxStops]);
     this.outTokens = data("sampled tokens", [options.chunk, S]);
+    this.outOwners = data("owners of sampled tokens", [options.chunk, S]);
     this.outValues = own(gpu.alloc("sampled values", [options.chunk, S, 2], "data"));
     this.tick = data("tick", [1]);
-    gpu.clear(this.slots, this.rotaryOffsets, this.seen, this.banned);
+    gpu.clear(this.slots, this.rotaryOffsets, this.seen, this.banned, this.queue);
     const ids = data("decode ids", [S]);
     const positions = data("decode positions", [S]);
-    const rows = data("decode cache rows", [S]);
+    const cacheRows = data("decode cache rows", [S]);
     const a = allocActivations(gpu, c, S);
     for (const tensor of Object.values(a) as Tensor[]) own(tensor);
     const activation = (name: string, width: number) => own(gpu.alloc(name, [S, width], "activation"));
@@ -126,13 +144,29 @@ export class DecodeGraph {
 
     const tokens = () => this.active;
     const step = this.step = new Program(gpu, "decode step");
+    step.add(refillSlots, {
+      slots: this.slots,
+      table: this.table,
+      offsets: this.rotaryOffsets,
+      seen: this.seen,
+      owners: this.owners,
+      queue: this.queue,
+      tick: this.tick,
+      out_owners: this.outOwners,
+    }, {
+      lanes: S,
+      used: tokens,
+      ring: options.seats,
+      max_blocks: options.maxBlocks,
+      seen_words: () => this.sampling.repetition_penalty === 1 ? 0 : words,
+    });
     step.add(beginStep, {
       slots: this.slots,
       table: this.table,
       offsets: this.rotaryOffsets,
       ids,
       positions,
-      rows,
+      rows: cacheRows,
     }, {
       slots: tokens,
       max_blocks: options.maxBlocks,
@@ -153,7 +187,7 @@ export class DecodeGraph {
       const { keys, values } = cache.layers[i];
       const w = new LayerWeights(model.parameters, i);
       recordBlock(step, ctx, w, x[i % 2], a, x[(i + 1) % 2], (program, qkv, out) => {
-        program.add(kvWrite, { qkv, rows, k_cache: keys, v_cache: values }, {
+        program.add(kvWriteDecode, { qkv, rows: cacheRows, k_cache: keys, v_cache: values }, {
           tokens,
           ...heads,
           head_dim: c.head_dim,
@@ -210,20 +244,32 @@ export class DecodeGraph {
     });
   }
 
-  /** Gives a slot a sequence to go on with. */
-  place(slot: number, { sequence, generated, last, blocks, key, ropeDelta }: PlacedSequence): void {
+  /**
+   * Lets a sequence stand by for the next slot that is free, in the order of these calls. At most `seats` may be placed and
+   * not known to have ended.
+   */
+  place({ owner, sequence, generated, last, blocks, key, ropeDelta }: PlacedSequence): void {
     const { gpu, config } = this.#model;
     const position = sequence.length - 1;
-    gpu.write(this.table, Uint32Array.from(blocks), slot * this.table.shape[1]);
+    const row = this.outTokens.shape[1] + this.#placed % this.#seats;
+    gpu.write(this.table, Uint32Array.from(blocks), row * this.table.shape[1]);
     gpu.write(
       this.slots,
       Uint32Array.of(sequence[position], position, 1, last, ...key, generated, 0),
-      slot * SLOT_WORDS,
+      row * SLOT_WORDS,
     );
-    if (config.vision) gpu.write(this.rotaryOffsets, Uint32Array.of(ropeDelta), slot);
+    gpu.write(this.owners, Uint32Array.of(owner), row);
+    if (config.vision) gpu.write(this.rotaryOffsets, Uint32Array.of(ropeDelta), row);
     if (this.sampling.repetition_penalty !== 1) {
-      gpu.write(this.seen, bitSet(sequence, config.vocab_size), slot * this.seen.shape[1]);
+      gpu.write(this.seen, bitSet(sequence, config.vocab_size), row * this.seen.shape[1]);
     }
+    gpu.write(this.queue, Uint32Array.of(++this.#placed), 1);
+  }
+
+  /** Ends everything: no sequence decodes or stands by any more. */
+  clear(): void {
+    this.#placed = 0;
+    this.#model.gpu.clear(this.slots, this.queue);
   }
 
   /** Ids that are never sampled, from now on. */
@@ -231,10 +277,18 @@ export class DecodeGraph {
     this.#model.gpu.write(this.banned, bitSet(ids, this.#model.config.vocab_size));
   }
 
-  /** Submits `steps` decode steps; the outputs are in `outTokens` and `outValues` from row 0. */
-  async run(steps: number): Promise<void> {
+  /**
+   * Prepares `steps` decode steps of the first `active` slots, and what they choose by, as they are now; what is returned
+   * submits them. The outputs are then in `outTokens`, `outOwners` and `outValues` from row 0.
+   */
+  async prepare(steps: number): Promise<() => void> {
     this.#model.gpu.write(this.tick, Uint32Array.of(0));
-    await this.step.run(steps);
+    return await this.step.prepare(steps);
+  }
+
+  /** {@link prepare} and submit. */
+  async run(steps: number): Promise<void> {
+    (await this.prepare(steps))();
   }
 
   /** Gives the memory back. */

@@ -21,8 +21,9 @@ export type AttentionDecodeDim =
 
 type Kernel = KernelSpec<AttentionDecodeBinding, AttentionDecodeDim>;
 
-/** Widest head, and most query values of an invocation, of the texture variant: what its compiler does in seconds. */
-const TEXTURE_HEAD = 128;
+/** Widest head of the texture variant: what its compiler does in seconds. */
+export const TEXTURE_HEAD = 128;
+/** Most query values of an invocation of it. */
 const TEXTURE_VALUES = 256;
 
 const made = new Map<string, Kernel>();

@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "swiglu" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "swiglu" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1861,6 +1861,44 @@ fn copy_rows(
   let dest = pairs[n].y * width + i % width;
   k_rows[dest] = k_rows[source];
   v_rows[dest] = v_rows[source];
+}
+`,
+  kv_cache_kept: `// kv_cache.wgsl's \`write\` for software adapters, whose decode attention reads the caches through textures: every row goes
+// into the cache and into its texture, which nobody has to fill again before the next step. Formula and shapes stand there;
+// element 4i of a cache is texel (i & 1023, i >> 10).
+
+struct Dims { tokens: u32, heads: u32, kv_heads: u32, head_dim: u32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
+@group(0) @binding(2) var<storage, read> rows: array<u32>;
+@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4f>;
+@group(0) @binding(19) var k_texture: texture_storage_2d<rgba32float, write>;
+@group(0) @binding(20) var v_texture: texture_storage_2d<rgba32float, write>;
+
+@compute @workgroup_size(64)
+fn write_kept(
+  @builtin(workgroup_id) wid: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_id) lid: vec3u,
+) {
+  let i = (wid.y * groups.x + wid.x) * 64u + lid.x;
+  let width = d.kv_heads * d.head_dim / 4u;
+  let t = i / width;
+  if (t >= d.tokens) { return; }
+  let row = rows[t];
+  if (row == 0xffffffffu) { return; }
+  let c = i % width;
+  let q_width = d.heads * d.head_dim / 4u;
+  let source = t * (q_width + 2u * width) + q_width + c;
+  let dest = row * width + c;
+  let k = qkv[source];
+  let v = qkv[source + width];
+  k_cache[dest] = k;
+  v_cache[dest] = v;
+  let texel = vec2u(dest & 1023u, dest >> 10u);
+  textureStore(k_texture, texel, k);
+  textureStore(v_texture, texel, v);
 }
 `,
   linear: `// Linear layer, f32: Y = X Wᵀ (+ bias) (+ residual), and its two gradients.
@@ -3988,6 +4026,114 @@ fn begin_step(@builtin(global_invocation_id) id: vec3u) {
   ids[s] = token;
   positions[s] = rotary;
   rows[s] = row;
+}
+`,
+  slots_refill: `// Who decodes where, before every step: the live sequences move together, and sequences that stand by take the lanes that
+// are left.
+//   slots, table, offsets, seen and owners have L rows for the lanes and R rows behind them for those that stand by, a
+//   ring; queue = taken, placed (both count on from 0; entry i of the ring is row L + i % R), then L pairs of room.
+//   Of the lanes below \`used\`, n live ones come to stand first: n = min(used, live lanes + taken .. placed). The
+//   k-th dead lane below n gets the k-th that stands by; where none is left, the live lane that is k-th from the end.
+//   out_owners[tick + s] = owners[s], 0xffffffff for a lane without a sequence; tick [1] = step of the chunk * used.
+// One workgroup of THREADS, declared in front of this text. No row is both read and written. seen_words = 0
+// leaves \`seen\` as it is.
+
+struct RefillDims {
+  lanes: u32,
+  used: u32,
+  ring: u32,
+  max_blocks: u32,
+  seen_words: u32,
+}
+
+const NO_OWNER = 0xffffffffu;
+
+@group(0) @binding(0) var<uniform> rd: RefillDims;
+@group(0) @binding(1) var<storage, read_write> states: array<u32>;
+@group(0) @binding(2) var<storage, read_write> tables: array<u32>;
+@group(0) @binding(3) var<storage, read_write> turns: array<u32>;
+@group(0) @binding(4) var<storage, read_write> seen: array<u32>;
+@group(0) @binding(5) var<storage, read_write> owners: array<u32>;
+@group(0) @binding(6) var<storage, read_write> queue: array<u32>;
+@group(0) @binding(7) var<storage, read> tick: array<u32>;
+@group(0) @binding(8) var<storage, read_write> out_owners: array<u32>;
+
+// Live lanes before every thread's own.
+var<workgroup> before: array<u32, THREADS>;
+var<workgroup> live: u32;
+var<workgroup> head: u32;
+var<workgroup> take: u32;
+var<workgroup> moves: atomic<u32>;
+
+fn move_word(word: u32, dest: u32, source: u32) {
+  if (word < 8u) {
+    states[dest * 8u + word] = states[source * 8u + word];
+    // A lane that is left is dead.
+    if (word == 2u && source < rd.lanes) { states[source * 8u + 2u] = 0u; }
+  } else if (word == 8u) {
+    turns[dest] = turns[source];
+  } else if (word == 9u) {
+    owners[dest] = owners[source];
+  } else if (word < 10u + rd.max_blocks) {
+    tables[dest * rd.max_blocks + word - 10u] = tables[source * rd.max_blocks + word - 10u];
+  } else {
+    let at = word - 10u - rd.max_blocks;
+    seen[dest * rd.seen_words + at] = seen[source * rd.seen_words + at];
+  }
+}
+
+@compute @workgroup_size(THREADS)
+fn refill(@builtin(local_invocation_id) lid: vec3u) {
+  let thread = lid.x;
+  let each = (rd.lanes + THREADS - 1u) / THREADS;
+  let start = min(thread * each, rd.lanes);
+  let end = min(start + each, rd.lanes);
+  var own = 0u;
+  for (var s = start; s < end; s++) { own += select(0u, 1u, states[s * 8u + 2u] == 1u); }
+  before[thread] = own;
+  workgroupBarrier();
+  if (thread == 0u) {
+    var sum = 0u;
+    for (var i = 0u; i < THREADS; i++) {
+      let count = before[i];
+      before[i] = sum;
+      sum += count;
+    }
+    live = sum;
+    head = queue[0];
+    take = min(queue[1] - head, max(rd.used, sum) - sum);
+    queue[0] = head + take;
+  }
+  workgroupBarrier();
+  let goal = live + take;
+  var passed = before[thread];
+  for (var s = start; s < end; s++) {
+    let lives = states[s * 8u + 2u] == 1u;
+    if (!lives && s < goal) {
+      let k = s - passed;
+      queue[2u + 2u * k] = s;
+      if (k < take) { queue[3u + 2u * k] = rd.lanes + (head + k) % rd.ring; }
+      atomicAdd(&moves, 1u);
+    }
+    if (lives && s >= goal) { queue[3u + 2u * (take + live - 1u - passed)] = s; }
+    passed += select(0u, 1u, lives);
+  }
+  storageBarrier();
+  workgroupBarrier();
+  let words = 10u + rd.max_blocks + rd.seen_words;
+  let count = atomicLoad(&moves);
+  for (var i = 0u; i < count; i++) {
+    let dest = queue[2u + 2u * i];
+    let source = queue[3u + 2u * i];
+    for (var word = thread; word < words; word += THREADS) { move_word(word, dest, source); }
+  }
+  storageBarrier();
+  workgroupBarrier();
+  let room = arrayLength(&out_owners);
+  for (var s = thread; s < rd.used; s += THREADS) {
+    let at = tick[0] + s;
+    if (at < room) { out_owners[at] = select(NO_OWNER, owners[s], states[s * 8u + 2u] == 1u); }
+  }
 }
 `,
   swiglu: `// Gated activation of the feed-forward block (Shazeer 2020; HF Qwen2MLP): with g, u the halves of a row of gate_up [T, 2I],

@@ -43,6 +43,11 @@ export class PromptQueue {
     this.#ropeDeltas = prompts.map(() => 0);
   }
 
+  /** Whether roots are left. */
+  get left(): boolean {
+    return this.#next < this.#prompts.length * this.#deal.length;
+  }
+
   /** Added to a prompt's positions after its pictures; 0 for text. */
   ropeDelta(prompt: number): number {
     return this.#ropeDeltas[prompt];

@@ -1,7 +1,8 @@
 /**
  * Rollouts: many sequences from many prompts through a fixed number of slots. A prompt's cache is computed once and
- * shared by its rollouts, a rollout's by its branches; a finished sequence's slot goes to the next one waiting; the GPU
- * is read once a chunk.
+ * shared by its rollouts, a rollout's by its branches; more sequences than slots are placed, and at every step those that
+ * stand by take the slots of those that have ended. The GPU is read once a chunk, while it computes the next one: what a
+ * chunk decides (who has ended, where to branch) shows two chunks later.
  * @module
  */
 import { UserError } from "../gpu/errors.ts";
@@ -10,8 +11,9 @@ import type { CausalLM } from "../models/causal_lm.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { DecodeGraph } from "../models/decode_graph.ts";
 import { KvCache } from "../models/kv_cache.ts";
-import { NO_TOKEN } from "../shaders/sample.ts";
 import { PrefillGraph } from "../models/prefill_graph.ts";
+import { NO_TOKEN } from "../shaders/sample.ts";
+import { NO_OWNER } from "../shaders/slots.ts";
 import {
   branchesPerRoot,
   type BranchOrigin,
@@ -22,6 +24,7 @@ import {
 } from "./branching.ts";
 import { PromptQueue } from "./prompt_queue.ts";
 import type { GenerateOptions, Rollout, RolloutEngineOptions, RolloutPrompt } from "./rollout_types.ts";
+import { finished, notFinite, type RunningRollout } from "./running_rollout.ts";
 import { type WaitingRollout, WaitingRollouts } from "./waiting_rollouts.ts";
 
 export type {
@@ -42,24 +45,24 @@ interface Job {
   readonly done: Rollout[];
 }
 
-/** A rollout in its slot; its lists hold the prefix too. */
-interface Running {
-  readonly prompt: number;
-  readonly sample: number;
-  readonly branch?: BranchOrigin;
-  readonly blocks: number[];
-  readonly tokens: number[];
-  readonly logps: number[];
-  readonly entropies: number[];
-  readonly top: number[];
-  reserve: readonly number[];
-  /** Branches made. */
-  branches: number;
-  /** First step that may still branch. */
-  watched: number;
+/** A chunk that is submitted and not yet read. */
+interface Flight {
+  readonly number: number;
+  readonly steps: number;
+  /** Slots that it computes. */
+  readonly active: number;
+  /** Whether every rollout placed by then has a slot in it. */
+  readonly all: boolean;
+  readonly submit: () => void;
 }
 
-const FINISH = ["", "stop", "length", "not finite"] as const;
+/**
+ * Sequences that may stand by: those that end during two chunks, at a quarter of the longest length on average. Their
+ * memory is that of a slot, so where sequences are long there are few.
+ */
+function standby({ slots, chunk, maxLength }: RolloutEngineOptions): number {
+  return Math.round(slots * Math.min(1, 8 * chunk / maxLength));
+}
 
 /** Generates from a model; memory is taken once, at construction. */
 export class RolloutEngine {
@@ -70,8 +73,9 @@ export class RolloutEngine {
   #prefill: PrefillGraph;
   #decode: DecodeGraph;
   #maxBlocks: number;
-  #running: (Running | undefined)[];
+  #running: (RunningRollout | undefined)[];
   #waiting: WaitingRollouts;
+  #flights = 0;
   /** Blocks held until their rows are copied. */
   #copying: number[] = [];
 
@@ -82,28 +86,30 @@ export class RolloutEngine {
     this.options = { ...options, maxLength };
     this.#model = model;
     this.#maxBlocks = Math.ceil(maxLength / options.blockSize);
-    // One block more a slot: the partial last block of a prompt stands beside its rollouts' copies. A branch that waits
+    const seats = options.slots + standby(this.options);
+    // One block more a seat: the partial last block of a prompt stands beside its rollouts' copies. A branch that waits
     // may hold another.
     this.#cache = new KvCache(
       model.gpu,
       model.config,
-      options.slots * (this.#maxBlocks + 1 + (options.branches ?? 0)),
+      seats * (this.#maxBlocks + 1 + (options.branches ?? 0)),
       options.blockSize,
     );
     this.#prefill = new PrefillGraph(model, this.#cache, {
       tokens: Math.max(maxLength, Math.min(2048, options.slots * maxLength)),
       patches: options.patches ?? 0,
-      copies: options.slots * options.blockSize,
+      copies: seats * options.blockSize,
     });
     this.#decode = new DecodeGraph(model, this.#cache, {
       slots: options.slots,
+      seats,
       chunk: options.chunk,
       maxBlocks: this.#maxBlocks,
       maxStops: 16,
       topTokens: options.topTokens,
     });
-    this.#running = Array.from({ length: options.slots });
-    this.#waiting = new WaitingRollouts(options.slots);
+    this.#running = Array.from({ length: seats });
+    this.#waiting = new WaitingRollouts(seats);
     this.#decode.ban([...options.banned ?? [], ...placeholders(model.config)]);
   }
 
@@ -145,21 +151,24 @@ export class RolloutEngine {
     const queue = new PromptQueue(this.#model, this.#cache, this.#prefill, list, dealSamples(n, share));
     const job: Job = { prompts: list, queue, options, total: list.length * n, done: [] };
     try {
-      while (job.done.length < job.total && !options.signal?.aborted) {
-        await this.#admit(job);
-        const live = this.#running.filter((r) => r !== undefined);
-        decode.active = this.#running.findLastIndex((r) => r !== undefined) + 1;
-        // Nobody decodes past the longest rest of those that run.
-        const rest = Math.max(...live.map((r) => this.#room(list[r.prompt], options) - r.tokens.length));
-        const steps = Math.min(this.options.chunk, rest);
-        await decode.run(steps);
-        const read = await gpu.read(
+      await this.#admit(job);
+      let flight = await this.#prepare(job);
+      flight?.submit();
+      while (flight && !options.signal?.aborted) {
+        const next = await this.#ahead(job, flight);
+        // Deno waits for the chunk within this call and gives the values a timer's tick later: the next chunk is
+        // submitted in between, and the GPU does not stand still while they are looked at.
+        const reading = gpu.read(
           decode.outTokens,
           decode.outValues,
-          decode.slots,
+          decode.outOwners,
           ...(decode.outTop ? [decode.outTop] : []),
         );
-        this.#collect(read, steps, job);
+        next?.submit();
+        this.#collect(await reading, flight, job);
+        await this.#admit(job);
+        flight = next ?? await this.#prepare(job);
+        if (!next) flight?.submit();
       }
     } finally {
       queue.free();
@@ -197,13 +206,39 @@ export class RolloutEngine {
     return Math.min(options.max_tokens, this.options.maxLength - p.ids.length);
   }
 
-  /** Puts rollouts into free slots: what the slot's own left first, then new ones, then what other slots left. */
+  /**
+   * The next chunk with what is known before `flight` is read, the rollouts' longest rests at most; undefined where it
+   * would be for nothing.
+   */
+  async #prepare(job: Job, flight?: Flight): Promise<Flight | undefined> {
+    const live = this.#running.filter((r) => r !== undefined);
+    const rest = live.map((r) => {
+      const sure = flight?.all && r.since <= flight.number;
+      return this.#room(job.prompts[r.prompt], job.options) - r.tokens.length - (sure ? flight.steps : 0);
+    });
+    const steps = Math.min(this.options.chunk, Math.max(0, ...rest));
+    if (steps === 0) return;
+    const active = this.#decode.active = Math.min(this.options.slots, live.length);
+    const submit = await this.#decode.prepare(steps);
+    return { number: this.#flights++, steps, active, all: live.length <= active, submit };
+  }
+
+  /**
+   * The chunk after `flight`, to be computed while that is read. A software adapter computes on the host's own cores: once
+   * nobody waits, it gains less than what the slots cost that turn out to be empty.
+   */
+  async #ahead(job: Job, flight: Flight): Promise<Flight | undefined> {
+    const waiting = job.queue.left || this.#waiting.size > 0 || !flight.all;
+    return waiting || !this.#model.gpu.facts.software ? await this.#prepare(job, flight) : undefined;
+  }
+
+  /** Puts rollouts into free seats: what the seat's own left first, then new ones, then what other seats left. */
   async #admit(job: Job): Promise<void> {
     const copies: [number, number][] = [];
-    for (let slot = 0; slot < this.options.slots; slot++) {
-      if (this.#running[slot]) continue;
-      const waiting = this.#waiting.next(slot) ?? await job.queue.next() ?? this.#waiting.steal();
-      if (waiting) copies.push(...this.#start(slot, waiting, job));
+    for (let seat = 0; seat < this.#running.length; seat++) {
+      if (this.#running[seat]) continue;
+      const waiting = this.#waiting.next(seat) ?? await job.queue.next() ?? this.#waiting.steal();
+      if (waiting) copies.push(...this.#start(seat, waiting, job));
     }
     await job.queue.fill();
     await this.#prefill.copyRows(copies);
@@ -212,10 +247,10 @@ export class RolloutEngine {
   }
 
   /**
-   * Puts a rollout into a slot: full blocks of its prefix are shared, a partial one becomes its own.
+   * Puts a rollout into a seat: full blocks of its prefix are shared, a partial one becomes its own.
    * @returns the cache rows to copy for that, (from, to)
    */
-  #start(slot: number, waiting: WaitingRollout, { prompts, options, queue }: Job): [number, number][] {
+  #start(seat: number, waiting: WaitingRollout, { prompts, options, queue }: Job): [number, number][] {
     const { blockSize } = this.options;
     const { prompt, sample, reserve, branch } = waiting;
     const { ids, key } = prompts[prompt];
@@ -228,7 +263,7 @@ export class RolloutEngine {
     const blocks = [...waiting.blocks.slice(0, whole), ...own];
     const partial = waiting.blocks.slice(whole);
     this.#copying.push(...partial);
-    this.#running[slot] = {
+    this.#running[seat] = {
       prompt,
       sample,
       branch,
@@ -241,9 +276,11 @@ export class RolloutEngine {
       branches: 0,
       // The prompt is shared by all anyway: a branch at its end would be an ordinary rollout.
       watched: branch && options.branching ? nextStep(branch.step, options.branching) : 1,
+      since: this.#flights,
     };
     const random = new Rng(options.seed, ...(key ?? [prompt]), sample);
-    this.#decode.place(slot, {
+    this.#decode.place({
+      owner: seat,
       sequence,
       generated: waiting.tokens.length,
       last,
@@ -257,53 +294,41 @@ export class RolloutEngine {
     );
   }
 
-  #collect(read: readonly (Float32Array | Uint32Array)[], steps: number, job: Job): void {
-    const [tokens, values, slots, top] = read;
-    const width = this.#decode.active;
+  #collect(read: readonly (Float32Array | Uint32Array)[], { steps, active }: Flight, job: Job): void {
+    const [tokens, values, owners, top] = read;
+    /** Tokens of each rollout before this chunk, by seat. */
+    const before = new Map<number, number>();
+    for (let i = 0; i < steps * active; i++) {
+      if (owners[i] === NO_OWNER) continue;
+      const r = this.#running[owners[i]]!;
+      if (tokens[i] === NO_TOKEN) throw notFinite(r, job.prompts[r.prompt]);
+      if (!before.has(owners[i])) before.set(owners[i], r.tokens.length);
+      r.tokens.push(tokens[i]);
+      r.logps.push(values[2 * i]);
+      r.entropies.push(values[2 * i + 1]);
+      if (top) r.top.push(top[i]);
+    }
     const fresh: { prompt: number; sample: number; tokens: number[] }[] = [];
     let count = 0;
-    for (let s = 0; s < width; s++) {
-      const r = this.#running[s];
-      if (!r) continue;
-      const before = r.tokens.length;
-      for (let t = 0; t < steps && tokens[t * width + s] !== NO_TOKEN; t++) {
-        r.tokens.push(tokens[t * width + s]);
-        r.logps.push(values[(t * width + s) * 2]);
-        r.entropies.push(values[(t * width + s) * 2 + 1]);
-        if (top) r.top.push(top[t * width + s]);
-      }
-      count += r.tokens.length - before;
-      fresh.push({ prompt: r.prompt, sample: r.sample, tokens: r.tokens.slice(before) });
-      this.#branch(s, r, job);
-      if (slots[s * 8 + 2] === 1) continue;
-      const finish = FINISH[slots[s * 8 + 7]];
-      if (finish === "not finite") {
-        throw new UserError(
-          `the logits of prompt ${r.prompt} (${
-            job.prompts[r.prompt].ids.length
-          } tokens), rollout ${r.sample}, new token ${r.tokens.length} ` +
-            `are not finite: the weights are broken (a NaN, or a learning rate that was too high); go back to an earlier checkpoint`,
-        );
-      }
-      job.done.push({
-        prompt: r.prompt,
-        sample: r.sample,
-        branch: r.branch,
-        tokens: Uint32Array.from(r.tokens),
-        logps: Float32Array.from(r.logps),
-        entropies: Float32Array.from(r.entropies),
-        ...(top && { topTokens: Uint32Array.from(r.top) }),
-        finish: finish === "stop" ? "stop" : "length",
-      });
-      for (const sample of r.reserve) this.#fork(s, r, job.prompts[r.prompt], sample, []);
+    for (const [seat, from] of before) {
+      const r = this.#running[seat]!;
+      const { prompt, sample } = r;
+      count += r.tokens.length - from;
+      fresh.push({ prompt, sample, tokens: r.tokens.slice(from) });
+      this.#branch(seat, r, job);
+      const stopped = job.options.stop.includes(r.tokens.at(-1)!);
+      if (!stopped && r.tokens.length < this.#room(job.prompts[prompt], job.options)) continue;
+      job.done.push(finished(r, stopped ? "stop" : "length", top !== undefined));
+      for (const number of r.reserve) this.#fork(seat, r, job.prompts[prompt], number, []);
       this.#cache.release(r.blocks);
-      this.#running[s] = undefined;
+      this.#running[seat] = undefined;
     }
-    job.options.onChunk?.({ tokens: count, finished: job.done.length, total: job.total, fresh });
+    const { done, total } = job;
+    job.options.onChunk?.({ tokens: count, computed: steps * active, finished: done.length, total, fresh });
   }
 
   /** Lets a rollout branch at every step of its new tokens that calls for it. */
-  #branch(slot: number, r: Running, { prompts, options: { branching } }: Job): void {
+  #branch(seat: number, r: RunningRollout, { prompts, options: { branching } }: Job): void {
     if (!branching) return;
     while (r.reserve.length > 0 && r.branches < branching.max_per_trajectory) {
       const point = branchPoint(r.entropies, r.watched, branching);
@@ -316,14 +341,14 @@ export class RolloutEngine {
       r.branches++;
       const { sample, parent, branch } = splitReserve(r.reserve, branching.max_per_trajectory - r.branches);
       r.reserve = parent;
-      this.#fork(slot, r, prompts[r.prompt], sample, branch, { parent: r.sample, ...point });
+      this.#fork(seat, r, prompts[r.prompt], sample, branch, { parent: r.sample, ...point });
     }
   }
 
   /** A rollout goes on from a step of another, from the prompt where `branch` names none; it holds the blocks before. */
   #fork(
-    slot: number,
-    r: Running,
+    seat: number,
+    r: RunningRollout,
     { ids }: RolloutPrompt,
     sample: number,
     reserve: readonly number[],
@@ -332,7 +357,7 @@ export class RolloutEngine {
     const step = branch?.step ?? 0;
     const blocks = r.blocks.slice(0, Math.ceil((ids.length - 1 + step) / this.options.blockSize));
     this.#cache.share(blocks);
-    this.#waiting.add(slot, {
+    this.#waiting.add(seat, {
       prompt: r.prompt,
       sample,
       reserve,
@@ -356,7 +381,7 @@ export class RolloutEngine {
     });
     for (const waiting of this.#waiting.drain()) this.#cache.release(waiting.blocks);
     this.#cache.release(this.#copying.splice(0));
-    if (dirty) this.#model.gpu.clear(this.#decode.slots);
+    if (dirty) this.#decode.clear();
   }
 }
 

@@ -58,6 +58,8 @@ export interface GenerateOptions extends SamplingOptions {
 export interface ChunkProgress {
   /** New tokens in this chunk. */
   readonly tokens: number;
+  /** Steps of this chunk times the slots that they computed, those without a sequence too. */
+  readonly computed: number;
   /** Rollouts finished so far. */
   readonly finished: number;
   /** Rollouts in all. */

@@ -2,7 +2,9 @@ import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "
 import { bestOf } from "../../bench/ceilings.ts";
 import { median, timeLaunch } from "../../bench/clock.ts";
 import { fittedExponent, measureScaling, SCALINGS } from "../../bench/scaling.ts";
+import { decodeFinished } from "../../bench/decode_rates.ts";
 import { rates, share } from "../../bench/row.ts";
+import { SHAPES } from "../../bench/shapes.ts";
 import { visionWorkloads } from "../../bench/vision.ts";
 import { attentionProduct, patchesIn, TINY_VISION, TOWER_7B } from "../../bench/vision_shapes.ts";
 import { meanAttentionCosts } from "../../bench/vision_step.ts";
@@ -98,6 +100,29 @@ Deno.test({
     assertEquals(result.points.map(({ size }) => size), [16, 64]);
     assert(result.points.every(({ milliseconds }) => milliseconds > 0) && Number.isFinite(result.exponent));
     assertEquals([result.attentionExponent, result.restExponent], [null, null]);
+    assertEquals(gpu.pool.report().bytes, held);
+  },
+});
+
+Deno.test({
+  name: "bench: decoding by the share of sequences that have ended, and the memory given back",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const held = gpu.pool.report().bytes;
+    const { rates, tokensPerSecond } = await decodeFinished(
+      gpu,
+      { ...SHAPES.tiny, slots: 8, context: 32 },
+      1,
+    );
+    assertEquals(rates!.map((r) => r.at), [0, 25, 50, 75, 90].map((percent) => `${percent} % have ended`));
+    [8, 6, 4, 2, 1].forEach((live, i) => {
+      const { tokensPerSecond, milliseconds, cpu } = rates![i];
+      assertAlmostEquals(tokensPerSecond! * milliseconds! / 1000, live, 1e-9);
+      assert(cpu! > 0);
+    });
+    assertEquals(tokensPerSecond, Math.max(...rates!.map((r) => r.tokensPerSecond!)));
     assertEquals(gpu.pool.report().bytes, held);
   },
 });

@@ -217,3 +217,17 @@ mirrorTest(
     assertEquals(held(), before);
   },
 );
+
+mirrorTest(
+  "a tensor that is written with its texture is filled once; without it too is refused",
+  async (gpu) => {
+    const [x, y] = ["x", "y"].map((name) => filled(gpu, name, 0));
+    const reader = { mirrored: [{ binding: "b", tensor: x }], written: [y] };
+    const kept = { mirrored: [], written: [], kept: [{ binding: "k", tensor: x }] };
+    const plan = planMirrors([kept, reader, kept, reader]);
+    assertEquals(planned(plan), ["x before all, 4 readers"]);
+    assertEquals(planned(planMirrors([kept, reader, kept, reader], true)), ["x before all, 4 readers"]);
+    const wrong = [kept, reader, { mirrored: [], written: [x] }];
+    assertThrows(() => planMirrors(wrong), GpuError, "x is written both with its texture and without");
+  },
+);

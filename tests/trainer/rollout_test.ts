@@ -3,6 +3,7 @@ import { UserError } from "../../gpu/errors.ts";
 import type { CausalLM } from "../../models/causal_lm.ts";
 import { scoreTokens } from "../../models/scoring.ts";
 import {
+  type ChunkProgress,
   type GenerateOptions,
   type Rollout,
   RolloutEngine,
@@ -211,6 +212,42 @@ Deno.test({
     assertEquals(plain(again), plain(await generate(m, { slots: 18 })));
     engine.free();
     assertEquals(gpu.pool.report().bytes, before);
+    m.parameters.free();
+  },
+});
+
+/** Tokens made and slots computed, all steps together. */
+async function work(
+  m: CausalLM,
+  engine: Partial<RolloutEngineOptions>,
+  changes: Partial<GenerateOptions>,
+  prompts: readonly number[][],
+): Promise<{ tokens: number; computed: number }> {
+  const sum = { tokens: 0, computed: 0 };
+  const onChunk = (p: ChunkProgress) => {
+    sum.tokens += p.tokens;
+    sum.computed += p.computed;
+  };
+  await generate(m, engine, { stop: [], onChunk, ...changes }, prompts);
+  return sum;
+}
+
+Deno.test({
+  name: "rollout: a slot goes on at the step after its sequence has ended, and empty slots are not computed",
+  ...options,
+  fn: async () => {
+    const m = await model();
+    // Sixteen sequences of 12 tokens in four slots end within chunks of 5; only the last chunk has steps without use.
+    const full = await work(m, { slots: 4, chunk: 5, maxLength: 24 }, { n: 8, max_tokens: 12 }, [[1, 2], [
+      3,
+    ]]);
+    assertEquals(full.tokens, 16 * 12);
+    assert(full.computed <= full.tokens + 4 * 5, `${full.computed} for ${full.tokens}`);
+    // Four end after two tokens, in the first slots; the others go on alone for 76.
+    const long = Array.from({ length: 94 }, (_, i) => i % 100);
+    const tail = await work(m, { slots: 8, chunk: 8 }, { n: 4, max_tokens: 76 }, [long, [5]]);
+    assertEquals(tail.tokens, 4 * 2 + 4 * 76);
+    assert(tail.computed <= 4 * 76 + 4 * 2 * 8, `${tail.computed} for ${tail.tokens}`);
     m.parameters.free();
   },
 });
