@@ -49,7 +49,8 @@ export function initialWeights(seed: number): (name: string, shape: readonly num
     if (/(norm\d?|ln_q)\.weight$/.test(name)) return new Float32Array(size).fill(1);
     if (name.endsWith(".bias")) return new Float32Array(size);
     const rng = new Rng("initial weights", seed, name);
-    return Float32Array.from({ length: size }, () => INITIALIZER_RANGE * normal(rng));
+    const normal = () => Math.sqrt(-2 * Math.log(1 - rng.float())) * Math.cos(2 * Math.PI * rng.float());
+    return Float32Array.from({ length: size }, () => INITIALIZER_RANGE * normal());
   };
 }
 
@@ -120,7 +121,6 @@ export async function pretrain(
       end();
       stretch = begin();
     }
-    if (phase.embeddingNoise) await addNoise(model, phase.embeddingNoise, [seed, phase.name]);
     const total = Math.round(phase.tokens * scale);
     const shown = monitor.phase(`pretraining: ${phase.name}`, total, "tokens");
     const examples = pretrainExamples(seed, phase.name, phase);
@@ -145,19 +145,6 @@ export async function pretrain(
   graph.free();
   model.parameters.free();
   return recent(losses);
-}
-
-/** Adds normal noise to every value of the embeddings. */
-async function addNoise(model: CausalLM, deviation: number, path: (number | string)[]): Promise<void> {
-  const { weight } = model.parameters.get("model.embed_tokens.weight");
-  const rng = new Rng("embedding noise", ...path);
-  const values = await model.gpu.readF32(weight);
-  model.gpu.write(weight, values.map((x) => x + deviation * normal(rng)));
-}
-
-/** A draw from the standard normal distribution. */
-function normal(rng: Rng): number {
-  return Math.sqrt(-2 * Math.log(1 - rng.float())) * Math.cos(2 * Math.PI * rng.float());
 }
 
 /** The phases from the last one on that begins afresh. */

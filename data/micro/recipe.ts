@@ -18,11 +18,6 @@ export interface PretrainPhase extends PretrainMixture {
   learningRate: readonly [number, number];
   /** AdamW's moments and the warm-up begin anew, so that the phase can also start from a model that was saved. */
   afresh?: true;
-  /**
-   * Standard deviation of normal noise that is added to every value of the embeddings as the phase begins; none by
-   * default. It parts words that training has made one.
-   */
-  embeddingNoise?: number;
 }
 
 /** A pretraining recipe. */
@@ -77,13 +72,10 @@ export const TEXT_RECIPE: PretrainRecipe = {
   ],
 };
 
-/** The families that ask for colours. */
-const COLOURED = ["tally", "odd"];
-
 /**
- * The recipe of `models/micro`: text and pictures evenly, then colours above all. The names of the colours come up in the
- * same places, so before any colour is seen their embeddings grow into one (cosine 1.00 after 5 million tokens), and after
- * that none can be: noise parts them, and they are learned within the last phase.
+ * The recipe of `models/micro`: text and pictures evenly. At its end digits, bars and shapes are read from pictures, their
+ * colours are not: the names of the colours come up in the same places, so before any colour is seen their embeddings grow
+ * into one (cosine 1.00), and dark ink weighs much more in a patch than its colour does. `tally` and `odd` are guessed.
  */
 export const RECIPE: PretrainRecipe = {
   ...TEXT_RECIPE,
@@ -115,16 +107,6 @@ export const RECIPE: PretrainRecipe = {
       difficultyWeights: [3, 4, 4, 4, 3, 2],
       learningRate: [2e-3, 1e-4],
       afresh: true,
-    },
-    {
-      ...MIXTURE,
-      name: "colours",
-      families: [...VISIBLE_FAMILIES.vision, ...COLOURED, ...COLOURED],
-      tokens: 900_000,
-      difficultyWeights: [3, 4, 4, 4, 3, 2],
-      learningRate: [2e-3, 1e-4],
-      afresh: true,
-      embeddingNoise: 0.06,
     },
   ],
 };
