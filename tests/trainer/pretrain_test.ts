@@ -1,6 +1,7 @@
-import { assert, assertEquals } from "@std/assert";
-import { RECIPE } from "../../data/micro/recipe.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { type PretrainRecipe, RECIPE } from "../../data/micro/recipe.ts";
 import { microRows } from "../../data/micro/world.ts";
+import { UserError } from "../../gpu/errors.ts";
 import { patchCount } from "../../models/packed_batch.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
 import { silent } from "../../trainer/monitor.ts";
@@ -34,6 +35,22 @@ Deno.test(
     const mean = (list: number[]) => list.reduce((a, b) => a + b, 0) / list.length;
     // ln 448 = 6.1 nats at first; the marks and words that every response has come first.
     assert(losses[0] > 5.5 && mean(losses.slice(-3)) < 4, `${losses}`);
+
+    // A phase that begins afresh goes on from the folder as well as from the phase before it.
+    const more = {
+      ...recipe,
+      phases: [...recipe.phases, { ...RECIPE.phases.at(-1)!, afresh: true as const }],
+    };
+    const went = losses.length;
+    await pretrain(gpu, { out: `${out}/more`, from: out, tokens: 1000, monitor }, more);
+    assert(losses.length > went && losses[went] < 5, `${losses}`);
+    const error = async (from: string, recipe: PretrainRecipe) =>
+      await assertRejects(() => pretrain(gpu, { out: `${out}/none`, from, monitor }, recipe), UserError);
+    assertStringIncludes((await error(out, recipe)).message, "begins afresh");
+    assertStringIncludes(
+      (await error(out, { ...more, kind: "text" })).message,
+      "not a model of the text recipe",
+    );
 
     const policy = await Policy.load(gpu, out, {
       trainable: false,
