@@ -87,7 +87,7 @@
  */
 
 // The device, and kernels of one's own.
-export { type AdapterFacts, Gpu, type HostArray, type OpenOptions } from "./gpu/device.ts";
+export { type AdapterFacts, Gpu, type HostArray } from "./gpu/device.ts";
 export { GpuError, UserError } from "./gpu/errors.ts";
 export {
   type Access,
@@ -114,7 +114,8 @@ export {
   view,
 } from "./gpu/tensor.ts";
 
-export { type KernelChoices, type TuneOptions, Tuner } from "./gpu/tuner.ts";
+export type { Choice, Choices, KernelChoices, KernelChooser } from "./gpu/kernel_choices.ts";
+export { type TuneOptions, Tuner } from "./gpu/tuner.ts";
 export type { Choice, Choices } from "./gpu/tuning_cache.ts";
 
 // Models.

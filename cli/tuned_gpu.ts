@@ -1,9 +1,10 @@
 /** The device of a command that runs a model: its kernels are chosen by measuring, unless the user says otherwise. @module */
 import { Gpu } from "../gpu/device.ts";
+import { Tuner } from "../gpu/tuner.ts";
 
 /** Opens the device; `say` hears when kernels are measured. */
 export function openTuned(tune: boolean, say: (line: string) => void): Promise<Gpu> {
-  return Gpu.open({ tune: tune && { say } });
+  return tune ? Tuner.open({ say }) : Gpu.open();
 }
 
 /** What measuring kernels took, where any was measured. */

@@ -4,10 +4,10 @@
  */
 import { GpuError, UserError } from "./errors.ts";
 import { type AdapterTraits, KernelCache } from "./kernel.ts";
+import type { KernelChooser } from "./kernel_choices.ts";
 import { Pool } from "./pool.ts";
 import type { DType, MemoryClass, Tensor } from "./tensor.ts";
 import { Textures } from "./textures.ts";
-import { type TuneOptions, Tuner } from "./tuner.ts";
 
 /** What is known about the adapter. */
 export interface AdapterFacts extends AdapterTraits {
@@ -19,15 +19,6 @@ export interface AdapterFacts extends AdapterTraits {
   readonly driver: string;
   /** WebGPU features that the device was opened with, sorted. */
   readonly features: readonly string[];
-}
-
-/** How a device is opened. */
-export interface OpenOptions {
-  /**
-   * Choose among kernels by measuring (see {@link Tuner}); false, the default: by rule alone, so that the same text runs
-   * at every start.
-   */
-  readonly tune?: TuneOptions | boolean;
 }
 
 /** Host data that can go into a tensor. */
@@ -55,8 +46,11 @@ export class Gpu {
   readonly textures: Textures;
   /** The compiled kernels. */
   readonly kernels: KernelCache;
-  /** Chooses kernels where the device was asked to. */
-  readonly tuner: Tuner | undefined;
+  /**
+   * Chooses among kernels (`Tuner.open` gives one that measures); without one the rule does, so that the same text runs at
+   * every start.
+   */
+  tuner: KernelChooser | undefined;
   #failure: Error | undefined;
   #lost: Promise<never>;
   #closed = false;
@@ -64,13 +58,12 @@ export class Gpu {
   /** Commands that wait for their submit, and what has encoded some of them; undefined outside {@link together}. */
   #waiting: { encoder: GPUCommandEncoder | undefined; by: Set<unknown> } | undefined;
 
-  private constructor(device: GPUDevice, facts: AdapterFacts, { tune = false }: OpenOptions) {
+  private constructor(device: GPUDevice, facts: AdapterFacts) {
     this.device = device;
     this.facts = facts;
     this.pool = new Pool(device, (error) => this.#failure ??= error);
     this.textures = new Textures(device, this.pool);
     this.kernels = new KernelCache(device);
-    this.tuner = tune === false ? undefined : new Tuner(this, tune === true ? {} : tune);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#failure ??= new GpuError(
@@ -91,7 +84,7 @@ export class Gpu {
    * Opens the default adapter with its own limits and the optional features it has.
    * @throws UserError when there is no WebGPU adapter, with what to install
    */
-  static async open(options: OpenOptions = {}): Promise<Gpu> {
+  static async open(): Promise<Gpu> {
     // Read by Mesa's software driver when the first adapter is made: twice the vector width, the largest single gain.
     if (!Deno.env.get("LP_NATIVE_VECTOR_WIDTH")) Deno.env.set("LP_NATIVE_VECTOR_WIDTH", "512");
     const library = Deno.env.get("ARES_LIBVULKAN");
@@ -141,7 +134,7 @@ export class Gpu {
         /llvmpipe|lavapipe|swiftshader/i.test(`${info.device} ${info.architecture} ${info.description}`),
       features: [...device.features].sort(),
       subgroup: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize ?? 0 : 0,
-    }, options);
+    });
   }
 
   /** Throws the first thing that went wrong, now and ever after: WebGPU itself stays silent. */

@@ -5,11 +5,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Gpu } from "./device.ts";
+import { Gpu } from "./device.ts";
 import { type Candidates, type KernelSpec, kernelText, writes } from "./kernel.ts";
 import { Program } from "./program.ts";
 import type { Tensor } from "./tensor.ts";
-import { addChoices, type Choices, readChoices, tuningCachePath } from "./tuning_cache.ts";
+import type { Choices, KernelChoices, KernelChooser } from "./kernel_choices.ts";
+import { addChoices, readChoices, tuningCachePath } from "./tuning_cache.ts";
 
 /** How a device tunes. */
 export interface TuneOptions {
@@ -19,14 +20,6 @@ export interface TuneOptions {
   readonly cache?: string | null;
   /** Hears one line when measuring begins, and why a file is not used. */
   readonly say?: (line: string) => void;
-}
-
-/** Which kernels a device runs where it chose by measuring. */
-export interface KernelChoices {
-  /** Adapter and driver. */
-  readonly adapter: string;
-  /** By class of launches: `linear_tiled.forward tokens=64 inputs=896 …`. */
-  readonly choices: Choices;
 }
 
 /** A faster kernel is taken where it saves more than this share of the time: less is noise, and choices are to be stable. */
@@ -42,7 +35,7 @@ const TOLERANCE = 1e-3;
 const MOST_SCRATCH = 2 ** 30;
 
 /** Chooses kernels for the programs of one device. */
-export class Tuner {
+export class Tuner implements KernelChooser {
   #gpu: Gpu;
   #options: TuneOptions;
   #adapter: string;
@@ -62,6 +55,13 @@ export class Tuner {
     this.#options = options;
     this.#adapter = `${gpu.facts.name} | ${gpu.facts.driver}`;
     this.#cache = options.cache === undefined ? tuningCachePath() : options.cache ?? undefined;
+  }
+
+  /** Opens the default device (see {@link Gpu.open}) with a tuner. */
+  static async open(options: TuneOptions = {}): Promise<Gpu> {
+    const gpu = await Gpu.open();
+    gpu.tuner = new Tuner(gpu, options);
+    return gpu;
   }
 
   /** What measuring took so far. */

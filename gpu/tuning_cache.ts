@@ -3,17 +3,7 @@
  * @module
  */
 import { dirname, join } from "node:path";
-
-/** The fastest kernel of a class. */
-export interface Choice {
-  /** Name of the kernel. */
-  readonly kernel: string;
-  /** Fingerprint of the kernels it was measured against: others are measured anew. */
-  readonly among: string;
-}
-
-/** Choices by class of launches. */
-export type Choices = Record<string, Choice>;
+import type { Choices } from "./kernel_choices.ts";
 
 /** The file's layout; a file of another version is replaced. */
 const VERSION = 1;

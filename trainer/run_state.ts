@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import type { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
-import type { KernelChoices } from "../gpu/tuner.ts";
+import type { KernelChoices } from "../gpu/kernel_choices.ts";
 import { openSafetensors, writeSafetensors } from "../models/safetensors.ts";
 import type { NamedArray } from "../models/parameters.ts";
 import { ValueHead } from "../models/value_head.ts";

@@ -1,5 +1,6 @@
 /** This project itself, as a process like its peers'. @module */
-import { Gpu } from "../../gpu/device.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import { Tuner } from "../../gpu/tuner.ts";
 import { Program } from "../../gpu/program.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
@@ -91,7 +92,7 @@ async function aepo(gpu: Gpu): Promise<Session["run"]> {
 }
 
 async function open(work: Work): Promise<Session> {
-  const gpu = await Gpu.open({ tune: true });
+  const gpu = await Tuner.open();
   const { name, driver, software } = gpu.facts;
   // A software adapter is as fast as its processor, whose name it does not tell.
   const what = JSON.stringify({ adapter: software ? `${name} on ${processorName()}` : name, driver });

@@ -3,7 +3,8 @@
  * all run as fast as the best product; an AEPO iteration of nothing but its compute passes.
  * @module
  */
-import { Gpu } from "../../gpu/device.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import { Tuner } from "../../gpu/tuner.ts";
 import { Program } from "../../gpu/program.ts";
 import { ceilingWorkloads } from "../ceilings.ts";
 import { clockOf } from "../clock.ts";
@@ -65,7 +66,7 @@ async function passes(gpu: Gpu): Promise<Session> {
 }
 
 async function open(work: Work): Promise<Session> {
-  const gpu = await Gpu.open({ tune: true });
+  const gpu = await Tuner.open();
   if (work.kind === "train") return await bestProduct(gpu, work);
   if (work.kind === "aepo") return await passes(gpu);
   throw new Error(`nothing to hold ${work.kind} against`);

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { Gpu } from "../../gpu/device.ts";
+import type { Gpu } from "../../gpu/device.ts";
 import type { KernelSpec } from "../../gpu/kernel.ts";
 import { Program } from "../../gpu/program.ts";
 import { fastest, type TuneOptions, Tuner } from "../../gpu/tuner.ts";
@@ -231,7 +231,7 @@ tunerTest("a program asks for candidates only on a device that tunes", async (gp
   };
   if (!gpu.facts.features.includes("timestamp-query")) return;
   assertEquals([await launched(gpu), asked], ["test.slow", 0]);
-  const tuned = await Gpu.open({ tune: { cache: null, seconds: 60 } });
+  const tuned = await Tuner.open({ cache: null, seconds: 60 });
   assertEquals([await launched(tuned), asked], ["test.quick", 1]);
   assertEquals(tuned.tuner!.spent.classes, 1);
   tuned.close();
@@ -240,7 +240,7 @@ tunerTest("a program asks for candidates only on a device that tunes", async (gp
 tunerTest(
   "the products on a GPU: whatever is chosen is right, from one token to more than a tile",
   async () => {
-    const gpu = await Gpu.open({ tune: { cache: null, seconds: 60 } });
+    const gpu = await Tuner.open({ cache: null, seconds: 60 });
     // The rules and the candidates of a GPU; lavapipe computes them as well.
     (gpu.facts as { software: boolean }).software = false;
     const seen = new Set<string>();
