@@ -116,7 +116,6 @@ export {
 
 export type { Choice, Choices, KernelChoices, KernelChooser } from "./gpu/kernel_choices.ts";
 export { type TuneOptions, Tuner } from "./gpu/tuner.ts";
-export type { Choice, Choices } from "./gpu/tuning_cache.ts";
 
 // Models.
 export { CausalLM, type Initializer } from "./models/causal_lm.ts";

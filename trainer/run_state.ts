@@ -118,7 +118,7 @@ export async function loadState(folder: string): Promise<RunState> {
  * Has the device run the kernels that the run had before: those of its checkpoint, or by rule where it has none. Gives what to
  * tell where it cannot, so that sums round otherwise.
  */
-export function keepKernels({ tuner }: Gpu, { kernels }: RunState): string | undefined {
+export function keepKernels({ tuner }: Pick<Gpu, "tuner">, { kernels }: RunState): string | undefined {
   if (kernels === undefined) tuner?.rest();
   else if (tuner === undefined) {
     if (Object.keys(kernels.choices).length > 0) {

@@ -71,7 +71,7 @@ Deno.test("run state: a run that goes on has the kernels it had, or a word about
   );
   // A run without choices was by rule and stays so.
   const resting = tuner();
-  assertEquals(keepKernels({ tuner: resting } as Gpu, freshState()), undefined);
+  assertEquals(keepKernels({ tuner: resting }, freshState()), undefined);
   assertEquals(await resting.choose(rule, candidates), rule);
   assertEquals(resting.choices().choices, {});
 });
