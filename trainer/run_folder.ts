@@ -1,6 +1,7 @@
 /**
  * The folder that holds everything a run knows: `config.yaml` (resolved), `metrics.jsonl`,
- * `generations.jsonl`, `pictures/`, `summary.json`, `report.html` and `checkpoints/` with the tracker `latest.json`.
+ * `generations.jsonl`, `pictures/`, `summary.json`, `report.html`, `checkpoints/` with the tracker `latest.json`, and `lock`,
+ * which the process that trains there holds.
  * @module
  */
 import { basename, dirname, join, resolve } from "node:path";
@@ -22,6 +23,7 @@ export class RunFolder {
   readonly path: string;
   /** Checkpoints kept after a save; −1 keeps all. */
   readonly saveLimit: number;
+  #lock: Deno.FsFile | undefined;
 
   private constructor(path: string, saveLimit: number) {
     this.path = path;
@@ -39,9 +41,14 @@ export class RunFolder {
     return folder;
   }
 
-  /** An empty folder for a new run; an earlier run's folder of that name is renamed, and `movedTo` says to what. */
+  /**
+   * An empty folder for a new run; an earlier run's folder of that name is renamed, and `movedTo` says to what.
+   * @throws UserError while another process trains there
+   */
   static async fresh(path: string, saveLimit: number): Promise<{ folder: RunFolder; movedTo?: string }> {
     if (!await exists(path)) return { folder: await RunFolder.open(path, saveLimit) };
+    // Renaming it under a run that is still going would tear that run apart.
+    (await takeLock(path)).close();
     let n = 1;
     while (await exists(`${path}-${n}`)) n++;
     await Deno.rename(path, `${path}-${n}`);
@@ -79,6 +86,20 @@ export class RunFolder {
       throw new UserError(`cannot resume from ${path}: it has no sound checkpoint`);
     }
     return { folder, checkpoint };
+  }
+
+  /**
+   * Keeps other processes out until {@link unlock}, or until this one ends, however it ends.
+   * @throws UserError while another process trains there
+   */
+  async lock(): Promise<void> {
+    this.#lock ??= await takeLock(this.path);
+  }
+
+  /** Lets others in. */
+  unlock(): void {
+    this.#lock?.close();
+    this.#lock = undefined;
   }
 
   /** Where the resolved configuration is. */
@@ -187,6 +208,19 @@ export class RunFolder {
     }
     await this.#sweep();
   }
+}
+
+/** The folder's lock; closing it gives it back. */
+async function takeLock(path: string): Promise<Deno.FsFile> {
+  const file = await Deno.open(join(path, "lock"), { write: true, create: true }).catch((error) => {
+    throw saveError(path, error);
+  });
+  if (await file.tryLock(true)) return file;
+  file.close();
+  throw new UserError(
+    `another process trains in ${path}: wait for it, or give this run a folder of its own ` +
+      "(trainer.save_checkpoint_path, or --run NAME)",
+  );
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -197,6 +197,7 @@ class Run {
     );
     if (config.aepo.enabled) monitor.say(arithmetic);
     if (checkpoint) monitor.say(`going on from ${checkpoint.path}: ${state.stage}, step ${state.step}`);
+    await folder.lock();
     return new Run(gpu, options, folder, state, checkpoint, policy, train, val);
   }
 
@@ -219,6 +220,7 @@ class Run {
     this.#metrics.close();
     this.#generations.close();
     this.#policy.free();
+    this.#folder.unlock();
   }
 
   /** Writes the report, also of a run that was interrupted or that an error ended; a run is good without one. */

@@ -226,3 +226,41 @@ Deno.test("run folder: a full disk keeps the last good checkpoint and the log wh
     await Deno.remove(path, { recursive: true });
   }
 });
+
+Deno.test("run folder: one process at a time trains there; a killed one leaves it free", () =>
+  withFolder(async (path) => {
+    const held = `${path}/run`;
+    const code = `import { RunFolder } from ${
+      JSON.stringify(new URL("../../trainer/run_folder.ts", import.meta.url).href)
+    };
+      const folder = await RunFolder.open(${JSON.stringify(held)}, 1);
+      await folder.lock();
+      console.log("locked");
+      setInterval(() => {}, 1000);`;
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "-A",
+        "--no-check",
+        "--config",
+        new URL("../../deno.json", import.meta.url).pathname,
+        `data:application/typescript,${encodeURIComponent(code)}`,
+      ],
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    assertStringIncludes(new TextDecoder().decode((await reader.read()).value), "locked");
+    const folder = await RunFolder.open(held, 1);
+    for (const attempt of [() => folder.lock(), () => RunFolder.fresh(held, 1)]) {
+      assertStringIncludes((await assertRejects(attempt, UserError)).message, "another process trains in");
+    }
+    child.kill("SIGKILL");
+    await child.status;
+    await reader.cancel();
+    await folder.lock();
+    await folder.lock();
+    folder.unlock();
+    const { movedTo } = await RunFolder.fresh(held, 1);
+    assertEquals(movedTo, `${held}-1`);
+  }));
