@@ -57,14 +57,15 @@ export function runFolder(runs: string, seed: number, arm: string): string {
   return join(runs, `seed-${seed}`, arm === "base" ? "adacs" : arm);
 }
 
-/** What was given beside preset and arm, for the record. */
+/** What was given beside preset and arm, for the record; of two values of a key the later. */
 export function sharedOverrides({ smoke, iterations, overrides }: StudySettings): string[] {
-  return [
+  const all = [
     ...SHARED[smoke ? "smoke" : "whole"],
     ...ALWAYS,
     ...(iterations === undefined ? [] : [`trainer.max_steps=${iterations}`]),
     ...overrides,
   ];
+  return [...new Map(all.map((override) => [override.split("=")[0].trim(), override])).values()];
 }
 
 /**

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UserError } from "../../gpu/errors.ts";
 import { ARMS, armsNamed } from "../../study/arms.ts";
-import { configOf, differences, type StudySettings } from "../../study/settings.ts";
+import { configOf, differences, sharedOverrides, type StudySettings } from "../../study/settings.ts";
 import { PRESETS } from "../../trainer/presets.ts";
 
 const settings = (...overrides: string[]): StudySettings => ({
@@ -46,4 +46,11 @@ Deno.test("study: no override may touch what makes arms comparable", () => {
     assertThrows(() => configOf(settings(override), arm("grpo"), 0), UserError, "the study sets it itself");
   }
   assertThrows(() => configOf(settings("a.b=c"), arm("grpo"), 0), UserError, "there is no key a.b");
+});
+
+Deno.test("study: of two values of a key the later counts and is recorded alone", () => {
+  const given = settings("trainer.val_freq=7");
+  const shared = sharedOverrides(given);
+  assertEquals(shared.filter((o) => o.startsWith("trainer.val_freq")), ["trainer.val_freq=7"]);
+  assertEquals(configOf(given, arm("grpo"), 0).trainer.val_freq, 7);
 });
