@@ -93,7 +93,7 @@ export async function branchingRollouts(gpu: Gpu, s: ModelShape, rounds: number)
     pairs.push(round % 2 ? { plain: first, tree: second } : { plain: second, tree: first });
   }
   engine.free();
-  model.parameters.free();
+  model.free();
   const branches = pairs.map(({ tree }) => tree.rollouts.flatMap((r) => r.branch ?? []));
   const percent = (values: readonly number[]) => (100 * median(values)).toFixed(1);
   const middle = (values: readonly number[]) => Math.round(median(values));

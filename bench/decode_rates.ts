@@ -85,8 +85,7 @@ async function series(
     for (const c of cases) if (round < c.most) c.times.push(await c.decoder.time(CHUNK));
   }
   for (const { decoder } of cases) decoder.free();
-  model.parameters.free();
-  for (const table of [model.cos, model.sin]) gpu.pool.free(table);
+  model.free();
   const rates = cases.map(({ size: { at, live }, times }) => {
     if (times.length === 0) return { at, milliseconds: null, cpu: null, tokensPerSecond: null };
     const milliseconds = median(times.map((t) => t.milliseconds));

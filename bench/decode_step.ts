@@ -73,6 +73,6 @@ export async function decodeStep(gpu: Gpu, s: ModelShape, rounds: number, clock:
     clock,
   );
   engine.free();
-  model.parameters.free();
+  model.free();
   return result;
 }

@@ -182,8 +182,7 @@ async function timePass(
     }
   } finally {
     graph.free();
-    model.parameters.free();
-    for (const table of [model.cos, model.sin]) gpu.pool.free(table);
+    model.free();
     // The next point's buffers have other sizes.
     gpu.pool.trim();
   }

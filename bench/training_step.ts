@@ -125,7 +125,7 @@ export async function timeTraining(
     graph.free();
   }
   optimizer.free();
-  model.parameters.free();
+  model.free();
   return {
     ...result,
     memory,

@@ -76,7 +76,7 @@ export async function towerStep(gpu: Gpu, s: VisionShape, rounds: number, clock:
     clock,
   );
   tower.free();
-  model.parameters.free();
+  model.free();
   return result;
 }
 

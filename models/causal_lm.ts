@@ -41,6 +41,8 @@ export class CausalLM {
   /** [max_position_embeddings, head_dim / 2] */
   readonly sin: Tensor;
   #naming: CheckpointNaming;
+  /** Whether the tables are another model's. */
+  #borrowed: boolean;
 
   private constructor(
     gpu: Gpu,
@@ -48,6 +50,7 @@ export class CausalLM {
     parameters: Parameters,
     [cos, sin]: readonly [Tensor, Tensor],
     naming: CheckpointNaming,
+    borrowed = false,
   ) {
     this.gpu = gpu;
     this.config = config;
@@ -55,6 +58,7 @@ export class CausalLM {
     this.cos = cos;
     this.sin = sin;
     this.#naming = naming;
+    this.#borrowed = borrowed;
   }
 
   static #tables(gpu: Gpu, config: ModelConfig): [Tensor, Tensor] {
@@ -86,10 +90,10 @@ export class CausalLM {
     return new CausalLM(gpu, config, parameters, CausalLM.#tables(gpu, config), "released");
   }
 
-  /** A copy with its own weights and no gradients: the reference policy. */
+  /** A copy with its own weights and no gradients: the reference policy. It reads this model's tables, which outlives it. */
   frozenCopy(): CausalLM {
     const { gpu, config, cos, sin } = this;
-    return new CausalLM(gpu, config, this.parameters.frozenCopy(), [cos, sin], this.#naming);
+    return new CausalLM(gpu, config, this.parameters.frozenCopy(), [cos, sin], this.#naming, true);
   }
 
   /** The head's weight: `lm_head.weight`, or the embedding when tied. */
@@ -111,5 +115,13 @@ export class CausalLM {
       naming: this.#naming,
       ...options,
     });
+  }
+
+  /** Gives the memory back. */
+  free(): void {
+    this.parameters.free();
+    if (this.#borrowed) return;
+    this.gpu.pool.free(this.cos);
+    this.gpu.pool.free(this.sin);
   }
 }

@@ -139,6 +139,6 @@ export class Policy {
   free(): void {
     this.#graph?.free();
     this.engine.free();
-    this.model.parameters.free();
+    this.model.free();
   }
 }

@@ -143,7 +143,7 @@ export async function pretrain(
   writeFiles();
   end();
   graph.free();
-  model.parameters.free();
+  model.free();
   return recent(losses);
 }
 

@@ -395,7 +395,7 @@ class Run {
       phase.finish();
       stage.free();
       optimizer.free();
-      reference?.parameters.free();
+      reference?.free();
       this.#valueHead?.parameters.free();
       this.#valueHead = undefined;
     }
