@@ -242,7 +242,7 @@ tunerTest(
   async () => {
     const gpu = await Tuner.open({ cache: null, seconds: 60 });
     // The rules and the candidates of a GPU; lavapipe computes them as well.
-    (gpu.facts as { software: boolean }).software = false;
+    gpu.prefer({ preset: "gpu" });
     const seen = new Set<string>();
     for (const tokens of [1, 7, 70]) {
       const s = { tokens, inputs: 36, outputs: 72, stride: 72 };
