@@ -23,11 +23,12 @@ export interface KernelOptions {
    */
   readonly preset?: KernelPreset;
   /**
-   * `float16`: the linear layers' products, forward and backward, take their operands rounded to f16 and add up in f32 at
-   * least every 16 steps (mixed precision; widths that are no multiple of 4 stay in f32). Weights, activations, gradients and
-   * the optimizer's moments stay f32 in memory. Gradients are multiplied by 2^10 before they are rounded and the sums
-   * divided by it, as a loss scale of 1,024 does: what is below 6e-11 is lost, and a value of 64 (of an activation or a
-   * weight: 65,520) overflows. The result is then not finite, and an optimizer does not apply such an update.
+   * `float16`: the linear layers' products, forward and backward, take their operands rounded to f16 and add up in f32
+   * (mixed precision; widths that are no multiple of 4 stay in f32). Of gradients' products a tuner may choose ones that add
+   * up 16 steps in f16 first. Weights, activations, gradients and the optimizer's moments stay f32 in memory. Gradients are
+   * multiplied by 2^10 before they are rounded and the sums divided by it, as a loss scale of 1,024 does: what is below
+   * 3e-11 is lost, and a value of 64 (of an activation or a weight: 65,520) overflows. The result is then not finite, and
+   * the optimizer does not apply such an update.
    * `float32` (default): all in f32.
    */
   readonly precision?: Precision;

@@ -36,12 +36,9 @@ const MANY_ROWS: readonly LinearVariant[] = [
 ];
 /** The same with operands rounded to f16. */
 const FEW_ROWS_HALF: readonly LinearVariant[] = ["linear_half_32x32"];
-const MANY_ROWS_HALF: readonly LinearVariant[] = [
-  "linear_half_32x32",
-  "linear_half_128x128",
-  "linear_half_sums",
-  "linear_half_sums_128x128",
-];
+const MANY_ROWS_HALF: readonly LinearVariant[] = ["linear_half_32x32", "linear_half_128x128"];
+/** Of gradients only: what forward products round is to be the same in sampling and in training, whatever their sizes. */
+const SUMS_HALF: readonly LinearVariant[] = ["linear_half_sums", "linear_half_sums_128x128"];
 
 /** Whether tiles of 16 rows leave less to waste than tiles of 32 (lavapipe, 16 x 128 x 688: 0.7 of the time). */
 const fewer = (rows: number): boolean => rows <= 16 || (rows > 32 && rows <= 48);
@@ -70,6 +67,9 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
     const few = rowsOf(d, elements) <= FEW;
     const tiles = half ? (few ? FEW_ROWS_HALF : MANY_ROWS_HALF) : few ? FEW_ROWS : MANY_ROWS;
     const list: Partial<LinearKernels>[] = tiles.map((variant) => linearKernels[variant]);
+    if (half && !few && name.startsWith("backward")) {
+      list.push(...SUMS_HALF.map((variant) => linearKernels[variant]));
+    }
     const tokens = tokensOf(d, elements);
     if (tokens > FEW) return list;
     const rows = `linear_${half ? "half_" as const : "" as const}rows_${tokens <= 4 ? 2 : 8}` as const;

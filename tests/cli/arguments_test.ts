@@ -50,6 +50,28 @@ Deno.test("arguments: train with everything", () => {
   });
 });
 
+Deno.test("arguments: which kernels run, of train only where it is said", () => {
+  assertEquals(parseArguments("train --kernels portable --precision float16".split(" ")), {
+    command: "train",
+    args: {
+      overrides: [],
+      stage: "both",
+      eval: true,
+      tune: true,
+      kernels: "portable",
+      precision: "float16",
+    },
+  });
+  for (const command of ["eval", "generate", "bench"] as const) {
+    const { args } = parseArguments(`${command} --kernels gpu --precision float16`.split(" ")) as {
+      args: { kernels: string; precision: string };
+    };
+    assertEquals([args.kernels, args.precision], ["gpu", "float16"]);
+    refusal(`${command} --kernels fast`.split(" "));
+    refusal(`${command} --precision half`.split(" "));
+  }
+});
+
 Deno.test("arguments: --resume alone, and with an override behind it", () => {
   assertEquals(parseArguments(["train", "--resume"]), {
     command: "train",
