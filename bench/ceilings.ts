@@ -7,18 +7,21 @@ import type { KernelSpec } from "../gpu/kernel.ts";
 import { linearKernels } from "../shaders/linear_variants.ts";
 import type { Ceilings, Row } from "./row.ts";
 import { copyWorkload } from "./copy.ts";
+import type { Traits } from "./linear.ts";
 import { type Workload, workload } from "./workload.ts";
 
 /** Variants that may be the fastest on large products. */
 const FASTEST = {
   software: ["linear_broadcast"],
   gpu: ["linear_tiled", "linear_tiled_128x64", "linear_tiled_128x128"],
+  half: ["linear_half", "linear_half_128x128", "linear_half_sums", "linear_half_sums_128x128"],
 } as const;
 
 /** Forward and both gradients of a linear layer with `n` tokens, inputs and outputs, in the adapter's variants. */
-export function matmuls(n: number, software: boolean): Workload[] {
+export function matmuls(n: number, { software, precision }: Traits): Workload[] {
   const dims = { tokens: n, inputs: n, outputs: n, stride: n, accumulate: 0 };
-  return FASTEST[software ? "software" : "gpu"].flatMap((variant) => {
+  const half = precision === "float16" ? FASTEST.half : [];
+  return [...FASTEST[software ? "software" : "gpu"], ...half].flatMap((variant) => {
     const { forward, backwardInput, backwardWeight } = linearKernels[variant];
     return [forward, backwardInput, backwardWeight].map((kernel) =>
       workload(kernel as KernelSpec, `${n} x ${n} x ${n}`, dims)
@@ -27,10 +30,10 @@ export function matmuls(n: number, software: boolean): Workload[] {
 }
 
 /** All candidates; 16 MiB are more than a CPU's cache holds, 64 MiB more than a GPU's. */
-export function ceilingWorkloads(software: boolean): Workload[] {
+export function ceilingWorkloads(traits: Traits): Workload[] {
   return [
-    ...matmuls(512, software),
-    ...matmuls(1024, software),
+    ...matmuls(512, traits),
+    ...matmuls(1024, traits),
     ...[16, 64].flatMap((size) => [copyWorkload("vec4f", size), copyWorkload("mat4x4f", size)]),
   ];
 }

@@ -51,7 +51,7 @@ export async function decodeStep(gpu: Gpu, s: ModelShape, rounds: number, clock:
     rows: slots * context,
     scale: 1,
   };
-  const kernel = attentionDecode(c.head_dim).fit!(dims, gpu.facts, {});
+  const kernel = attentionDecode(c.head_dim).fit!(dims, gpu.traits, {});
   const full = kernel.cost(dims);
   const seen = middle / context;
   const result = await timeStep(

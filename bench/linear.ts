@@ -1,9 +1,18 @@
 /** Products: every layer's, forward and both gradients, at the training batch; forward at the decode batch. @module */
-import type { KernelSpec } from "../gpu/kernel.ts";
+import type { AdapterTraits, KernelSpec } from "../gpu/kernel.ts";
 import { layerShapes } from "../models/layer.ts";
-import { addBias, type LinearDims, linearKernels, linearRowsKernels } from "../shaders/linear_variants.ts";
+import {
+  addBias,
+  type LinearDims,
+  type LinearKernels,
+  linearKernels,
+  linearRowsKernels,
+} from "../shaders/linear_variants.ts";
 import type { ModelShape } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
+
+/** What decides about products. */
+export type Traits = Pick<AdapterTraits, "software" | "precision">;
 
 const dims = (tokens: number, inputs: number, outputs: number): Record<LinearDims, number> => ({
   tokens,
@@ -13,10 +22,15 @@ const dims = (tokens: number, inputs: number, outputs: number): Record<LinearDim
   accumulate: 0,
 });
 
+/** The products' variant for large sizes that an adapter gets, for subgroups of 16 where it is a software adapter. */
+export function linearOf({ software, precision }: Traits): LinearKernels {
+  if (precision === "float16") return linearKernels.linear_half;
+  return linearKernels[software ? "linear_broadcast" : "linear_tiled"];
+}
+
 /** The products of a model, in the variant that the adapter gets. */
-export function linearWorkloads(s: ModelShape, software: boolean): Workload[] {
-  const { forward, forwardBias, forwardResidual, backwardInput, backwardWeight } =
-    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
+export function linearWorkloads(s: ModelShape, traits: Traits): Workload[] {
+  const { forward, forwardBias, forwardResidual, backwardInput, backwardWeight } = linearOf(traits);
   const kernels = {
     qkv: forwardBias,
     out: forwardResidual,
@@ -40,19 +54,22 @@ export function linearWorkloads(s: ModelShape, software: boolean): Workload[] {
 }
 
 /** Shapes of no model: a wide product of few rows, and what only odd widths and rare layers need. */
-export function otherLinearWorkloads(software: boolean): Workload[] {
+export function otherLinearWorkloads({ software, precision }: Traits): Workload[] {
+  // Those of rounded operands where such are asked for: not every adapter has them.
+  const half = precision === "float16";
+  const asked = (kernel: { needs?: string }): boolean => half || kernel.needs === undefined;
   const few = dims(8, 1024, 4096);
   const odd = dims(253, 127, 61);
   const even = dims(512, 128, 256);
   // Timed whatever the adapter takes, so that the two can be compared; a GPU's tiles of other sizes on a GPU.
   const { linear_any, ...inFours } = linearKernels;
-  const wide = Object.entries(inFours).filter(([variant]) => !(software && /tiled_/.test(variant)))
-    .flatMap(([, kernels]) => Object.values(kernels));
+  const wide = Object.entries(inFours).filter(([variant]) => !(software && /(tiled|half)_/.test(variant)))
+    .flatMap(([, kernels]) => Object.values(kernels)).filter(asked);
   const fewRows = software
     ? [linearKernels.linear_broadcast, linearKernels.linear_broadcast_16].map(({ forward }) => forward)
     : [
       linearKernels.linear_tiled_16x64.forward,
-      ...Object.values(linearRowsKernels).flatMap((kernels) => Object.values(kernels)),
+      ...Object.values(linearRowsKernels).flatMap((kernels) => Object.values(kernels)).filter(asked),
     ];
   return [
     ...fewRows.map((kernel) => workload(kernel as KernelSpec, "8 x 1024 x 4096", few)),

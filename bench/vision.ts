@@ -9,7 +9,6 @@ import { patchWidth, visionBlock } from "../models/vision_config.ts";
 import { packImages } from "../models/vision_layout.ts";
 import { embeddingForward } from "../shaders/embedding.ts";
 import { geluBackward, geluForward } from "../shaders/gelu.ts";
-import { linearKernels } from "../shaders/linear_variants.ts";
 import { rope } from "../shaders/rope.ts";
 import { gatherRows, NO_ROW } from "../shaders/rows.ts";
 import { attentionCosts, attentionOf } from "./attention.ts";
@@ -22,25 +21,27 @@ import {
   TOWER_7B,
   type VisionShape,
 } from "./vision_shapes.ts";
+import { linearOf, type Traits } from "./linear.ts";
 import { spread, type Workload, workload } from "./workload.ts";
 
 /** Width of the 7B model's image tokens; {@link TOWER_7B} leads to a narrower model. */
 const TOKEN_WIDTH_7B = 3584;
 
 /** Kernels of tower, merger and the image tokens' way into the text, in the variants that suit the adapter. */
-export function visionWorkloads(software: boolean): Workload[] {
+export function visionWorkloads(traits: Traits): Workload[] {
+  const { software } = traits;
   const tiny = TINY_VISION.config.hidden_size;
   return [
-    ...patchWorkloads(TINY_VISION, software),
+    ...patchWorkloads(TINY_VISION, traits),
     ...attentionWorkloads(TINY_VISION, "windows", software),
     ...attentionWorkloads(TINY_VISION, "images", software),
-    ...mergerWorkloads(TINY_VISION, tiny, software),
+    ...mergerWorkloads(TINY_VISION, tiny, traits),
     ...geluWorkloads(TINY_VISION),
     ...imageTokenWorkloads(TINY_VISION, tiny),
-    ...patchWorkloads(TOWER_7B, software),
+    ...patchWorkloads(TOWER_7B, traits),
     ...attentionWorkloads(TOWER_7B, "windows", software),
     ...(software ? [] : attentionWorkloads(TOWER_7B, "images", software)),
-    ...(software ? [] : mergerWorkloads(TOWER_7B, TOKEN_WIDTH_7B, software)),
+    ...(software ? [] : mergerWorkloads(TOWER_7B, TOKEN_WIDTH_7B, traits)),
     ...geluWorkloads(TOWER_7B),
     ...imageTokenWorkloads(TOWER_7B, TOKEN_WIDTH_7B),
   ];
@@ -58,11 +59,11 @@ function merged(s: VisionShape): { tokens: number; width: number } {
 }
 
 /** The patch embedding, whose input needs no gradient, and the rotation. */
-function patchWorkloads(s: VisionShape, software: boolean): Workload[] {
+function patchWorkloads(s: VisionShape, traits: Traits): Workload[] {
   const vision = s.config.vision!;
   const block = visionBlock(vision);
   const tokens = patchesIn(s);
-  const { forward, backwardWeight } = linearKernels[software ? "linear_broadcast" : "linear_tiled"];
+  const { forward, backwardWeight } = linearOf(traits);
   const outputs = block.hidden_size;
   const embed = { tokens, inputs: patchWidth(vision), outputs, stride: outputs, accumulate: 0 };
   const name = label(s, `embedding ${embed.inputs} x ${outputs}`);
@@ -95,9 +96,8 @@ function attentionWorkloads(s: VisionShape, kind: "windows" | "images", software
 }
 
 /** The merger's two products with their gradients. */
-function mergerWorkloads(s: VisionShape, tokenWidth: number, software: boolean): Workload[] {
-  const { forwardBias, backwardInput, backwardWeight } =
-    linearKernels[software ? "linear_broadcast" : "linear_tiled"];
+function mergerWorkloads(s: VisionShape, tokenWidth: number, traits: Traits): Workload[] {
+  const { forwardBias, backwardInput, backwardWeight } = linearOf(traits);
   const { tokens, width: inputs } = merged(s);
   return [inputs, tokenWidth].flatMap((outputs) => {
     const name = `${s.name} merger ${tokens} x ${inputs} x ${outputs}`;

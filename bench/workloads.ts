@@ -6,7 +6,7 @@ import { attentionWorkloads } from "./attention.ts";
 import { blockWorkloads } from "./block.ts";
 import { decodeWorkloads } from "./decode.ts";
 import { endWorkloads } from "./ends.ts";
-import { linearWorkloads, otherLinearWorkloads } from "./linear.ts";
+import { linearWorkloads, otherLinearWorkloads, type Traits } from "./linear.ts";
 import { optimizerWorkloads } from "./optimizer.ts";
 import { policyWorkloads } from "./policy.ts";
 import { SHAPES, WIDE_HEADS } from "./shapes.ts";
@@ -14,9 +14,10 @@ import { visionWorkloads } from "./vision.ts";
 import type { Workload } from "./workload.ts";
 
 /** Every kernel on the shapes of both models, in the variants that suit the adapter; kernel by kernel. */
-export function allWorkloads(software: boolean): Workload[] {
+export function allWorkloads(traits: Traits): Workload[] {
+  const { software } = traits;
   const list = Object.values(SHAPES).flatMap((s) => [
-    ...linearWorkloads(s, software),
+    ...linearWorkloads(s, traits),
     ...attentionWorkloads(s, software),
     ...blockWorkloads(s),
     ...endWorkloads(s),
@@ -27,9 +28,9 @@ export function allWorkloads(software: boolean): Workload[] {
     ...attentionWorkloads(WIDE_HEADS, software),
     // The variant that the adapter does not take, so that the two can be compared.
     ...attentionWorkloads(SHAPES.tiny, !software),
-    ...otherLinearWorkloads(software),
+    ...otherLinearWorkloads(traits),
     ...policyWorkloads(SHAPES.tiny),
-    ...visionWorkloads(software),
+    ...visionWorkloads(traits),
   );
   return list.sort((a, b) => a.kernel.name < b.kernel.name ? -1 : a.kernel.name > b.kernel.name ? 1 : 0);
 }

@@ -3,9 +3,11 @@
  * @module
  */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { KERNEL_PRESETS, PRECISIONS } from "../gpu/kernel_options.ts";
+import type { KernelArgs } from "./tuned_gpu.ts";
 
 /** Arguments of `train`. What is undefined was not given and is left to the configuration. */
-export interface TrainArgs {
+export interface TrainArgs extends Pick<KernelArgs, "tune">, Partial<Omit<KernelArgs, "tune">> {
   /** `a.b=c`, in the order given. */
   overrides: string[];
   /** YAML file. */
@@ -32,12 +34,10 @@ export interface TrainArgs {
   stage: "adacs" | "aepo" | "both";
   /** False: no evaluation before, between and after the stages. */
   eval: boolean;
-  /** False: kernels by rule alone. */
-  tune: boolean;
 }
 
 /** Arguments of `eval`. */
-export interface EvalArgs {
+export interface EvalArgs extends KernelArgs {
   /** Hugging Face or checkpoint folder. */
   model?: string;
   /** JSONL file of problems; undefined: the micro-world's held-out ones. */
@@ -62,12 +62,10 @@ export interface EvalArgs {
   by?: "source" | "level";
   /** Seed of all sampling. */
   seed: number;
-  /** False: kernels by rule alone. */
-  tune: boolean;
 }
 
 /** Arguments of `generate`. */
-export interface GenerateArgs {
+export interface GenerateArgs extends KernelArgs {
   /** Hugging Face or checkpoint folder. */
   model?: string;
   /** The user's turn; undefined: read from standard input. */
@@ -90,8 +88,6 @@ export interface GenerateArgs {
   seed: number;
   /** Continue the prompt as it is, without a chat template. */
   raw: boolean;
-  /** False: kernels by rule alone. */
-  tune: boolean;
 }
 
 /** Arguments of `doctor`. */
@@ -101,15 +97,13 @@ export interface DoctorArgs {
 }
 
 /** Arguments of `bench`. */
-export interface BenchArgs {
+export interface BenchArgs extends KernelArgs {
   /** Kernels whose name contains one of these; none: all. */
   names: string[];
   /** Print JSON instead of a table. */
   json: boolean;
   /** Timed repetitions of each case. */
   rounds: number;
-  /** False: kernels by rule alone in whole steps. */
-  tune: boolean;
   /** Compare with other libraries instead. */
   peers: boolean;
   /** Compare, and hold the ratios against the saved ones. */
@@ -210,7 +204,19 @@ export type Invocation =
   | { command: "help-config" };
 
 /** Alike in all commands that run a model. */
-const NO_TUNE = ["--no-tune", "choose kernels by rule, not by measuring them once on this adapter"] as const;
+function kernelOptions(command: Command): Command {
+  const given = command.name() === "train";
+  const preset = new Option("--kernels <preset>", "which variants of kernels run").choices(KERNEL_PRESETS);
+  const precision = new Option(
+    "--precision <name>",
+    "of the operands of products; float16 needs shader-f16",
+  ).choices(PRECISIONS);
+  return command
+    .option("--no-tune", "choose kernels by rule, not by measuring them once on this adapter")
+    // Of train, what is not given is left to the configuration.
+    .addOption(given ? preset : preset.default("auto"))
+    .addOption(given ? precision : precision.default("float32"));
+}
 
 /**
  * Parses a command line (without program name).
@@ -227,7 +233,7 @@ export function parseArguments(argv: readonly string[]): Invocation {
     );
   const seed = (what: string): Option => new Option("--seed <n>", what).argParser(integer(0, 2 ** 31 - 1));
 
-  command("train", "train a model: the built-in demo, or your own model and problems")
+  kernelOptions(command("train", "train a model: the built-in demo, or your own model and problems"))
     .argument("[overrides...]", "configuration fields as a.b=c")
     .option("--config <file>", "YAML file (EasyR1 files are accepted)")
     .option("--preset <name>", "default, smoke, aepo, grpo, dapo; several with commas")
@@ -243,7 +249,6 @@ export function parseArguments(argv: readonly string[]): Invocation {
       new Option("--stage <name>", "stages to run").choices(["adacs", "aepo", "both"]).default("both"),
     )
     .option("--no-eval", "no evaluation before, between and after the stages")
-    .option(...NO_TUNE)
     .option("--help-config", "print every configuration field and stop")
     .action((given: string[], { helpConfig, ...options }) => {
       const overrides = [...given];
@@ -257,7 +262,7 @@ export function parseArguments(argv: readonly string[]): Invocation {
         : { command: "train", args: { overrides, ...options } as TrainArgs };
     });
 
-  command("eval", "measure a model's accuracy: pass@1 and avg@k with 95 % intervals")
+  kernelOptions(command("eval", "measure a model's accuracy: pass@1 and avg@k with 95 % intervals"))
     .option("--model <folder>", "Hugging Face or checkpoint folder (default: the built-in base)")
     .option("--data <file>", "JSONL file of problems (default: the micro-world's held-out ones)")
     .option("--samples <k>", "responses of each problem", integer(1, 4096), 4)
@@ -270,10 +275,9 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .option("--json <file>", "write the result as JSON as well")
     .addOption(new Option("--by <column>", "rows of the table").choices(["source", "level"]))
     .addOption(seed("seed of all sampling").default(0))
-    .option(...NO_TUNE)
     .action((options) => void (invocation = { command: "eval", args: options as EvalArgs }));
 
-  command("generate", "answer a prompt, streaming")
+  kernelOptions(command("generate", "answer a prompt, streaming"))
     .option("--model <folder>", "Hugging Face or checkpoint folder (default: the built-in base)")
     .option("--prompt <text>", "the user's turn (default: standard input)")
     .option("--image <file>", "an image; may be given several times", collect, [])
@@ -285,20 +289,20 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .option("--greedy", "take the most likely token", false)
     .addOption(seed("seed of all sampling").default(0))
     .option("--raw", "continue the prompt as it is, without a chat template", false)
-    .option(...NO_TUNE)
     .action((options) => void (invocation = { command: "generate", args: options as GenerateArgs }));
 
   command("doctor", "print adapter, limits and features, and check every kernel on it")
     .option("--json", "print JSON", false)
     .action((options) => void (invocation = { command: "doctor", args: options as DoctorArgs }));
 
-  command("bench", "time every kernel on its real shapes, and one training and one decode step")
+  kernelOptions(
+    command("bench", "time every kernel on its real shapes, and one training and one decode step"),
+  )
     .addArgument(
       new Argument("[names...]", "kernels (with --peers: works and peers) whose name contains one of these"),
     )
     .option("--json", "print JSON", false)
     .option("--rounds <n>", "timed repetitions of each case", integer(1, 10_000), 5)
-    .option(...NO_TUNE)
     .option("--peers", "compare with other libraries, which it installs, on the same work in turns", false)
     .option("--check", "compare, and fail where a ratio fell by more than 20 % of the saved one", false)
     .option("--save", "compare, and keep the ratios in bench/results", false)

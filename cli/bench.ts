@@ -111,20 +111,27 @@ const STEPS: readonly TimedStep[] = [
 /** Runs the command. */
 export async function bench(args: BenchArgs): Promise<number> {
   const { names, rounds } = args;
-  if (args.peers || args.check || args.save || args.python !== undefined) return await benchPeers(args);
+  if (args.peers || args.check || args.save || args.python !== undefined) {
+    if (args.kernels !== "auto" || args.precision !== "float32") {
+      throw new UserError(
+        "other libraries are compared with what runs by default: leave out --kernels and --precision",
+      );
+    }
+    return await benchPeers(args);
+  }
   const wanted = (name: string) => names.length === 0 || names.some((part) => name.includes(part));
   const progress = new Progress();
-  const gpu = await openTuned(args.tune, (line) => progress.say(line));
+  const gpu = await openTuned(args, (line) => progress.say(line));
   try {
     const { software, name: adapter, driver } = gpu.facts;
     const clock = clockOf(gpu);
-    const workloads = allWorkloads(software).filter((w) => wanted(w.kernel.name));
+    const workloads = allWorkloads(gpu.traits).filter((w) => wanted(w.kernel.name));
     const steps = STEPS.filter(({ name, long }) => names.length > 0 ? wanted(name) : !(long && software));
     const scalings = SCALINGS.filter(({ name }) => names.length > 0 ? wanted(name) : !software);
     if (workloads.length + steps.length + scalings.length === 0) {
       throw new UserError(`no kernel's or step's name contains ${names.join(" or ")}`);
     }
-    const best = ceilingWorkloads(software);
+    const best = ceilingWorkloads(gpu.traits);
     const phase = progress.phase(
       "timing",
       best.length + workloads.length + steps.length + scalings.length,

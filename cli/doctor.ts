@@ -10,7 +10,7 @@ import { openCheckpoint } from "../models/checkpoint_folder.ts";
 import { loadModelConfig, parameterShapes } from "../models/config.ts";
 import { Tokenizer } from "../models/tokenizer.ts";
 import { allCases, type OpCases, uncovered } from "../tests/shaders/all_cases.ts";
-import { runCase } from "../tests/shaders/case.ts";
+import { lacking, runCase } from "../tests/shaders/case.ts";
 import { loadConfig } from "../trainer/config.ts";
 import type { DoctorArgs } from "./arguments.ts";
 import { type Phase, Progress } from "./progress.ts";
@@ -53,6 +53,8 @@ export interface DoctorReport {
   readonly kernels: readonly string[];
   /** Number of cases run. */
   readonly cases: number;
+  /** Cases left out, by the feature that they need and this adapter lacks. */
+  readonly leftOut: Readonly<Record<string, number>>;
   /** The cases that failed. */
   readonly failures: readonly KernelFailure[];
   /** Kernels and entry points without any case. */
@@ -72,7 +74,7 @@ const LIMITS = {
 } as const;
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query"] as const;
 
-/** Runs every case; `phase` counts them and names what runs. */
+/** Runs every case that the adapter can; `phase` counts them and names what runs. */
 export async function checkKernels(
   gpu: Gpu,
   ops: readonly OpCases[],
@@ -81,6 +83,7 @@ export async function checkKernels(
   const failures: KernelFailure[] = [];
   for (const { cases } of ops) {
     for (const c of cases) {
+      if (lacking(gpu, c) !== undefined) continue;
       phase?.advance(0, c.kernel.name);
       const base = { kernel: c.kernel.name, shape: c.name, tolerance: c.tolerance };
       try {
@@ -102,7 +105,13 @@ export async function doctor(args: DoctorArgs): Promise<number> {
   try {
     const progress = new Progress();
     const ops = await allCases();
-    const cases = ops.flatMap((op) => op.cases);
+    const all = ops.flatMap((op) => op.cases);
+    const cases = all.filter((c) => lacking(gpu, c) === undefined);
+    const leftOut: Record<string, number> = {};
+    for (const c of all) {
+      const feature = lacking(gpu, c);
+      if (feature !== undefined) leftOut[feature] = (leftOut[feature] ?? 0) + 1;
+    }
     const phase = progress.phase("checking kernels", cases.length, "cases");
     const failures = await checkKernels(gpu, ops, phase);
     phase.finish(failures.length > 0 ? `${failures.length} failed` : "all right");
@@ -113,8 +122,9 @@ export async function doctor(args: DoctorArgs): Promise<number> {
       parts: [await baseModel(), microWorld()],
       kernels: [...new Set(cases.map((c) => c.kernel.name))],
       cases: cases.length,
+      leftOut,
       failures,
-      uncovered: await uncovered(cases.map((c) => c.kernel)),
+      uncovered: await uncovered(all.map((c) => c.kernel)),
       seconds: Math.round(performance.now() - start) / 1000,
     };
     console.log(args.json ? JSON.stringify(report, null, 1) : reportText(report));
@@ -173,6 +183,10 @@ function reportText(r: DoctorReport): string {
       part.ok ? part.found : `NOT THERE: ${part.found}`,
     ]),
     ["kernels", `${r.kernels.length} kernels in ${r.cases} cases, ${r.seconds.toFixed(1)} s`],
+    ...Object.entries(r.leftOut).map(([feature, count]): [string, string] => [
+      "left out",
+      `${count} cases: this adapter has no ${feature}`,
+    ]),
   ];
   const width = Math.max(...facts.map(([name]) => name.length)) + 2;
   const lines = facts.map(([name, text]) =>

@@ -26,6 +26,8 @@ function optionOverrides(args: TrainArgs): string[] {
     ...text("trainer.experiment_name", args.run),
     ...text("trainer.seed", args.seed),
     ...(args.tune ? [] : ["trainer.tune_kernels=false"]),
+    ...text("trainer.kernels", args.kernels),
+    ...text("trainer.precision", args.precision),
     ...(args.stage === "adacs"
       ? ["aepo.enabled=false"]
       : args.stage === "aepo"
@@ -64,8 +66,14 @@ export async function train(args: TrainArgs): Promise<number> {
   const { config, ignored } = load(args, file);
   const progress = new Progress();
   for (const key of ignored) progress.say(`ignored: ${key}`);
-  const gpu = await openTuned(config.trainer.tune_kernels, (line) => progress.say(line));
-  progress.say(`adapter: ${gpu.facts.name}${gpu.facts.software ? " (software: runs on the CPU)" : ""}`);
+  const { tune_kernels: tune, kernels, precision } = config.trainer;
+  const gpu = await openTuned({ tune, kernels, precision }, (line) => progress.say(line));
+  const how = [
+    gpu.facts.software ? "software: runs on the CPU" : "",
+    kernels === "auto" ? "" : `${kernels} kernels`,
+    precision === "float32" ? "" : `products in ${precision}`,
+  ].filter((part) => part !== "");
+  progress.say(`adapter: ${gpu.facts.name}${how.length > 0 ? ` (${how.join("; ")})` : ""}`);
   const stop = new AbortController();
   const interrupt = () => {
     if (stop.signal.aborted) Deno.exit(130);

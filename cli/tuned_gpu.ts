@@ -1,10 +1,26 @@
-/** The device of a command that runs a model: its kernels are chosen by measuring, unless the user says otherwise. @module */
+/** The device of a command that runs a model: which kernels it takes, and whether it measures. @module */
 import { Gpu } from "../gpu/device.ts";
+import type { Precision } from "../gpu/kernel.ts";
+import type { KernelPreset } from "../gpu/kernel_options.ts";
 import { Tuner } from "../gpu/tuner.ts";
 
-/** Opens the device; `say` hears when kernels are measured. */
-export function openTuned(tune: boolean, say: (line: string) => void): Promise<Gpu> {
-  return tune ? Tuner.open({ say }) : Gpu.open();
+/** Options alike in all commands that run a model. */
+export interface KernelArgs {
+  /** False: kernels by rule alone. */
+  tune: boolean;
+  /** Which siblings of its kernels the device runs. */
+  kernels: KernelPreset;
+  /** What products are made of. */
+  precision: Precision;
+}
+
+/**
+ * Opens the device; `say` hears when kernels are measured.
+ * @throws UserError when the adapter cannot do what is asked for
+ */
+export function openTuned(args: KernelArgs, say: (line: string) => void): Promise<Gpu> {
+  const kernels = { preset: args.kernels, precision: args.precision };
+  return args.tune ? Tuner.open({ say }, kernels) : Gpu.open(kernels);
 }
 
 /** What measuring kernels took, where any was measured. */

@@ -5,12 +5,13 @@
 import { GpuError, UserError } from "./errors.ts";
 import { type AdapterTraits, KernelCache } from "./kernel.ts";
 import type { KernelChooser } from "./kernel_choices.ts";
+import { type KernelOptions, traitsFor } from "./kernel_options.ts";
 import { Pool } from "./pool.ts";
 import type { DType, MemoryClass, Tensor } from "./tensor.ts";
 import { Textures } from "./textures.ts";
 
 /** What is known about the adapter. */
-export interface AdapterFacts extends AdapterTraits {
+export interface AdapterFacts extends Pick<AdapterTraits, "software" | "subgroup"> {
   /** As the driver names it. */
   readonly name: string;
   /** Maker, as WebGPU spells it; may be empty. */
@@ -51,6 +52,7 @@ export class Gpu {
    * every start.
    */
   tuner: KernelChooser | undefined;
+  #traits: AdapterTraits;
   #failure: Error | undefined;
   #lost: Promise<never>;
   #closed = false;
@@ -61,6 +63,7 @@ export class Gpu {
   private constructor(device: GPUDevice, facts: AdapterFacts) {
     this.device = device;
     this.facts = facts;
+    this.#traits = traitsFor(facts);
     this.pool = new Pool(device, (error) => this.#failure ??= error);
     this.textures = new Textures(device, this.pool);
     this.kernels = new KernelCache(device);
@@ -82,9 +85,9 @@ export class Gpu {
 
   /**
    * Opens the default adapter with its own limits and the optional features it has.
-   * @throws UserError when there is no WebGPU adapter, with what to install
+   * @throws UserError when there is no WebGPU adapter, with what to install, or when it cannot do what `kernels` ask for
    */
-  static async open(): Promise<Gpu> {
+  static async open(kernels: KernelOptions = {}): Promise<Gpu> {
     // Read by Mesa's software driver when the first adapter is made: twice the vector width, the largest single gain.
     if (!Deno.env.get("LP_NATIVE_VECTOR_WIDTH")) Deno.env.set("LP_NATIVE_VECTOR_WIDTH", "512");
     const library = Deno.env.get("ARES_LIBVULKAN");
@@ -126,7 +129,7 @@ export class Gpu {
       subgroupMaxSize?: number;
     };
     const name = info.device && !/^\d+$/.test(info.device) ? info.device : info.description || info.vendor;
-    return new Gpu(device, {
+    const gpu = new Gpu(device, {
       name: /llvmpipe|swiftshader/i.test(info.architecture) ? info.architecture : name || "unnamed adapter",
       vendor: info.vendor,
       driver: info.description,
@@ -135,6 +138,26 @@ export class Gpu {
       features: [...device.features].sort(),
       subgroup: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize ?? 0 : 0,
     });
+    try {
+      gpu.prefer(kernels);
+    } catch (error) {
+      gpu.close();
+      throw error;
+    }
+    return gpu;
+  }
+
+  /** What the siblings of a kernel are chosen by when a launch is added. */
+  get traits(): AdapterTraits {
+    return this.#traits;
+  }
+
+  /**
+   * Which siblings launches get that are added from now on; without options, those of the adapter in full precision.
+   * @throws UserError when the adapter lacks what they need
+   */
+  prefer(kernels: KernelOptions = {}): void {
+    this.#traits = traitsFor(this.facts, kernels);
   }
 
   /** Throws the first thing that went wrong, now and ever after: WebGPU itself stays silent. */

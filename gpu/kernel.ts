@@ -29,12 +29,19 @@ export const textured = (access: Access): boolean => mirrored(access) || access 
 /** The values of a kernel's dims at one launch. */
 export type DimValues<D extends string = string> = Readonly<Record<D, number>>;
 
+/** What products are made of: f32 values, or their roundings to f16. */
+export type Precision = "float32" | "float16";
+
 /** What decides which sibling of a kernel an adapter gets. */
 export interface AdapterTraits {
   /** True for lavapipe, SwiftShader and other adapters that run on the CPU. */
   readonly software: boolean;
   /** Invocations of a subgroup where kernels may use subgroups and the adapter has one size only, else 0. */
   readonly subgroup: number;
+  /** True where kernels are to need nothing beyond what WebGPU has everywhere, nor a choice by measuring. */
+  readonly portable?: boolean;
+  /** `float32` when undefined. */
+  readonly precision?: Precision;
 }
 
 /** Workgroups along x, y, z. */
@@ -55,6 +62,8 @@ export interface KernelSpec<B extends string = string, D extends string = string
   readonly bindings: Readonly<Record<B, Access>>;
   /** Fields of the uniform struct, in order. */
   readonly dims: Readonly<Record<D, "u32" | "f32">>;
+  /** The device feature that the text needs; it then begins with the line that enables it. */
+  readonly needs?: "shader-f16";
   /** Sizes of register tiles and the like, put in front of the text as `const NAME = value;` declarations. */
   readonly consts?: Readonly<Record<string, number>>;
   /** Elements each binding must hold at least. */
@@ -107,7 +116,10 @@ export function kernelText(spec: KernelSpec): string {
   const consts = Object.entries(spec.consts ?? {}).map(([name, value]) =>
     `const ${name} = ${Number.isInteger(value) ? `${value}u` : `${value}f`};\n`
   );
-  return consts.join("") + throughTextures(unroll(spec.source, spec.consts), Object.values(spec.bindings));
+  const text = throughTextures(unroll(spec.source, spec.consts), Object.values(spec.bindings));
+  // What a text enables stands before all declarations.
+  const [enabled] = /^(?:enable \w+;\n)*/.exec(text)!;
+  return enabled + consts.join("") + text.slice(enabled.length);
 }
 
 /** Compiles kernels once for a device. */
@@ -143,6 +155,9 @@ export class KernelCache {
       throw new GpuError(
         `kernel ${spec.name} binds ${storage} buffers, this adapter allows ${device.limits.maxStorageBuffersPerShaderStage}`,
       );
+    }
+    if (spec.needs && !device.features.has(spec.needs)) {
+      throw new GpuError(`kernel ${spec.name} needs ${spec.needs}, which this adapter does not have`);
     }
     let shader = this.#modules.get(text);
     if (!shader) {

@@ -98,12 +98,12 @@ export class Program {
   ): this {
     const elements: Record<string, number> = {};
     for (const name in tensors) elements[name] = tensors[name]?.size ?? 0;
-    let kernel = general.fit?.(dims, this.#gpu.facts, elements) ?? general;
+    let kernel = general.fit?.(dims, this.#gpu.traits, elements) ?? general;
     if (this.#building) throw new GpuError(`program ${this.label} is built, ${kernel.name} comes too late`);
     const names = Object.keys(kernel.bindings) as B[];
     const list = names.map((name) => tensors[name]);
     const needs = (i: number): boolean => textured(kernel.bindings[names[i]]);
-    let rivals = this.#gpu.tuner && general.candidates?.(dims, this.#gpu.facts, elements);
+    let rivals = this.#gpu.tuner && general.candidates?.(dims, this.#gpu.traits, elements);
     if (list.some((t, i) => t && needs(i) && !fitsTexture(this.#gpu.device, t))) {
       kernel = general;
       rivals = undefined;

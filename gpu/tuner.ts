@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { Gpu } from "./device.ts";
 import { type Candidates, type KernelSpec, kernelText, writes } from "./kernel.ts";
+import type { KernelOptions } from "./kernel_options.ts";
 import { Program } from "./program.ts";
 import type { Tensor } from "./tensor.ts";
 import type { Choices, KernelChoices, KernelChooser } from "./kernel_choices.ts";
@@ -58,8 +59,8 @@ export class Tuner implements KernelChooser {
   }
 
   /** Opens the default device (see {@link Gpu.open}) with a tuner. */
-  static async open(options: TuneOptions = {}): Promise<Gpu> {
-    const gpu = await Gpu.open();
+  static async open(options: TuneOptions = {}, kernels: KernelOptions = {}): Promise<Gpu> {
+    const gpu = await Gpu.open(kernels);
     gpu.tuner = new Tuner(gpu, options);
     return gpu;
   }

@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "swiglu" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -2180,6 +2180,7 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   linear_rows: `// The forward products of linear.wgsl for few rows, as in decoding, where reading the weights is all the work: a workgroup
 // of LANES threads owns ROWS rows x 4 columns of y, its threads take turns along the contraction and then add up.
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; \`in\` is a multiple of 4
+// Prelude (operands_*.wgsl): narrow, which rounds operands to what products are made of.
 // With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
 
 struct Dims {
@@ -2203,6 +2204,9 @@ struct Dims {
 var<workgroup> sums: array<vec4f, SUMS>;
 //# end
 
+// An operand as linear_tiled.wgsl has it.
+fn as_half(v: vec4f) -> vec4f { return vec4f(narrow(v)); }
+
 // Columns n to n + 3 of row m + lane, for lanes below ROWS.
 fn products(m: u32, n: u32, lane: u32) -> vec4f {
   let width = d.inputs / 4u;
@@ -2215,9 +2219,9 @@ fn products(m: u32, n: u32, lane: u32) -> vec4f {
   var sum\$r = vec4f();
   //# end
   for (var k = lane; k < width; k += LANES) {
-    let b = mat4x4f(w[w0 + k], w[w1 + k], w[w2 + k], w[w3 + k]);
+    let b = mat4x4f(as_half(w[w0 + k]), as_half(w[w1 + k]), as_half(w[w2 + k]), as_half(w[w3 + k]));
     //# for r in ROWS
-    sum\$r += x[x\$r + k] * b;
+    sum\$r += as_half(x[x\$r + k]) * b;
     //# end
   }
   //# for subgroup in SUBGROUP
@@ -2511,6 +2515,9 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
 // up ROWS x 4 VECS elements that lie Y rows and X columns apart, so that neighbours read and write neighbouring places.
 //   X = N / (4 VECS)  Y = M / ROWS  QUADS = K / 4  SPAN = QUADS + 1  MS, NS = M / 4, N / 4
 //   THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
+// Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
+// slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
+// step (Sum is f32), with SLICED = 1 as a whole.
 
 struct Dims {
   tokens: u32,
@@ -2526,14 +2533,25 @@ struct Dims {
 
 // A slice whose rows are contiguous along the contraction stands as row i, step k at i * SPAN + k: a span of QUADS would
 // put all rows into one bank. One that is contiguous along the output stands as step k, column i at k * MS (NS) + i.
-var<workgroup> left: array<vec4f, LEFT>;
-var<workgroup> right: array<vec4f, RIGHT>;
+var<workgroup> left: array<vec4<Half>, LEFT>;
+var<workgroup> right: array<vec4<Half>, RIGHT>;
 
 alias Tile = array<array<vec4f, VECS>, ROWS>;
+// Written as Slice() where a slice begins: a variable declared in a loop keeps its values on some drivers.
+alias Slice = array<array<vec4<Sum>, VECS>, ROWS>;
+alias Factor = vec4<Sum>;
 
 // Adds a row's four steps: a · b, b holding a step's columns in each of its columns.
-fn step4(a: vec4f, b: mat4x4f, sum: vec4f) -> vec4f {
-  return fma(vec4f(a.w), b[3], fma(vec4f(a.z), b[2], fma(vec4f(a.y), b[1], fma(vec4f(a.x), b[0], sum))));
+fn step4(a: Factor, b: mat4x4<Sum>, sum: Factor) -> Factor {
+  return fma(Factor(a.w), b[3], fma(Factor(a.z), b[2], fma(Factor(a.y), b[1], fma(Factor(a.x), b[0], sum))));
+}
+
+fn add_slice(acc: ptr<function, Tile>, slice: ptr<function, Slice>) {
+  //# for r in ROWS
+  //# for v in VECS
+  (*acc)[\$r][\$v] += vec4f((*slice)[\$r][\$v]);
+  //# end
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -2568,10 +2586,10 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
   for (var step = 0u; step < width; step += QUADS) {
     workgroupBarrier();
     //# for l in LEFT_LOADS
-    left[(i + THREADS / QUADS * \$l) * SPAN + q] = a\$l;
+    left[(i + THREADS / QUADS * \$l) * SPAN + q] = narrow(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[(i + THREADS / QUADS * \$l) * SPAN + q] = b\$l;
+    right[(i + THREADS / QUADS * \$l) * SPAN + q] = narrow(b\$l);
     //# end
     workgroupBarrier();
     let next = step + QUADS + q;
@@ -2581,24 +2599,34 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     //# for l in RIGHT_LOADS
     b\$l = w_at(n + i + THREADS / QUADS * \$l, next, width);
     //# end
+    //# for direct in DIRECT
+    let sums = &acc;
+    //# end
+    //# for sliced in SLICED
+    var slice = Slice();
+    let sums = &slice;
+    //# end
     for (var k = 0u; k < QUADS; k++) {
       //# for v in VECS
-      let c\$v = transpose(mat4x4f(
-        right[(tx + X * (4u * \$v)) * SPAN + k],
-        right[(tx + X * (4u * \$v + 1u)) * SPAN + k],
-        right[(tx + X * (4u * \$v + 2u)) * SPAN + k],
-        right[(tx + X * (4u * \$v + 3u)) * SPAN + k],
+      let c\$v = transpose(mat4x4<Sum>(
+        Factor(right[(tx + X * (4u * \$v)) * SPAN + k]),
+        Factor(right[(tx + X * (4u * \$v + 1u)) * SPAN + k]),
+        Factor(right[(tx + X * (4u * \$v + 2u)) * SPAN + k]),
+        Factor(right[(tx + X * (4u * \$v + 3u)) * SPAN + k]),
       ));
       //# end
       //# for r in ROWS
       {
-      let v = left[(ty + Y * \$r) * SPAN + k];
+      let v = Factor(left[(ty + Y * \$r) * SPAN + k]);
       //# for v in VECS
-      acc[\$r][\$v] = step4(v, c\$v, acc[\$r][\$v]);
+      (*sums)[\$r][\$v] = step4(v, c\$v, (*sums)[\$r][\$v]);
       //# end
       }
       //# end
     }
+    //# for sliced in SLICED
+    add_slice(&acc, &slice);
+    //# end
   }
   return acc;
 }
@@ -2700,10 +2728,10 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
   for (var step = 0u; step < steps; step += QUADS) {
     workgroupBarrier();
     //# for l in LEFT_LOADS
-    left[(i + THREADS / QUADS * \$l) * SPAN + q] = a\$l;
+    left[(i + THREADS / QUADS * \$l) * SPAN + q] = narrow_gradient(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[thread + THREADS * \$l] = b\$l;
+    right[thread + THREADS * \$l] = narrow(b\$l);
     //# end
     workgroupBarrier();
     let next = step + QUADS;
@@ -2713,24 +2741,34 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     //# for l in RIGHT_LOADS
     b\$l = input_w_at(4u * next + (thread + THREADS * \$l) / NS, column + (thread + THREADS * \$l) % NS, width);
     //# end
+    //# for direct in DIRECT
+    let sums = &acc;
+    //# end
+    //# for sliced in SLICED
+    var slice = Slice();
+    let sums = &slice;
+    //# end
     for (var k = 0u; k < QUADS; k++) {
       //# for v in VECS
-      let c\$v = mat4x4f(
-        right[4u * k * NS + tx + X * \$v],
-        right[(4u * k + 1u) * NS + tx + X * \$v],
-        right[(4u * k + 2u) * NS + tx + X * \$v],
-        right[(4u * k + 3u) * NS + tx + X * \$v],
+      let c\$v = mat4x4<Sum>(
+        Factor(right[4u * k * NS + tx + X * \$v]),
+        Factor(right[(4u * k + 1u) * NS + tx + X * \$v]),
+        Factor(right[(4u * k + 2u) * NS + tx + X * \$v]),
+        Factor(right[(4u * k + 3u) * NS + tx + X * \$v]),
       );
       //# end
       //# for r in ROWS
       {
-      let v = left[(ty + Y * \$r) * SPAN + k];
+      let v = Factor(left[(ty + Y * \$r) * SPAN + k]);
       //# for v in VECS
-      acc[\$r][\$v] = step4(v, c\$v, acc[\$r][\$v]);
+      (*sums)[\$r][\$v] = step4(v, c\$v, (*sums)[\$r][\$v]);
       //# end
       }
       //# end
     }
+    //# for sliced in SLICED
+    add_slice(&acc, &slice);
+    //# end
   }
   //# for r in ROWS
   if (m + ty + Y * \$r < d.tokens) {
@@ -2738,7 +2776,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     //# for v in VECS
     if (column + tx + X * \$v < width) {
       let at = row + column + tx + X * \$v;
-      if (d.accumulate == 1u) { dx[at] += acc[\$r][\$v]; } else { dx[at] = acc[\$r][\$v]; }
+      if (d.accumulate == 1u) { dx[at] += gradient(acc[\$r][\$v]); } else { dx[at] = gradient(acc[\$r][\$v]); }
     }
     //# end
   }
@@ -2778,10 +2816,10 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   for (var t = 0u; t < d.tokens; t += K) {
     workgroupBarrier();
     //# for l in LEFT_LOADS
-    left[thread + THREADS * \$l] = a\$l;
+    left[thread + THREADS * \$l] = narrow_gradient(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[thread + THREADS * \$l] = b\$l;
+    right[thread + THREADS * \$l] = narrow(b\$l);
     //# end
     workgroupBarrier();
     //# for l in LEFT_LOADS
@@ -2790,28 +2828,38 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     //# for l in RIGHT_LOADS
     b\$l = weight_x_at(t + K + (thread + THREADS * \$l) / NS, column + (thread + THREADS * \$l) % NS, width);
     //# end
+    //# for direct in DIRECT
+    let sums = &acc;
+    //# end
+    //# for sliced in SLICED
+    var slice = Slice();
+    let sums = &slice;
+    //# end
     for (var k = 0u; k < K; k++) {
       //# for v in VECS
-      let c\$v = right[k * NS + tx + X * \$v];
+      let c\$v = Factor(right[k * NS + tx + X * \$v]);
       //# end
       //# for r in ROW_QUADS
       {
-      let v = left[k * MS + ty + Y * \$r];
+      let v = Factor(left[k * MS + ty + Y * \$r]);
       //# for j in 4
       //# for v in VECS
-      acc[4 * \$r + \$j][\$v] = fma(vec4f(v[\$j]), c\$v, acc[4 * \$r + \$j][\$v]);
+      (*sums)[4 * \$r + \$j][\$v] = fma(Factor(v[\$j]), c\$v, (*sums)[4 * \$r + \$j][\$v]);
       //# end
       //# end
       }
       //# end
     }
+    //# for sliced in SLICED
+    add_slice(&acc, &slice);
+    //# end
   }
   //# for r in ROW_QUADS
   //# for j in 4
   if (4u * (row + ty + Y * \$r) + \$j < d.outputs) {
     let at = (4u * (row + ty + Y * \$r) + \$j) * width + column + tx;
     //# for v in VECS
-    if (column + tx + X * \$v < width) { dw[at + X * \$v] += acc[4 * \$r + \$j][\$v]; }
+    if (column + tx + X * \$v < width) { dw[at + X * \$v] += gradient(acc[4 * \$r + \$j][\$v]); }
     //# end
   }
   //# end
@@ -2820,6 +2868,23 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
 `,
   no_subgroups: `// Stands in front of a kernel whose vectors share their loads by broadcasts, for vectors of one thread: it keeps what it has.
 fn subgroupBroadcast(own: vec4f, lane: u32) -> vec4f { return own; }
+`,
+  operands_f16: `enable f16;
+// Operands of products rounded to f16 (values of at least 65,520 become infinite), for linear_tiled.wgsl and
+// linear_rows.wgsl. Gradients are multiplied by 2^10 before (narrow_gradient), as loss scaling does, and the sums divided
+// by it (gradient): powers of two round nothing, f16's smallest normal value stands for 6e-8, and its largest for 64.
+alias Half = f16;
+const SCALE = 1024.0;
+fn narrow(v: vec4f) -> vec4<f16> { return vec4<f16>(v); }
+fn narrow_gradient(v: vec4f) -> vec4<f16> { return vec4<f16>(v * SCALE); }
+fn gradient(v: vec4f) -> vec4f { return v * (1.0 / SCALE); }
+`,
+  operands_f32: `// Operands of products as they are, for linear_tiled.wgsl and linear_rows.wgsl.
+alias Half = f32;
+alias Sum = f32;
+fn narrow(v: vec4f) -> vec4f { return v; }
+fn narrow_gradient(v: vec4f) -> vec4f { return v; }
+fn gradient(v: vec4f) -> vec4f { return v; }
 `,
   philox: `// Philox4x32-10: four random words of a counter and a key, the same on every device. A prelude of sample.wgsl; the host's
 // twin is philox.ts. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
@@ -4135,6 +4200,12 @@ fn refill(@builtin(local_invocation_id) lid: vec3u) {
     if (at < room) { out_owners[at] = select(NO_OWNER, owners[s], states[s * 8u + 2u] == 1u); }
   }
 }
+`,
+  sums_f16: `// Products of rounded operands, made and added up in f16 within a slice.
+alias Sum = f16;
+`,
+  sums_f32: `// Products of rounded operands, made and added up in f32.
+alias Sum = f32;
 `,
   swiglu: `// Gated activation of the feed-forward block (Shazeer 2020; HF Qwen2MLP): with g, u the halves of a row of gate_up [T, 2I],
 //   y = silu(g) u,   silu(g) = g / (1 + exp(-g))                                              y [T, I]

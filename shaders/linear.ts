@@ -34,6 +34,11 @@ const MANY_ROWS: readonly LinearVariant[] = [
   "linear_tiled_128x64",
   "linear_tiled_128x128",
 ];
+/** The same with operands rounded to f16. */
+const FEW_ROWS_HALF: readonly LinearVariant[] = ["linear_half_32x32"];
+const MANY_ROWS_HALF: readonly LinearVariant[] = ["linear_half_32x32", "linear_half_128x128"];
+/** Of gradients only: what forward products round is to be the same in sampling and in training, whatever their sizes. */
+const SUMS_HALF: readonly LinearVariant[] = ["linear_half_sums", "linear_half_sums_128x128"];
 
 /** Whether tiles of 16 rows leave less to waste than tiles of 32 (lavapipe, 16 x 128 x 688: 0.7 of the time). */
 const fewer = (rows: number): boolean => rows <= 16 || (rows > 32 && rows <= 48);
@@ -43,26 +48,33 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
   const general = linearKernels.linear[name];
   const rowsOf = (d: Sizes, elements: Elements): number =>
     name === "backwardWeight" ? d.outputs as number : tokensOf(d, elements);
-  const byRule = (d: Sizes, { software, subgroup }: AdapterTraits, elements: Elements): LinearVariant =>
-    !software
+  const byRule = (d: Sizes, adapter: AdapterTraits, elements: Elements): LinearVariant =>
+    adapter.precision === "float16"
+      ? "linear_half"
+      : !adapter.software
       ? "linear_tiled"
       : (d.outputs as number) % 4 !== 0 || (d.stride as number) % 4 !== 0
       ? "linear"
-      : subgroup !== SHARED
+      : adapter.subgroup !== SHARED
       ? "linear_texture"
       : fewer(rowsOf(d, elements))
       ? "linear_broadcast_16"
       : "linear_broadcast";
   /** Beside the rule's. On software adapters none: the rule was measured there. */
-  const others = (d: Sizes, { software, subgroup }: AdapterTraits, elements: Elements) => {
-    if (software) return [];
-    const list: Partial<LinearKernels>[] = (rowsOf(d, elements) <= FEW ? FEW_ROWS : MANY_ROWS)
-      .map((variant) => linearKernels[variant]);
+  const others = (d: Sizes, adapter: AdapterTraits, elements: Elements) => {
+    if (adapter.software || adapter.portable) return [];
+    const half = adapter.precision === "float16";
+    const few = rowsOf(d, elements) <= FEW;
+    const tiles = half ? (few ? FEW_ROWS_HALF : MANY_ROWS_HALF) : few ? FEW_ROWS : MANY_ROWS;
+    const list: Partial<LinearKernels>[] = tiles.map((variant) => linearKernels[variant]);
+    if (half && !few && name.startsWith("backward")) {
+      list.push(...SUMS_HALF.map((variant) => linearKernels[variant]));
+    }
     const tokens = tokensOf(d, elements);
     if (tokens > FEW) return list;
-    const rows = tokens <= 4 ? 2 : 8;
-    list.push(linearRowsKernels[`linear_rows_${rows}`]);
-    if (SUBGROUPS.includes(subgroup)) list.push(linearRowsKernels[`linear_rows_${rows}_subgroup`]);
+    const rows = `linear_${half ? "half_" as const : "" as const}rows_${tokens <= 4 ? 2 : 8}` as const;
+    list.push(linearRowsKernels[rows]);
+    if (SUBGROUPS.includes(adapter.subgroup)) list.push(linearRowsKernels[`${rows}_subgroup`]);
     return list.filter((family) => name in family);
   };
   return {

@@ -1,6 +1,7 @@
 // The forward products of linear.wgsl for few rows, as in decoding, where reading the weights is all the work: a workgroup
 // of LANES threads owns ROWS rows x 4 columns of y, its threads take turns along the contraction and then add up.
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; `in` is a multiple of 4
+// Prelude (operands_*.wgsl): narrow, which rounds operands to what products are made of.
 // With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
 
 struct Dims {
@@ -24,6 +25,9 @@ struct Dims {
 var<workgroup> sums: array<vec4f, SUMS>;
 //# end
 
+// An operand as linear_tiled.wgsl has it.
+fn as_half(v: vec4f) -> vec4f { return vec4f(narrow(v)); }
+
 // Columns n to n + 3 of row m + lane, for lanes below ROWS.
 fn products(m: u32, n: u32, lane: u32) -> vec4f {
   let width = d.inputs / 4u;
@@ -36,9 +40,9 @@ fn products(m: u32, n: u32, lane: u32) -> vec4f {
   var sum$r = vec4f();
   //# end
   for (var k = lane; k < width; k += LANES) {
-    let b = mat4x4f(w[w0 + k], w[w1 + k], w[w2 + k], w[w3 + k]);
+    let b = mat4x4f(as_half(w[w0 + k]), as_half(w[w1 + k]), as_half(w[w2 + k]), as_half(w[w3 + k]));
     //# for r in ROWS
-    sum$r += x[x$r + k] * b;
+    sum$r += as_half(x[x$r + k]) * b;
     //# end
   }
   //# for subgroup in SUBGROUP

@@ -5,6 +5,9 @@
 // up ROWS x 4 VECS elements that lie Y rows and X columns apart, so that neighbours read and write neighbouring places.
 //   X = N / (4 VECS)  Y = M / ROWS  QUADS = K / 4  SPAN = QUADS + 1  MS, NS = M / 4, N / 4
 //   THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
+// Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
+// slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
+// step (Sum is f32), with SLICED = 1 as a whole.
 
 struct Dims {
   tokens: u32,
@@ -20,14 +23,25 @@ struct Dims {
 
 // A slice whose rows are contiguous along the contraction stands as row i, step k at i * SPAN + k: a span of QUADS would
 // put all rows into one bank. One that is contiguous along the output stands as step k, column i at k * MS (NS) + i.
-var<workgroup> left: array<vec4f, LEFT>;
-var<workgroup> right: array<vec4f, RIGHT>;
+var<workgroup> left: array<vec4<Half>, LEFT>;
+var<workgroup> right: array<vec4<Half>, RIGHT>;
 
 alias Tile = array<array<vec4f, VECS>, ROWS>;
+// Written as Slice() where a slice begins: a variable declared in a loop keeps its values on some drivers.
+alias Slice = array<array<vec4<Sum>, VECS>, ROWS>;
+alias Factor = vec4<Sum>;
 
 // Adds a row's four steps: a · b, b holding a step's columns in each of its columns.
-fn step4(a: vec4f, b: mat4x4f, sum: vec4f) -> vec4f {
-  return fma(vec4f(a.w), b[3], fma(vec4f(a.z), b[2], fma(vec4f(a.y), b[1], fma(vec4f(a.x), b[0], sum))));
+fn step4(a: Factor, b: mat4x4<Sum>, sum: Factor) -> Factor {
+  return fma(Factor(a.w), b[3], fma(Factor(a.z), b[2], fma(Factor(a.y), b[1], fma(Factor(a.x), b[0], sum))));
+}
+
+fn add_slice(acc: ptr<function, Tile>, slice: ptr<function, Slice>) {
+  //# for r in ROWS
+  //# for v in VECS
+  (*acc)[$r][$v] += vec4f((*slice)[$r][$v]);
+  //# end
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -62,10 +76,10 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
   for (var step = 0u; step < width; step += QUADS) {
     workgroupBarrier();
     //# for l in LEFT_LOADS
-    left[(i + THREADS / QUADS * $l) * SPAN + q] = a$l;
+    left[(i + THREADS / QUADS * $l) * SPAN + q] = narrow(a$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[(i + THREADS / QUADS * $l) * SPAN + q] = b$l;
+    right[(i + THREADS / QUADS * $l) * SPAN + q] = narrow(b$l);
     //# end
     workgroupBarrier();
     let next = step + QUADS + q;
@@ -75,24 +89,34 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     //# for l in RIGHT_LOADS
     b$l = w_at(n + i + THREADS / QUADS * $l, next, width);
     //# end
+    //# for direct in DIRECT
+    let sums = &acc;
+    //# end
+    //# for sliced in SLICED
+    var slice = Slice();
+    let sums = &slice;
+    //# end
     for (var k = 0u; k < QUADS; k++) {
       //# for v in VECS
-      let c$v = transpose(mat4x4f(
-        right[(tx + X * (4u * $v)) * SPAN + k],
-        right[(tx + X * (4u * $v + 1u)) * SPAN + k],
-        right[(tx + X * (4u * $v + 2u)) * SPAN + k],
-        right[(tx + X * (4u * $v + 3u)) * SPAN + k],
+      let c$v = transpose(mat4x4<Sum>(
+        Factor(right[(tx + X * (4u * $v)) * SPAN + k]),
+        Factor(right[(tx + X * (4u * $v + 1u)) * SPAN + k]),
+        Factor(right[(tx + X * (4u * $v + 2u)) * SPAN + k]),
+        Factor(right[(tx + X * (4u * $v + 3u)) * SPAN + k]),
       ));
       //# end
       //# for r in ROWS
       {
-      let v = left[(ty + Y * $r) * SPAN + k];
+      let v = Factor(left[(ty + Y * $r) * SPAN + k]);
       //# for v in VECS
-      acc[$r][$v] = step4(v, c$v, acc[$r][$v]);
+      (*sums)[$r][$v] = step4(v, c$v, (*sums)[$r][$v]);
       //# end
       }
       //# end
     }
+    //# for sliced in SLICED
+    add_slice(&acc, &slice);
+    //# end
   }
   return acc;
 }
@@ -194,10 +218,10 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
   for (var step = 0u; step < steps; step += QUADS) {
     workgroupBarrier();
     //# for l in LEFT_LOADS
-    left[(i + THREADS / QUADS * $l) * SPAN + q] = a$l;
+    left[(i + THREADS / QUADS * $l) * SPAN + q] = narrow_gradient(a$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[thread + THREADS * $l] = b$l;
+    right[thread + THREADS * $l] = narrow(b$l);
     //# end
     workgroupBarrier();
     let next = step + QUADS;
@@ -207,24 +231,34 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     //# for l in RIGHT_LOADS
     b$l = input_w_at(4u * next + (thread + THREADS * $l) / NS, column + (thread + THREADS * $l) % NS, width);
     //# end
+    //# for direct in DIRECT
+    let sums = &acc;
+    //# end
+    //# for sliced in SLICED
+    var slice = Slice();
+    let sums = &slice;
+    //# end
     for (var k = 0u; k < QUADS; k++) {
       //# for v in VECS
-      let c$v = mat4x4f(
-        right[4u * k * NS + tx + X * $v],
-        right[(4u * k + 1u) * NS + tx + X * $v],
-        right[(4u * k + 2u) * NS + tx + X * $v],
-        right[(4u * k + 3u) * NS + tx + X * $v],
+      let c$v = mat4x4<Sum>(
+        Factor(right[4u * k * NS + tx + X * $v]),
+        Factor(right[(4u * k + 1u) * NS + tx + X * $v]),
+        Factor(right[(4u * k + 2u) * NS + tx + X * $v]),
+        Factor(right[(4u * k + 3u) * NS + tx + X * $v]),
       );
       //# end
       //# for r in ROWS
       {
-      let v = left[(ty + Y * $r) * SPAN + k];
+      let v = Factor(left[(ty + Y * $r) * SPAN + k]);
       //# for v in VECS
-      acc[$r][$v] = step4(v, c$v, acc[$r][$v]);
+      (*sums)[$r][$v] = step4(v, c$v, (*sums)[$r][$v]);
       //# end
       }
       //# end
     }
+    //# for sliced in SLICED
+    add_slice(&acc, &slice);
+    //# end
   }
   //# for r in ROWS
   if (m + ty + Y * $r < d.tokens) {
@@ -232,7 +266,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     //# for v in VECS
     if (column + tx + X * $v < width) {
       let at = row + column + tx + X * $v;
-      if (d.accumulate == 1u) { dx[at] += acc[$r][$v]; } else { dx[at] = acc[$r][$v]; }
+      if (d.accumulate == 1u) { dx[at] += gradient(acc[$r][$v]); } else { dx[at] = gradient(acc[$r][$v]); }
     }
     //# end
   }
@@ -272,10 +306,10 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   for (var t = 0u; t < d.tokens; t += K) {
     workgroupBarrier();
     //# for l in LEFT_LOADS
-    left[thread + THREADS * $l] = a$l;
+    left[thread + THREADS * $l] = narrow_gradient(a$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[thread + THREADS * $l] = b$l;
+    right[thread + THREADS * $l] = narrow(b$l);
     //# end
     workgroupBarrier();
     //# for l in LEFT_LOADS
@@ -284,28 +318,38 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     //# for l in RIGHT_LOADS
     b$l = weight_x_at(t + K + (thread + THREADS * $l) / NS, column + (thread + THREADS * $l) % NS, width);
     //# end
+    //# for direct in DIRECT
+    let sums = &acc;
+    //# end
+    //# for sliced in SLICED
+    var slice = Slice();
+    let sums = &slice;
+    //# end
     for (var k = 0u; k < K; k++) {
       //# for v in VECS
-      let c$v = right[k * NS + tx + X * $v];
+      let c$v = Factor(right[k * NS + tx + X * $v]);
       //# end
       //# for r in ROW_QUADS
       {
-      let v = left[k * MS + ty + Y * $r];
+      let v = Factor(left[k * MS + ty + Y * $r]);
       //# for j in 4
       //# for v in VECS
-      acc[4 * $r + $j][$v] = fma(vec4f(v[$j]), c$v, acc[4 * $r + $j][$v]);
+      (*sums)[4 * $r + $j][$v] = fma(Factor(v[$j]), c$v, (*sums)[4 * $r + $j][$v]);
       //# end
       //# end
       }
       //# end
     }
+    //# for sliced in SLICED
+    add_slice(&acc, &slice);
+    //# end
   }
   //# for r in ROW_QUADS
   //# for j in 4
   if (4u * (row + ty + Y * $r) + $j < d.outputs) {
     let at = (4u * (row + ty + Y * $r) + $j) * width + column + tx;
     //# for v in VECS
-    if (column + tx + X * $v < width) { dw[at + X * $v] += acc[4 * $r + $j][$v]; }
+    if (column + tx + X * $v < width) { dw[at + X * $v] += gradient(acc[4 * $r + $j][$v]); }
     //# end
   }
   //# end

@@ -27,7 +27,23 @@ interface Variant {
   readonly consts?: Readonly<Record<string, number>>;
   /** Both operands of the product are read through textures. */
   readonly textures?: true;
+  /** A feature of the adapter that the text is written for. */
+  readonly needs?: "shader-f16";
 }
+
+/** How operands are multiplied: as they are; rounded to f16, in f32; rounded, in f16 that is added up in f32 every slice. */
+type Operands = "f32" | "f16" | "f16_sums";
+
+/** What stands in front of a text for its operands. */
+const PRELUDES: Readonly<Record<Operands, string>> = {
+  f32: SHADERS.operands_f32,
+  f16: SHADERS.operands_f16 + SHADERS.sums_f32,
+  f16_sums: SHADERS.operands_f16 + SHADERS.sums_f16,
+};
+const prelude = (operands: Operands, text: string): Pick<Variant, "source" | "needs"> => ({
+  source: PRELUDES[operands] + text,
+  ...operands !== "f32" && { needs: "shader-f16" },
+});
 
 /** Subgroups whose threads share loads. */
 export const SHARED = 16;
@@ -45,15 +61,24 @@ function texture(ROWS: number, VECS: number, SHARE: number): Variant {
 }
 
 /** Tiles of M x N elements through workgroup memory, K steps at a time; ROWS x 4 VECS elements a thread. */
-function tile(M: number, N: number, K: number, ROWS: number, VECS: number): Variant {
+function tile(
+  M: number,
+  N: number,
+  K: number,
+  ROWS: number,
+  VECS: number,
+  operands: Operands = "f32",
+): Variant {
   const [X, Y, QUADS, MS, NS] = [N / (4 * VECS), M / ROWS, K / 4, M / 4, N / 4];
   const [SPAN, THREADS] = [QUADS + 1, X * Y];
   const loads = { LEFT_LOADS: M * QUADS / THREADS, RIGHT_LOADS: N * QUADS / THREADS };
   const memory = { LEFT: M * SPAN, RIGHT: N * SPAN };
   return {
-    source: SHADERS.linear_tiled,
+    ...prelude(operands, SHADERS.linear_tiled),
     tile: [M, N],
     consts: {
+      DIRECT: operands === "f16_sums" ? 0 : 1,
+      SLICED: operands === "f16_sums" ? 1 : 0,
       M,
       N,
       K,
@@ -74,8 +99,8 @@ function tile(M: number, N: number, K: number, ROWS: number, VECS: number): Vari
 }
 
 /** ROWS x 4 elements a workgroup of LANES threads that share the contraction; `subgroup` of them add up without memory. */
-const rows = (ROWS: number, subgroup = 0): Variant => ({
-  source: SHADERS.linear_rows,
+const rows = (ROWS: number, subgroup = 0, operands: Operands = "f32"): Variant => ({
+  ...prelude(operands, SHADERS.linear_rows),
   tile: [ROWS, 4],
   consts: subgroup > 0
     ? { ROWS, LANES: subgroup, SUBGROUP: 1, WORKGROUP: 0 }
@@ -95,6 +120,11 @@ const VARIANTS = {
   linear_tiled_32x32: tile(32, 32, 16, 4, 1),
   linear_tiled_128x64: tile(128, 64, 16, 8, 2),
   linear_tiled_128x128: tile(128, 128, 8, 8, 2),
+  linear_half: tile(64, 64, 16, 4, 1, "f16"),
+  linear_half_32x32: tile(32, 32, 16, 4, 1, "f16"),
+  linear_half_128x128: tile(128, 128, 16, 8, 2, "f16"),
+  linear_half_sums: tile(64, 64, 16, 4, 1, "f16_sums"),
+  linear_half_sums_128x128: tile(128, 128, 16, 8, 2, "f16_sums"),
   linear_any: { source: SHADERS.linear_any, tile: [1, 64] },
 } as const satisfies Record<string, Variant>;
 /** The variants that have all five products. */
@@ -128,6 +158,7 @@ function make<B extends string>(
       ) as Record<B, Access>
       : bindings,
     ...v.consts && { consts: v.consts },
+    ...v.needs && { needs: v.needs },
     dims: DIMS,
     sizes,
     grid: (d): Grid => {
@@ -229,23 +260,33 @@ for (const name of ["linear_broadcast", "linear_broadcast_16"] as const) {
  * All kernels of the layer by variant; the tests and the benchmark go through them. `linear_texture` reads its operands
  * through textures (software adapters) where they fit one and widths are multiples of 4, `linear_broadcast` reads so too
  * and shares the loads within subgroups of 16 (a program takes `linear_texture` for it where there are none), `linear`
- * needs neither, `linear_tiled` passes operands through workgroup memory (GPUs), `linear_any` takes any size. Numbers in
- * a name are rows, or rows and columns, of a workgroup's tile.
+ * needs neither, `linear_tiled` passes operands through workgroup memory (GPUs), `linear_half` does so with operands that
+ * it rounds to f16 (adapters with shader-f16, on request), `linear_half_sums` multiplies and adds up a slice of them in f16
+ * too, `linear_any` takes any size. Numbers in a name are rows, or rows and columns, of a workgroup's tile.
  */
 export const linearKernels: Readonly<Record<LinearVariant, LinearKernels>> = all;
 
-const inSubgroups = (name: string, ROWS: number): Forwards => {
-  const sizes = new Map([0, ...SUBGROUPS].map((size) => [size, forwardsOf(name, rows(ROWS, size))]));
+const inSubgroups = (name: string, ROWS: number, operands: Operands = "f32"): Forwards => {
+  const sizes = new Map(
+    [0, ...SUBGROUPS].map((size) => [size, forwardsOf(name, rows(ROWS, size, operands))]),
+  );
   return bySubgroup(sizes.get(0)!, (subgroup) => sizes.get(subgroup) ?? sizes.get(0)!);
 };
 
 /**
  * The forward products for few rows: a workgroup's threads share the contraction. `_subgroup` adds up within a subgroup
- * where the adapter says how large those are, else through workgroup memory as the others.
+ * where the adapter says how large those are, else through workgroup memory as the others. `half` rounds the operands to
+ * f16 as `linear_half` does.
  */
-export const linearRowsKernels: Readonly<Record<`linear_rows_${2 | 8}${"" | "_subgroup"}`, Forwards>> = {
+export const linearRowsKernels: Readonly<
+  Record<`linear_${"" | "half_"}rows_${2 | 8}${"" | "_subgroup"}`, Forwards>
+> = {
   linear_rows_2: forwardsOf("linear_rows_2", rows(2)),
   linear_rows_8: forwardsOf("linear_rows_8", rows(8)),
   linear_rows_2_subgroup: inSubgroups("linear_rows_2_subgroup", 2),
   linear_rows_8_subgroup: inSubgroups("linear_rows_8_subgroup", 8),
+  linear_half_rows_2: forwardsOf("linear_half_rows_2", rows(2, 0, "f16")),
+  linear_half_rows_8: forwardsOf("linear_half_rows_8", rows(8, 0, "f16")),
+  linear_half_rows_2_subgroup: inSubgroups("linear_half_rows_2_subgroup", 2, "f16"),
+  linear_half_rows_8_subgroup: inSubgroups("linear_half_rows_8_subgroup", 8, "f16"),
 };

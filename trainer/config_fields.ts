@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { FAMILY_NAMES } from "../data/micro/world.ts";
+import { KERNEL_PRESETS, PRECISIONS } from "../gpu/kernel_options.ts";
 import type { Config, LrScheduler } from "./config_types.ts";
 
 /** One leaf of the configuration. */
@@ -337,6 +338,16 @@ export const FIELDS: Fields<Config> = {
     tune_kernels: flag(
       true,
       "Choose among kernels by measuring them once on this adapter, where the command opens the device; false: by rule.",
+    ),
+    kernels: choice(
+      "auto",
+      KERNEL_PRESETS,
+      "Variants of kernels: `auto` by adapter, `gpu` or `software` whatever the adapter says of itself, `portable` what needs no optional feature and is never measured; results agree but for the rounding of sums.",
+    ),
+    precision: choice(
+      "float32",
+      PRECISIONS,
+      "`float16`: mixed precision, the linear layers multiply operands rounded to f16 and add up in f32 (adapters with shader-f16; loss scale 1,024, an overflow is a skipped update); weights, gradients and moments stay in f32.",
     ),
     seed: int(0, 0, 2 ** 31 - 1, "Seed of all sampling."),
   },

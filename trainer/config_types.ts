@@ -3,6 +3,9 @@
  * @module
  */
 
+import type { Precision } from "../gpu/kernel.ts";
+import type { KernelPreset } from "../gpu/kernel_options.ts";
+
 /** A learning-rate schedule after the warm-up: flat, or falling to `min_lr_ratio` of the peak. */
 export type LrScheduler = "constant" | "linear" | "cosine";
 
@@ -111,6 +114,8 @@ export type TrainerConfig = {
   val_blind: boolean;
   rollouts_to_log: number;
   tune_kernels: boolean;
+  kernels: KernelPreset;
+  precision: Precision;
   seed: number;
 };
 

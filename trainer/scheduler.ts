@@ -156,6 +156,7 @@ class Run {
     const { config, monitor } = options;
     const { worker: { actor }, trainer } = config;
     // Everything that can be wrong with the input is found before the folder is touched.
+    gpu.prefer({ preset: trainer.kernels, precision: trainer.precision });
     let checkpoint: Checkpoint | undefined;
     let folder: RunFolder | undefined;
     let state = freshState();

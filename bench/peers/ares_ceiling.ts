@@ -19,7 +19,7 @@ import type { TrainWork, Work } from "./work.ts";
 /** The best product of all candidates, run for as many operations as it has and counted for the step's. */
 async function bestProduct(gpu: Gpu, work: TrainWork): Promise<Session> {
   let best: { flops: number; rate: number; what: string; program: Program } | undefined;
-  for (const candidate of ceilingWorkloads(gpu.facts.software)) {
+  for (const candidate of ceilingWorkloads(gpu.traits)) {
     const { gflops, kernel, shape } = await measure(gpu, candidate, 3, clockOf(gpu));
     if (gflops === null || gflops <= (best?.rate ?? 0)) continue;
     const { cost: { flops }, dims } = candidate;

@@ -50,6 +50,28 @@ Deno.test("arguments: train with everything", () => {
   });
 });
 
+Deno.test("arguments: which kernels run, of train only where it is said", () => {
+  assertEquals(parseArguments("train --kernels portable --precision float16".split(" ")), {
+    command: "train",
+    args: {
+      overrides: [],
+      stage: "both",
+      eval: true,
+      tune: true,
+      kernels: "portable",
+      precision: "float16",
+    },
+  });
+  for (const command of ["eval", "generate", "bench"] as const) {
+    const { args } = parseArguments(`${command} --kernels gpu --precision float16`.split(" ")) as {
+      args: { kernels: string; precision: string };
+    };
+    assertEquals([args.kernels, args.precision], ["gpu", "float16"]);
+    refusal(`${command} --kernels fast`.split(" "));
+    refusal(`${command} --precision half`.split(" "));
+  }
+});
+
 Deno.test("arguments: --resume alone, and with an override behind it", () => {
   assertEquals(parseArguments(["train", "--resume"]), {
     command: "train",
@@ -70,11 +92,30 @@ Deno.test("arguments: --resume alone, and with an override behind it", () => {
 Deno.test("arguments: the other commands' defaults", () => {
   assertEquals(parseArguments(["eval"]), {
     command: "eval",
-    args: { samples: 4, greedy: false, temperature: 1, topP: 1, blind: false, seed: 0, tune: true },
+    args: {
+      samples: 4,
+      greedy: false,
+      temperature: 1,
+      topP: 1,
+      blind: false,
+      seed: 0,
+      tune: true,
+      kernels: "auto",
+      precision: "float32",
+    },
   });
   assertEquals(parseArguments(["generate"]), {
     command: "generate",
-    args: { image: [], maxTokens: 512, greedy: false, seed: 0, raw: false, tune: true },
+    args: {
+      image: [],
+      maxTokens: 512,
+      greedy: false,
+      seed: 0,
+      raw: false,
+      tune: true,
+      kernels: "auto",
+      precision: "float32",
+    },
   });
   assertEquals(parseArguments(["doctor"]), { command: "doctor", args: { json: false } });
   assertEquals(parseArguments(["bench"]), {
@@ -84,6 +125,8 @@ Deno.test("arguments: the other commands' defaults", () => {
       json: false,
       rounds: 5,
       tune: true,
+      kernels: "auto",
+      precision: "float32",
       peers: false,
       check: false,
       save: false,
@@ -121,6 +164,8 @@ Deno.test("arguments: the other commands with everything", () => {
         by: "level",
         seed: 0,
         tune: false,
+        kernels: "auto",
+        precision: "float32",
       },
     },
   );
@@ -143,6 +188,8 @@ Deno.test("arguments: the other commands with everything", () => {
         seed: 3,
         raw: true,
         tune: false,
+        kernels: "auto",
+        precision: "float32",
       },
     },
   );
@@ -153,6 +200,8 @@ Deno.test("arguments: the other commands with everything", () => {
       json: true,
       rounds: 2,
       tune: false,
+      kernels: "auto",
+      precision: "float32",
       peers: false,
       check: false,
       save: false,
@@ -168,6 +217,8 @@ Deno.test("arguments: the other commands with everything", () => {
       json: false,
       rounds: 5,
       tune: true,
+      kernels: "auto",
+      precision: "float32",
       peers: true,
       check: true,
       save: true,

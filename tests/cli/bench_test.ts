@@ -27,7 +27,10 @@ async function bench(args: string[]) {
 }
 
 Deno.test("bench: every kernel is timed on some shape on some adapter", async () => {
-  const workloads = [true, false].flatMap((software) => allWorkloads(software));
+  const workloads = [true, false].flatMap((software) => [
+    ...allWorkloads({ software }),
+    ...allWorkloads({ software, precision: "float16" }),
+  ]);
   assertEquals(await uncovered(workloads.map((w) => w.kernel)), []);
 });
 
@@ -155,7 +158,7 @@ Deno.test("bench: a 448 x 448 picture is 1024 patches in 16 windows of 64; a sma
 
 Deno.test("bench: the 7B tower's kernels on its shapes; a CPU leaves its longest to the whole block", () => {
   const timed = (software: boolean) =>
-    visionWorkloads(software).filter((w) => w.shape.startsWith("7b")).map((w) => {
+    visionWorkloads({ software }).filter((w) => w.shape.startsWith("7b")).map((w) => {
       // A binding holds 128 MiB at most on an adapter that keeps WebGPU's default limits.
       const largest = Math.max(...Object.values(w.kernel.sizes(w.dims)));
       assert(4 * largest <= 2 ** 27, `${w.kernel.name}: ${w.shape}`);

@@ -51,6 +51,11 @@ export function worstDifference(
   return { worst, index };
 }
 
+/** The feature that a case's kernel needs and this device lacks: then there is nothing to run. */
+export function lacking(gpu: Gpu, { kernel: { needs } }: KernelCase): string | undefined {
+  return needs && !gpu.facts.features.includes(needs) ? needs : undefined;
+}
+
 /** Runs one case on the GPU. */
 export async function runCase(gpu: Gpu, c: KernelCase): Promise<CaseResult> {
   const tensors: Record<string, Tensor> = {};

@@ -8,11 +8,86 @@ import {
 import { linear, linearBackwardInput, linearBackwardWeight } from "../reference/linear.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
+/** The kernels of a family: all products, or the forward ones alone. */
+export type LinearFamily = typeof linearKernels[LinearVariant] | typeof linearRowsKernels["linear_rows_2"];
+
+/** What the products of a family are compared with. */
+export interface LinearCheck {
+  /** What the case is called beside its sizes. */
+  readonly note?: string;
+  /** Largest value of dy, dx and dweight. */
+  readonly gradients: number;
+  /** x and weight as the kernel takes them. */
+  readonly operand: (values: Float32Array) => ArrayLike<number>;
+  /** dy as the kernel takes it. */
+  readonly gradient: (values: Float32Array) => ArrayLike<number>;
+  /** Changes x, weight and dy before they are used. */
+  readonly prepare?: (values: Float32Array) => void;
+  readonly tolerance: number;
+}
+const EXACT: LinearCheck = { gradients: 1, operand: (v) => v, gradient: (v) => v, tolerance: 1e-5 };
+
 /** Zeroes the padding columns of rows, as the producers of dy do. */
 function padded(tokens: number, outputs: number, stride: number): Float32Array<ArrayBuffer> {
   const a = randomArray([tokens, stride]);
   for (let t = 0; t < tokens; t++) for (let n = outputs; n < stride; n++) a[t * stride + n] = 0;
   return a;
+}
+
+/** Every product of a family on one shape. */
+export function casesOf(
+  kernels: LinearFamily,
+  [tokens, inputs, outputs]: readonly number[],
+  stride: number,
+  check = EXACT,
+): KernelCase[] {
+  const s = { tokens, inputs, outputs, stride };
+  const name = `${tokens}x${inputs}x${outputs}${check.note ? ` ${check.note}` : ""}`;
+  const { gradients, operand, gradient, tolerance } = check;
+  const x = randomArray([tokens, inputs]);
+  const weight = randomArray([outputs, inputs]);
+  const y = randomArray([tokens, stride]);
+  const bias = randomArray([outputs]);
+  const residual = randomArray([tokens, stride]);
+  const dy = padded(tokens, outputs, stride).map((v) => v * gradients);
+  const dx = randomArray([tokens, inputs], gradients);
+  const dweight = randomArray([outputs, inputs], gradients);
+  for (const values of [x, weight, dy]) check.prepare?.(values);
+  const forward = (b?: Float32Array, r?: Float32Array) => () => ({
+    y: linear(operand(x), operand(weight), y, s, b, r),
+  });
+  const dims = { ...s, accumulate: 0 };
+  const common = { name, dims, tolerance };
+  const list: KernelCase[] = [
+    { ...common, kernel: kernels.forward, inputs: { x, weight, y }, expected: forward() },
+    { ...common, kernel: kernels.forwardBias, inputs: { x, weight, y, bias }, expected: forward(bias) },
+    {
+      ...common,
+      kernel: kernels.forwardResidual,
+      inputs: { x, weight, y, residual },
+      expected: forward(undefined, residual),
+    },
+  ];
+  if (!("backwardInput" in kernels)) return list;
+  list.push({
+    ...common,
+    kernel: kernels.backwardWeight,
+    inputs: { dy, x, dweight },
+    expected: () => ({ dweight: linearBackwardWeight(gradient(dy), operand(x), dweight, s) }),
+  });
+  for (const accumulate of [0, 1]) {
+    list.push({
+      ...common,
+      name: `${name} accumulate=${accumulate}`,
+      kernel: kernels.backwardInput,
+      inputs: { dy, weight, dx },
+      dims: { ...s, accumulate },
+      expected: () => ({
+        dx: linearBackwardInput(gradient(dy), operand(weight), dx, s, accumulate === 1),
+      }),
+    });
+  }
+  return list;
 }
 
 /** Normal and odd shapes: one row, tile − 1, tile + 1, widths that are no multiple of a tile. */
@@ -29,84 +104,30 @@ export function cases(): KernelCase[] {
     [19, 33, 130],
     [130, 20, 132],
   ];
-  const families = { ...linearKernels, ...linearRowsKernels };
-  for (const [tokens, inputs, outputs] of shapes) {
-    for (const [variant, all] of Object.entries(families)) {
+  const families: Record<string, LinearFamily> = { ...linearKernels, ...linearRowsKernels };
+  for (const shape of shapes) {
+    const [tokens, inputs, outputs] = shape;
+    for (const [variant, kernels] of Object.entries(families)) {
+      // Those of rounded operands have their own.
+      if (kernels.forward.needs) continue;
       const wide = variant !== "linear_any";
       if (wide && inputs % 4 !== 0) continue;
       if (/^linear_(texture|broadcast)/.test(variant) && outputs % 4 !== 0) continue;
-      const kernels = all as typeof linearKernels[LinearVariant];
       const stride = wide ? Math.ceil(outputs / 4) * 4 : outputs;
-      const s = { tokens, inputs, outputs, stride };
-      const name = `${tokens}x${inputs}x${outputs}`;
-      const x = randomArray([tokens, inputs]);
-      const weight = randomArray([outputs, inputs]);
-      const y = randomArray([tokens, stride]);
+      list.push(...casesOf(kernels, shape, stride));
+      if (variant !== "linear") continue;
+      const s = { tokens, inputs: 4, outputs, stride };
       const bias = randomArray([outputs]);
-      const residual = randomArray([tokens, stride]);
-      const dy = padded(tokens, outputs, stride);
-      const dx = randomArray([tokens, inputs]);
-      const dweight = randomArray([outputs, inputs]);
-      const tolerance = 1e-5;
-      const dims = { ...s, accumulate: 0 };
-      list.push(
-        {
-          name,
-          kernel: kernels.forward,
-          inputs: { x, weight, y },
-          dims,
-          tolerance,
-          expected: () => ({ y: linear(x, weight, y, s) }),
-        },
-        {
-          name,
-          kernel: kernels.forwardBias,
-          inputs: { x, weight, y, bias },
-          dims,
-          tolerance,
-          expected: () => ({ y: linear(x, weight, y, s, bias) }),
-        },
-        {
-          name,
-          kernel: kernels.forwardResidual,
-          inputs: { x, weight, y, residual },
-          dims,
-          tolerance,
-          expected: () => ({ y: linear(x, weight, y, s, undefined, residual) }),
-        },
-      );
-      if (variant in linearRowsKernels) continue;
+      const y = randomArray([tokens, stride]);
+      const zero = new Float32Array(outputs * 4);
       list.push({
-        name,
-        kernel: kernels.backwardWeight,
-        inputs: { dy, x, dweight },
-        dims,
-        tolerance,
-        expected: () => ({ dweight: linearBackwardWeight(dy, x, dweight, s) }),
+        name: shape.join("x"),
+        kernel: addBias,
+        inputs: { bias, y },
+        dims: { ...s, inputs, accumulate: 0 },
+        tolerance: EXACT.tolerance,
+        expected: () => ({ y: linear(new Float32Array(tokens * 4), zero, y, s, bias, y) }),
       });
-      for (const accumulate of [0, 1]) {
-        list.push({
-          name: `${name} accumulate=${accumulate}`,
-          kernel: kernels.backwardInput,
-          inputs: { dy, weight, dx },
-          dims: { ...s, accumulate },
-          tolerance,
-          expected: () => ({ dx: linearBackwardInput(dy, weight, dx, s, accumulate === 1) }),
-        });
-      }
-      if (variant === "linear") {
-        const zero = new Float32Array(outputs * 4);
-        list.push({
-          name,
-          kernel: addBias,
-          inputs: { bias, y },
-          dims,
-          tolerance,
-          expected: () => ({
-            y: linear(new Float32Array(tokens * 4), zero, y, { ...s, inputs: 4 }, bias, y),
-          }),
-        });
-      }
     }
   }
   return list;
@@ -268,7 +289,7 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: "linear_tiled_32x32.backward_input",
-    mistake: { why: "never accumulates", from: "{ dx[at] += acc", to: "{ dx[at] = acc" },
+    mistake: { why: "never accumulates", from: "{ dx[at] += gradient(acc", to: "{ dx[at] = gradient(acc" },
   },
   {
     kernel: "linear_tiled_128x64.backward_weight",
@@ -282,8 +303,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_tiled_128x128.backward_weight",
     mistake: {
       why: "overwrites earlier micro-batches",
-      from: "{ dw[at + X * $v] += acc",
-      to: "{ dw[at + X * $v] = acc",
+      from: "{ dw[at + X * $v] += gradient(acc",
+      to: "{ dw[at + X * $v] = gradient(acc",
     },
   },
   {
