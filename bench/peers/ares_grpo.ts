@@ -78,7 +78,7 @@ export async function grpoIteration(
   });
   const optimizer = adamw(gpu, policy);
   // What an update reads of a policy; the rest is tokenizer and folder, and this model has neither.
-  const parts = { model: policy, graph, tokensPerPass, patchesPerPass: 0 };
+  const parts = { model: policy, graph, tokensPerPass, patchesPerPass: 0, accompany: () => {} };
   const update = new PolicyUpdate(
     parts as unknown as Policy,
     reference,

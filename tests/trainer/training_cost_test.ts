@@ -9,7 +9,7 @@ import { SequenceGraph } from "../../models/sequence_graph.ts";
 import { loadConfig } from "../../trainer/config.ts";
 import { perBucket } from "../../trainer/difficulty.ts";
 import { AdamW } from "../../trainer/optimizer.ts";
-import type { Policy } from "../../trainer/policy.ts";
+import type { Companions, Policy } from "../../trainer/policy.ts";
 import { PolicyUpdate, type UpdateSettings } from "../../trainer/policy_update.ts";
 import { RolloutEngine } from "../../trainer/rollout.ts";
 import { SftTrainer } from "../../trainer/sft.ts";
@@ -36,18 +36,18 @@ function updateOf(model: CausalLM, tokens: number, ...overrides: string[]) {
   const { config } = loadConfig({ overrides: [`worker.actor.micro_batch_tokens=${tokens}`, ...overrides] });
   const optimizer = new AdamW(model.gpu, model.parameters, { ...ADAMW });
   let graph: SequenceGraph | undefined;
-  let compared: SequenceGraph | undefined;
+  let beside: Companions = {};
   const policy = {
     model,
     tokensPerPass: tokens,
     patchesPerPass: 0,
     get graph() {
-      return graph ??= new SequenceGraph(model, { tokens, train: true, reference: compared });
+      return graph ??= new SequenceGraph(model, { tokens, train: true, ...beside });
     },
-    compareWith(reference: SequenceGraph | undefined) {
+    accompany(companions: Companions) {
       graph?.free();
       graph = undefined;
-      compared = reference;
+      beside = companions;
     },
   } as unknown as Policy;
   const reference = config.algorithm.disable_kl ? undefined : model.frozenCopy();
