@@ -1,6 +1,7 @@
 /** The AEPO gradient and what it is shaped by, on the responses of an iteration. @module */
 import { hweMask, meanThreshold, spanQuantile, windowMean } from "../shaders/entropy_window.ts";
 import { KL_KINDS, policyLoss, tokenAdvantage } from "../shaders/policy_loss.ts";
+import { valueLoss } from "../shaders/value_loss.ts";
 import type { ModelShape } from "./shapes.ts";
 import { spread, type Workload, workload } from "./workload.ts";
 
@@ -33,5 +34,6 @@ export function policyWorkloads(s: ModelShape): Workload[] {
     workload(hweMask, shape, windows, { window_mean: entropy, spans, mask: out }, pass),
     workload(tokenAdvantage, shape, settings, { spans }),
     workload(policyLoss, shape, settings, { sequence_of }),
+    workload(valueLoss, shape, { tokens, clip: 0.5, coefficient: 0.1 }, {}),
   ];
 }

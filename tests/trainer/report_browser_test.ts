@@ -110,9 +110,12 @@ Deno.test({
       await page.locator(".row").first().click();
 
       // What the log says of the rollout with the largest N_HE is what is seen.
-      const most = wrong.reduce((a, b) => b.n_he > a.n_he ? b : a);
-      assert(most.n_he > 0, "no wrong rollout has a high-entropy window: take another seed");
-      assertEquals((await texts(page, ".tokens.main .t")).join(""), most.tokens.join(""));
+      const largest = Math.max(...wrong.map((r) => r.n_he));
+      assert(largest > 0, "no wrong rollout has a high-entropy window: take another seed");
+      const seen = (await texts(page, ".tokens.main .t")).join("");
+      // More than one may have it.
+      const most = wrong.find((r) => r.n_he === largest && r.tokens.join("") === seen);
+      assert(most, `no rollout with N_HE = ${largest} reads: ${seen}`);
       assertEquals(await page.locator(".tokens.main .t.hwe").count(), most.n_he);
       assertEquals(await page.locator(".tokens.main .t.start").count(), most.high_entropy.length);
       const terms = Object.fromEntries(
