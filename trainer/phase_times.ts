@@ -11,6 +11,7 @@ const PHASES = {
   update_actor: "update",
   windows: "entropy windows",
   filter: "filtering",
+  values: "values",
   reward: "reward",
   adv: "advantages",
   controllers: "controllers",

@@ -20,7 +20,7 @@ import { PassResults } from "./pass_results.ts";
 import type { Policy } from "./policy.ts";
 import { type LossSequence, type LossSums, lossSums, TokenLoss } from "./token_loss.ts";
 import type { ShapedTrajectory, Trajectory } from "./trajectory.ts";
-import { ValueLoss, type ValueSequence, type ValueSums, valueSums } from "./value_loss.ts";
+import { ValueLoss, valueMetrics, type ValueSequence, type ValueSums, valueSums } from "./value_loss.ts";
 
 /** What the update needs besides the trajectories. */
 export interface UpdateSettings {
@@ -196,7 +196,7 @@ export class PolicyUpdate {
       klOutsideWindows: klByBucket(sums, "outside"),
       metrics: {
         ...this.#metrics(sums, steps, tokens),
-        ...this.#valueMetrics(values, items.flat().map((i) => i.trajectory)),
+        ...valueMetrics(values, items.flat().map((i) => i.trajectory), actor.ppo_epochs),
         // Without a reference there is nothing to be away from.
         ...(this.#reference && klMetrics(sums)),
         "actor/logp_gap_max": gap,
@@ -361,23 +361,6 @@ export class PolicyUpdate {
     return passes;
   }
 
-  /** Under EasyR1's names; the explained variance is 1 − var(R − V) / var(R) of the values before the update. */
-  #valueMetrics(sums: readonly ValueSums[], learned: readonly ShapedTrajectory[]): Record<string, number> {
-    if (sums.length === 0) return {};
-    const tokens = learned.reduce((n, t) => n + t.tokens.length, 0) * this.#config.worker.actor.ppo_epochs;
-    const total = (name: keyof ValueSums) => sums.reduce((s, x) => s + x[name], 0);
-    const returns = learned.flatMap((t) => Array.from(t.values!.returns));
-    const misses = learned.flatMap((t) => Array.from(t.values!.returns, (r, k) => r - t.values!.old[k]));
-    const spread = variance(returns);
-    return {
-      "critic/vf_loss": total("vf_loss") / sums.length,
-      "critic/vf_clipfrac": total("clipped") / tokens,
-      "critic/vpred_mean": total("value") / tokens,
-      "critic/returns/mean": returns.reduce((a, b) => a + b, 0) / returns.length,
-      ...(spread > 0 && { "critic/vf_explained_var": 1 - variance(misses) / spread }),
-    };
-  }
-
   #metrics(
     sums: readonly LossSums[],
     steps: readonly StepResult[],
@@ -425,11 +408,6 @@ function klByBucket(
     if (counts[b] > 0 && Number.isFinite(kl)) out[b] = kl / counts[b];
   }
   return out;
-}
-
-function variance(values: readonly number[]): number {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  return values.reduce((s, x) => s + (x - mean) ** 2, 0) / values.length;
 }
 
 /** `train/<bucket>/kl_outside` and `kl_inside` windows, nats a token. */

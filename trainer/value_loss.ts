@@ -9,6 +9,7 @@ import { PARTIAL_TOKENS } from "../models/layer.ts";
 import type { SequenceGraph } from "../models/sequence_graph.ts";
 import { columnSum, columnSumFinish } from "../shaders/column_sum.ts";
 import { VALUE_STATS, valueLoss } from "../shaders/value_loss.ts";
+import type { ShapedTrajectory } from "./trajectory.ts";
 
 /** What is the same for all tokens. */
 export interface ValueLossOptions {
@@ -94,4 +95,34 @@ export class ValueLoss {
 /** Names the columns of {@link ValueLoss.totals} as read back. */
 export function valueSums(totals: ArrayLike<number>): ValueSums {
   return Object.fromEntries(VALUE_STATS.map((name, i) => [name, totals[i]])) as ValueSums;
+}
+
+/**
+ * What an iteration's steps say of the values, under EasyR1's names; nothing without a value head. The explained variance is
+ * 1 − var(R − V) / var(R) of the values before the update.
+ * @param learned trajectories that the steps learned from, `epochs` times over
+ */
+export function valueMetrics(
+  sums: readonly ValueSums[],
+  learned: readonly ShapedTrajectory[],
+  epochs: number,
+): Record<string, number> {
+  if (sums.length === 0) return {};
+  const tokens = learned.reduce((n, t) => n + t.tokens.length, 0) * epochs;
+  const total = (name: keyof ValueSums) => sums.reduce((s, x) => s + x[name], 0);
+  const returns = learned.flatMap((t) => Array.from(t.values!.returns));
+  const misses = learned.flatMap((t) => Array.from(t.values!.returns, (r, k) => r - t.values!.old[k]));
+  const spread = variance(returns);
+  return {
+    "critic/vf_loss": total("vf_loss") / sums.length,
+    "critic/vf_clipfrac": total("clipped") / tokens,
+    "critic/vpred_mean": total("value") / tokens,
+    "critic/returns/mean": returns.reduce((a, b) => a + b, 0) / returns.length,
+    ...(spread > 0 && { "critic/vf_explained_var": 1 - variance(misses) / spread }),
+  };
+}
+
+function variance(values: readonly number[]): number {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  return values.reduce((s, x) => s + (x - mean) ** 2, 0) / values.length;
 }
