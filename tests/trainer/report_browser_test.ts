@@ -106,8 +106,17 @@ Deno.test({
       const wrong = rollouts.filter((r) => r.accuracy === 0);
       assertMatch(await countText(page), new RegExp(`^${wrong.length} of .*, 0 % right$`));
       assertEquals(await page.locator(".row .right").count(), 0);
+      // Far down a list that scrolls: a new order starts at its top again, wherever the list was.
+      await page.setViewportSize({ width: 1400, height: 300 });
+      await page.selectOption("[name=sort]", "windows");
+      await page.locator(".list").focus();
+      await page.keyboard.press("End");
+      assertEquals(await page.locator('.row[aria-posinset="1"]').count(), 0, "the list does not scroll");
+      await page.selectOption("[name=sort]", "long");
       await page.selectOption("[name=sort]", "windows");
       await page.locator(".row").first().click();
+      assertEquals(await page.locator(".row[aria-selected=true]").getAttribute("aria-posinset"), "1");
+      await page.setViewportSize({ width: 1400, height: 900 });
 
       // What the log says of the rollout with the largest N_HE is what is seen.
       const largest = Math.max(...wrong.map((r) => r.n_he));
@@ -153,7 +162,7 @@ Deno.test({
       await page.locator(".list").focus();
       await page.keyboard.press("ArrowDown");
       assertEquals(await page.locator(".row[aria-selected=true]").getAttribute("aria-posinset"), "2");
-      await page.locator(".filters button[type=reset]").click();
+      await page.getByRole("button", { name: "Reset" }).click();
       assertMatch(await countText(page), new RegExp(`^${records.length} of`));
     });
   },

@@ -662,12 +662,11 @@ class RolloutFilter {
    */
   constructor(data, changed) {
     this.data = data;
+    this.changed = changed;
     this.branched = new Set(data.rollouts.filter(isBranch).map((r) => \`\${r.group} \${r.place} \${r.parent}\`));
     this.form = this.#form();
     this.form.addEventListener("input", changed);
     this.form.addEventListener("submit", (event) => event.preventDefault());
-    // The fields are empty only after the event.
-    this.form.addEventListener("reset", () => setTimeout(changed));
   }
 
   #form() {
@@ -705,8 +704,18 @@ class RolloutFilter {
         "Text",
         el("input", { type: "search", name: "text", placeholder: "in problem or response" }),
       ),
-      el("button", { type: "reset" }, "Reset"),
+      this.#resetButton(),
     );
+  }
+
+  /** Not a button of type reset: its event comes before the fields are empty. */
+  #resetButton() {
+    const button = el("button", { type: "button" }, "Reset");
+    button.addEventListener("click", () => {
+      this.form.reset();
+      this.changed();
+    });
+    return button;
   }
 
   /** Indices of the rollouts that are wanted, in the wanted order. */
@@ -784,7 +793,8 @@ class RolloutList {
   }
 
   /**
-   * Shows these rollouts; the one that is open stays selected if it is among them.
+   * Shows these rollouts from the first on, as a new filter or order asks for; the one that is open stays selected if
+   * it is among them.
    * @param {number[]} indices
    * @param {number | undefined} opened
    */
@@ -792,9 +802,18 @@ class RolloutList {
     this.shown = indices;
     this.at = opened === undefined ? -1 : indices.indexOf(opened);
     this.space.style.height = \`\${indices.length * ROW}px\`;
+    this.element.scrollTop = 0;
+    this.draw();
+  }
+
+  /** Selects the rollout that was opened elsewhere and brings it into sight. @param {number} opened */
+  follow(opened) {
+    const at = this.shown.indexOf(opened);
+    if (at === this.at) return;
+    this.at = at;
     const { scrollTop, clientHeight } = this.element;
-    const top = this.at * ROW;
-    if (top < scrollTop || top + 2 * ROW > scrollTop + clientHeight) {
+    const top = at * ROW;
+    if (at >= 0 && (top < scrollTop || top + 2 * ROW > scrollTop + clientHeight)) {
       this.element.scrollTop = top - clientHeight / 3;
     }
     this.draw();
@@ -946,8 +965,7 @@ class Viewer {
   open(index, remember = true) {
     this.opened = index;
     if (remember) history.replaceState(null, "", \`#rollout=\${index}\`);
-    const at = this.list.shown.indexOf(index);
-    if (at !== this.list.at) this.list.show(this.list.shown, index);
+    this.list.follow(index);
     this.card.hide();
     this.#draw();
   }

@@ -17,12 +17,11 @@ export class RolloutFilter {
    */
   constructor(data, changed) {
     this.data = data;
+    this.changed = changed;
     this.branched = new Set(data.rollouts.filter(isBranch).map((r) => `${r.group} ${r.place} ${r.parent}`));
     this.form = this.#form();
     this.form.addEventListener("input", changed);
     this.form.addEventListener("submit", (event) => event.preventDefault());
-    // The fields are empty only after the event.
-    this.form.addEventListener("reset", () => setTimeout(changed));
   }
 
   #form() {
@@ -60,8 +59,18 @@ export class RolloutFilter {
         "Text",
         el("input", { type: "search", name: "text", placeholder: "in problem or response" }),
       ),
-      el("button", { type: "reset" }, "Reset"),
+      this.#resetButton(),
     );
+  }
+
+  /** Not a button of type reset: its event comes before the fields are empty. */
+  #resetButton() {
+    const button = el("button", { type: "button" }, "Reset");
+    button.addEventListener("click", () => {
+      this.form.reset();
+      this.changed();
+    });
+    return button;
   }
 
   /** Indices of the rollouts that are wanted, in the wanted order. */

@@ -38,7 +38,8 @@ export class RolloutList {
   }
 
   /**
-   * Shows these rollouts; the one that is open stays selected if it is among them.
+   * Shows these rollouts from the first on, as a new filter or order asks for; the one that is open stays selected if
+   * it is among them.
    * @param {number[]} indices
    * @param {number | undefined} opened
    */
@@ -46,9 +47,18 @@ export class RolloutList {
     this.shown = indices;
     this.at = opened === undefined ? -1 : indices.indexOf(opened);
     this.space.style.height = `${indices.length * ROW}px`;
+    this.element.scrollTop = 0;
+    this.draw();
+  }
+
+  /** Selects the rollout that was opened elsewhere and brings it into sight. @param {number} opened */
+  follow(opened) {
+    const at = this.shown.indexOf(opened);
+    if (at === this.at) return;
+    this.at = at;
     const { scrollTop, clientHeight } = this.element;
-    const top = this.at * ROW;
-    if (top < scrollTop || top + 2 * ROW > scrollTop + clientHeight) {
+    const top = at * ROW;
+    if (at >= 0 && (top < scrollTop || top + 2 * ROW > scrollTop + clientHeight)) {
       this.element.scrollTop = top - clientHeight / 3;
     }
     this.draw();

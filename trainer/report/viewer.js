@@ -70,8 +70,7 @@ class Viewer {
   open(index, remember = true) {
     this.opened = index;
     if (remember) history.replaceState(null, "", `#rollout=${index}`);
-    const at = this.list.shown.indexOf(index);
-    if (at !== this.list.at) this.list.show(this.list.shown, index);
+    this.list.follow(index);
     this.card.hide();
     this.#draw();
   }
