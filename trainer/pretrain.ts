@@ -39,10 +39,16 @@ export interface PretrainOptions {
 /** Standard deviation of initial weights (Hugging Face's `initializer_range`). */
 const INITIALIZER_RANGE = 0.02;
 
+/**
+ * Of the initial embeddings: names that come up in the same places (the colours) stay apart until the model has learnt to
+ * tell what they stand for. From 0.02 they grow into one before that, and are never told apart again.
+ */
+const EMBEDDING_RANGE = 0.1;
+
 /** The largest picture of the micro-world: 3 × 3 cells of 2 × 2 patches. */
 const MAX_PATCHES = 36;
 
-/** Normal(0, 0.02) matrices, zero biases, unit norms; each tensor from its own stream. */
+/** Normal(0, 0.02) matrices, Normal(0, 0.1) embeddings, zero biases, unit norms; each tensor from its own stream. */
 export function initialWeights(seed: number): (name: string, shape: readonly number[]) => Float32Array {
   return (name, shape) => {
     const size = shape.reduce((a, b) => a * b, 1);
@@ -50,7 +56,8 @@ export function initialWeights(seed: number): (name: string, shape: readonly num
     if (name.endsWith(".bias")) return new Float32Array(size);
     const rng = new Rng("initial weights", seed, name);
     const normal = () => Math.sqrt(-2 * Math.log(1 - rng.float())) * Math.cos(2 * Math.PI * rng.float());
-    return Float32Array.from({ length: size }, () => INITIALIZER_RANGE * normal());
+    const range = name.endsWith("embed_tokens.weight") ? EMBEDDING_RANGE : INITIALIZER_RANGE;
+    return Float32Array.from({ length: size }, () => range * normal());
   };
 }
 

@@ -13,19 +13,22 @@ export const CELL = 28;
 /** Names of the colours, as problems and traces call them. */
 export type ColourName = "red" | "green" | "blue" | "black";
 
-/** The colours' values. */
+/**
+ * The colours' values: over the paper's gray, those that problems ask about differ in hue alone, not in lightness, so that a
+ * patch weighs what they are and not that they are there.
+ */
 export const COLOURS: Readonly<Record<ColourName, Rgb>> = {
-  red: [208, 32, 32],
-  green: [24, 144, 56],
-  blue: [32, 64, 208],
+  red: [255, 64, 64],
+  green: [64, 255, 64],
+  blue: [64, 64, 255],
   black: [16, 16, 16],
 };
 
 /** The colours that problems ask about. */
 export const PALETTE: readonly ColourName[] = ["red", "green", "blue"];
 
-/** The paper. */
-export const BACKGROUND: Rgb = [248, 248, 248];
+/** The paper: the middle of what a patch can be. */
+export const BACKGROUND: Rgb = [128, 128, 128];
 
 /** Pixels of a shape's box; it keeps 4 pixels from its cell's sides before it is moved. */
 const SHAPE_SIZE = 20;

@@ -22,10 +22,10 @@ export function levelOf(k: Difficulty): Level {
 
 /**
  * Why a stretch of a trace is a decision, that is, not forced by what was written before it:
- * `style` how (or how long) to work; `reading` what was seen in the picture; `result` the outcome of a step;
- * `verdict` whether a check agreed; `answer` the digits in the box.
+ * `style` how (or how long) to work; `choice` what to try next; `reading` what was seen in the picture;
+ * `result` the outcome of a step; `verdict` whether a check agreed; `answer` the digits in the box.
  */
-export type DecisionKind = "style" | "reading" | "result" | "verdict" | "answer";
+export type DecisionKind = "style" | "choice" | "reading" | "result" | "verdict" | "answer";
 
 /** A stretch of a trace; without a `kind` it follows from the problem and the stretches before it. */
 export interface Piece {

@@ -72,11 +72,7 @@ export const TEXT_RECIPE: PretrainRecipe = {
   ],
 };
 
-/**
- * The recipe of `models/micro`: text and pictures evenly. At its end digits, bars and shapes are read from pictures, their
- * colours are not: the names of the colours come up in the same places, so before any colour is seen their embeddings grow
- * into one (cosine 1.00), and dark ink weighs much more in a patch than its colour does. `tally` and `odd` are guessed.
- */
+/** The recipe of `models/micro`: text and pictures, all families evenly. */
 export const RECIPE: PretrainRecipe = {
   ...TEXT_RECIPE,
   kind: "vision",
@@ -95,15 +91,7 @@ export const RECIPE: PretrainRecipe = {
       ...MIXTURE,
       name: "all",
       families: VISIBLE_FAMILIES.vision,
-      tokens: 1_400_000,
-      difficultyWeights: [3, 4, 4, 4, 3, 2],
-      learningRate: [2e-3, 2e-4],
-    },
-    {
-      ...MIXTURE,
-      name: "long",
-      families: VISIBLE_FAMILIES.vision,
-      tokens: 3_000_000,
+      tokens: 3_500_000,
       difficultyWeights: [3, 4, 4, 4, 3, 2],
       learningRate: [2e-3, 1e-4],
       afresh: true,

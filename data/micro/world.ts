@@ -21,10 +21,11 @@ import {
   type MicroProblem,
 } from "./problem.ts";
 import { count, gap } from "./scan.ts";
+import { pair } from "./search.ts";
 import { type ErrorModel, type Style, STYLES, type Trace, writeTrace } from "./trace.ts";
 
 /** The families without pictures, in the order in which problems go round them; the usual ones. */
-export const TEXT_FAMILIES: readonly Family[] = [sum, word, count, gap];
+export const TEXT_FAMILIES: readonly Family[] = [sum, word, count, gap, pair];
 
 /** The families with one picture a problem. */
 export const PICTURE_FAMILIES: readonly Family[] = [tally, grid, chart, odd];
