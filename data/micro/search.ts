@@ -35,8 +35,7 @@ function workPair(order: readonly Pair[], wanted: number, slip: Slip): Work {
   for (const [a, b] of order) {
     const sum = slipped(a + b, slip());
     if (pieces.length > 0) pieces.push({ text: ";" });
-    pieces.push({ text: `${a}`, kind: "choice" }, { text: "+" }, { text: `${b}`, kind: "choice" });
-    pieces.push({ text: "=" }, { text: `${sum}`, kind: "result" });
+    pieces.push({ text: `${a}+${b}`, kind: "choice" }, { text: "=" }, { text: `${sum}`, kind: "result" });
     result = Math.max(a, b);
     if (sum === wanted) break;
   }

@@ -97,7 +97,7 @@ Deno.test("the chat template costs six tokens a question, and traces keep to the
   assertEquals(whole, prompt + "\\boxed{3}<|im_end|>\n");
   assertEquals(tokenizer.encode(prompt).ids.length, tokenizer.encode(user.content).ids.length + 6);
 
-  const limits = { direct: [6, 8], steps: [13, 60], check: [23, 115] };
+  const limits = { direct: [6, 8], steps: [13, 62], check: [23, 128] };
   for (const row of microRows({ seed: 2, count: 600, split: "train" })) {
     assert(tokenizer.encode(row.problem).ids.length <= 36, row.problem);
     for (const { style, text } of row.traces) {

@@ -73,7 +73,7 @@ Deno.test("config: families are chosen by name, and an unknown name is answered 
   for (const wrong of ["[tally, sums]", "[]", "tally"]) {
     assertStringIncludes(
       refusal(`data.micro.families=${wrong}`),
-      "give null or a list of names among sum, word, count, gap, tally, grid, chart, odd.",
+      "give null or a list of names among sum, word, count, gap, pair, tally, grid, chart, odd.",
     );
   }
 });
