@@ -7,6 +7,7 @@ import { type AdapterTraits, KernelCache } from "./kernel.ts";
 import type { KernelChooser } from "./kernel_choices.ts";
 import { type KernelOptions, traitsFor } from "./kernel_options.ts";
 import { Pool } from "./pool.ts";
+import { ReadBack } from "./read_back.ts";
 import type { DType, MemoryClass, Tensor } from "./tensor.ts";
 import { Textures } from "./textures.ts";
 
@@ -56,7 +57,7 @@ export class Gpu {
   #failure: Error | undefined;
   #lost: Promise<never>;
   #closed = false;
-  #staging: GPUBuffer[] = [];
+  #back: ReadBack;
   /** Commands that wait for their submit, and what has encoded some of them; undefined outside {@link together}. */
   #waiting: { encoder: GPUCommandEncoder | undefined; by: Set<unknown> } | undefined;
 
@@ -67,6 +68,7 @@ export class Gpu {
     this.pool = new Pool(device, (error) => this.#failure ??= error);
     this.textures = new Textures(device, this.pool);
     this.kernels = new KernelCache(device);
+    this.#back = new ReadBack(device);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#failure ??= new GpuError(
@@ -241,26 +243,23 @@ export class Gpu {
     this.check();
     this.#flush();
     const total = tensors.reduce((sum, t) => sum + Math.ceil(t.bytes / 4) * 4, 0);
-    const staging = this.#takeStaging(total);
-    const encoder = this.device.createCommandEncoder();
-    let at = 0;
-    for (const t of tensors) {
-      encoder.copyBufferToBuffer(t.buffer, t.offset, staging, at, t.bytes);
-      at += t.bytes;
-    }
-    this.device.queue.submit([encoder.finish()]);
+    let bytes: ArrayBuffer;
     try {
-      await Promise.race([staging.mapAsync(1, 0, total), this.#lost]);
+      bytes = await this.#back.take(total, (encoder, to) => {
+        let at = 0;
+        for (const t of tensors) {
+          encoder.copyBufferToBuffer(t.buffer, t.offset, to, at, t.bytes);
+          at += t.bytes;
+        }
+      }, this.#lost);
     } catch (error) {
+      if (error instanceof GpuError) throw error;
       // The map says only that it failed; the cause arrives with the next turn of the queue.
       await this.idle();
       throw new GpuError(`reading ${tensors.map((t) => t.name).join(", ")}: ${error}`);
     }
     this.check();
-    const bytes = staging.getMappedRange(0, total).slice(0);
-    staging.unmap();
-    this.#staging.push(staging);
-    at = 0;
+    let at = 0;
     return tensors.map((t) => {
       const from = at;
       at += t.bytes;
@@ -326,20 +325,9 @@ export class Gpu {
   /** Destroys the device; buffers first, since destroying the device alone leaks them. */
   close(): void {
     this.#closed = true;
-    for (const buffer of this.#staging) buffer.destroy();
+    this.#back.destroy();
     this.textures.destroy();
     this.pool.destroy();
     this.device.destroy();
-  }
-
-  #takeStaging(bytes: number): GPUBuffer {
-    const limit = this.device.limits.maxBufferSize;
-    if (bytes > limit) throw new GpuError(`reading ${bytes} bytes at once exceeds maxBufferSize = ${limit}`);
-    const i = this.#staging.findIndex((buffer) => buffer.size >= bytes);
-    if (i >= 0) return this.#staging.splice(i, 1)[0];
-    // At most two idle buffers are kept: large one-off reads (saving a checkpoint) would pile up otherwise.
-    while (this.#staging.length > 1) this.#staging.shift()!.destroy();
-    const size = Math.max(4096, Math.ceil(bytes / 4096) * 4096);
-    return this.device.createBuffer({ label: "read-back", size, usage: 1 | 8 });
   }
 }

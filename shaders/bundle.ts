@@ -2291,7 +2291,8 @@ fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocati
 // load serves ROWS · VECS vec4 of the output; elsewhere (SHARE = 1) the broadcast of no_subgroups.wgsl keeps what it has.
 //   \`in\`, \`out\` and \`stride\` must be multiples of 4; no lane may leave before the last broadcast.
 // Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis. Four
-// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3). GROUPS = ROWS / SHARE, QUADS = ROWS / 4;
+// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3). DEEP such steps are a trip of the loop, since
+// every sum goes through memory once a trip, under the loop's mask. GROUPS = ROWS / SHARE, QUADS = ROWS / 4;
 // backward_weight takes STEPS tokens a trip, whose QUADS · STEPS quads of rows are LOADS = QUADS · STEPS / SHARE a lane.
 
 const LANES = 16u;
@@ -2327,23 +2328,32 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
   let w\$c = min(n + \$c, columns - 1u) * 4u * width;
   //# end
   var acc: Tile;
-  for (var k = 0u; k < width; k++) {
+  for (var k = 0u; k < width; k += DEEP) {
+    //# for j in DEEP
+    let k\$j = min(k + \$j, width - 1u);
     //# for c in VECS
-    let b\$c = mat4x4f(
-      texel(w, w\$c + k),
-      texel(w, w\$c + width + k),
-      texel(w, w\$c + 2u * width + k),
-      texel(w, w\$c + 3u * width + k),
+    let b\$c\$j = mat4x4f(
+      texel(w, w\$c + k\$j),
+      texel(w, w\$c + width + k\$j),
+      texel(w, w\$c + 2u * width + k\$j),
+      texel(w, w\$c + 3u * width + k\$j),
     );
+    //# end
     //# end
     //# for g in GROUPS
     {
-    let rows\$g = texel(x, x\$g + k);
-    //# for r in SHARE
-    let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
-    //# for c in VECS
-    acc[SHARE * \$g + \$r][\$c] += v\$r * b\$c;
+    //# for j in DEEP
+    let rows\$j = select(vec4f(), texel(x, x\$g + k\$j), k + \$j < width);
     //# end
+    //# for r in SHARE
+    {
+    //# for j in DEEP
+    let v\$j = subgroupBroadcast(rows\$j, u32(\$r));
+    //# for c in VECS
+    acc[SHARE * \$g + \$r][\$c] += v\$j * b\$c\$j;
+    //# end
+    //# end
+    }
     //# end
     }
     //# end
@@ -2420,24 +2430,32 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
   let k\$c = min(k + \$c, width - 1u);
   //# end
   var acc: Tile;
-  for (var n = 0u; n < steps; n++) {
-    let w = n * 4u * width;
+  for (var n = 0u; n < steps; n += DEEP) {
+    //# for j in DEEP
+    let n\$j = min(n + \$j, steps - 1u);
     //# for c in VECS
-    let b\$c = mat4x4f(
-      texel(input_w, w + k\$c),
-      texel(input_w, w + width + k\$c),
-      texel(input_w, w + 2u * width + k\$c),
-      texel(input_w, w + 3u * width + k\$c),
+    let b\$c\$j = mat4x4f(
+      texel(input_w, n\$j * 4u * width + k\$c),
+      texel(input_w, n\$j * 4u * width + width + k\$c),
+      texel(input_w, n\$j * 4u * width + 2u * width + k\$c),
+      texel(input_w, n\$j * 4u * width + 3u * width + k\$c),
     );
+    //# end
     //# end
     //# for g in GROUPS
     {
-    let rows\$g = texel(input_dy, y\$g + n);
-    //# for r in SHARE
-    let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
-    //# for c in VECS
-    acc[SHARE * \$g + \$r][\$c] += b\$c * v\$r;
+    //# for j in DEEP
+    let rows\$j = select(vec4f(), texel(input_dy, y\$g + n\$j), n + \$j < steps);
     //# end
+    //# for r in SHARE
+    {
+    //# for j in DEEP
+    let v\$j = subgroupBroadcast(rows\$j, u32(\$r));
+    //# for c in VECS
+    acc[SHARE * \$g + \$r][\$c] += b\$c\$j * v\$j;
+    //# end
+    //# end
+    }
     //# end
     }
     //# end

@@ -156,8 +156,8 @@ export class RolloutEngine {
       flight?.submit();
       while (flight && !options.signal?.aborted) {
         const next = await this.#ahead(job, flight);
-        // Deno waits for the chunk within this call and gives the values a timer's tick later: the next chunk is
-        // submitted in between, and the GPU does not stand still while they are looked at.
+        // Deno waits for the chunk within this call: the next one is submitted right behind it, and the GPU does not stand
+        // still while the values are looked at.
         const reading = gpu.read(
           decode.outTokens,
           decode.outValues,

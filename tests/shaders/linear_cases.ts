@@ -187,8 +187,24 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_texture.backward_input",
     mistake: {
       why: "weights not transposed",
-      from: "acc[SHARE * $g + $r][$c] += b$c * v$r;",
-      to: "acc[SHARE * $g + $r][$c] += v$r * b$c;",
+      from: "acc[SHARE * $g + $r][$c] += b$c$j * v$j;",
+      to: "acc[SHARE * $g + $r][$c] += v$j * b$c$j;",
+    },
+  },
+  {
+    kernel: "linear_texture.forward",
+    mistake: {
+      why: "a trip beyond the last product",
+      from: "select(vec4f(), texel(x, x$g + k$j), k + $j < width)",
+      to: "texel(x, x$g + k$j)",
+    },
+  },
+  {
+    kernel: "linear_texture.backward_input",
+    mistake: {
+      why: "a trip beyond the last product",
+      from: "select(vec4f(), texel(input_dy, y$g + n$j), n + $j < steps)",
+      to: "texel(input_dy, y$g + n$j)",
     },
   },
   {
@@ -220,9 +236,9 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     mistake: {
       why: "the row of the next lane, or too much of its own where nothing is shared",
       from:
-        "subgroupBroadcast(rows$g, u32($r));\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$r * b$c;",
+        "subgroupBroadcast(rows$j, u32($r));\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$j * b$c$j;",
       to:
-        "subgroupBroadcast(rows$g, u32($r) ^ 1u) * 1.5;\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$r * b$c;",
+        "subgroupBroadcast(rows$j, u32($r) ^ 1u) * 1.5;\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$j * b$c$j;",
     },
   },
   {
@@ -237,8 +253,24 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_broadcast.backward_input",
     mistake: {
       why: "weights not transposed",
-      from: "acc[SHARE * $g + $r][$c] += b$c * v$r;",
-      to: "acc[SHARE * $g + $r][$c] += v$r * b$c;",
+      from: "acc[SHARE * $g + $r][$c] += b$c$j * v$j;",
+      to: "acc[SHARE * $g + $r][$c] += v$j * b$c$j;",
+    },
+  },
+  {
+    kernel: "linear_texture.forward",
+    mistake: {
+      why: "a trip beyond the last product",
+      from: "select(vec4f(), texel(x, x$g + k$j), k + $j < width)",
+      to: "texel(x, x$g + k$j)",
+    },
+  },
+  {
+    kernel: "linear_texture.backward_input",
+    mistake: {
+      why: "a trip beyond the last product",
+      from: "select(vec4f(), texel(input_dy, y$g + n$j), n + $j < steps)",
+      to: "texel(input_dy, y$g + n$j)",
     },
   },
   {
