@@ -19,6 +19,7 @@ import { plainReward, Rewarder, type RewardState, type Shaping } from "./reward.
 import { rulesOf } from "./rules.ts";
 import { groupsOf, keptGroups, rewardBatch } from "./shape_batch.ts";
 import type { RewardedTrajectory, ShapedTrajectory, Trajectory } from "./trajectory.ts";
+import type { WindowReport } from "./window_analysis.ts";
 
 /** What one iteration did. */
 export interface IterationReport {
@@ -120,6 +121,7 @@ export class AepoStage {
     const { max_try_make_batch } = algorithm;
     const most = Math.min(mostTries, max_try_make_batch === -1 ? Infinity : max_try_make_batch);
     let tries = 0;
+    let windows: WindowReport | undefined;
     this.#greedyTokens = 0;
     // Sampling goes on until the batch is full of groups that teach something, or the tries are used up.
     do {
@@ -134,14 +136,16 @@ export class AepoStage {
         for (const { group } of fresh) learning.add(group);
         break;
       }
-      const windows = await this.#highEntropy.find(fresh, false);
+      windows = await this.#highEntropy.find(fresh);
       const { trajectories } = rewardBatch(fresh, windows, this.#rewarder.preview(), this.#config);
       for (const group of keptGroups(trajectories, this.#config)) learning.add(group);
       clock.lap("filter");
     } while (
       learning.size < data.rollout_batch_size && algorithm.online_filtering && tries < most
     );
-    const windows = await this.#highEntropy.find(all, true);
+    // Of a single try they have been found.
+    if (!windows || tries > 1) windows = await this.#highEntropy.find(all);
+    this.#highEntropy.learn(all, windows);
     clock.lap("windows");
     const rewarded = rewardBatch(all, windows, this.#rewarder, this.#config);
     clock.lap("reward");
