@@ -62,6 +62,13 @@ export interface ControllerState {
   readonly threshold: number | null;
 }
 
+/** Rollouts of a batch of prompts. */
+interface Sampled {
+  readonly trajectories: Trajectory[];
+  /** Waits for their windows; once, before the next batch is sampled. */
+  readonly windows: () => Promise<WindowReport>;
+}
+
 /** The stage between two iterations. */
 export class AepoStage {
   readonly update: PolicyUpdate;
@@ -121,22 +128,30 @@ export class AepoStage {
     const { max_try_make_batch } = algorithm;
     const most = Math.min(mostTries, max_try_make_batch === -1 ? Infinity : max_try_make_batch);
     let tries = 0;
-    let windows: WindowReport | undefined;
+    let windows: WindowReport;
     this.#greedyTokens = 0;
     // Sampling goes on until the batch is full of groups that teach something, or the tries are used up.
     do {
       tries++;
-      const fresh = await this.#sample(iteration, tries, all.length / worker.rollout.n, tell, clock, signal);
-      if (!fresh) {
+      const sampled = await this.#sample(
+        iteration,
+        tries,
+        all.length / worker.rollout.n,
+        tell,
+        clock,
+        signal,
+      );
+      if (!sampled) {
         this.#cursor.taken = taken;
         return undefined;
       }
+      const { trajectories: fresh } = sampled;
       all.push(...fresh);
+      windows = await sampled.windows();
       if (!algorithm.online_filtering) {
         for (const { group } of fresh) learning.add(group);
         break;
       }
-      windows = await this.#highEntropy.find(fresh);
       const { trajectories } = rewardBatch(fresh, windows, this.#rewarder.preview(), this.#config);
       for (const group of keptGroups(trajectories, this.#config)) learning.add(group);
       clock.lap("filter");
@@ -144,7 +159,7 @@ export class AepoStage {
       learning.size < data.rollout_batch_size && algorithm.online_filtering && tries < most
     );
     // Of a single try they have been found.
-    if (!windows || tries > 1) windows = await this.#highEntropy.find(all);
+    if (tries > 1) windows = await this.#highEntropy.find(all);
     this.#highEntropy.learn(all, windows);
     clock.lap("windows");
     const rewarded = rewardBatch(all, windows, this.#rewarder, this.#config);
@@ -216,7 +231,7 @@ export class AepoStage {
     tell: (note: string) => void,
     clock: Clock,
     signal?: AbortSignal,
-  ): Promise<Trajectory[] | undefined> {
+  ): Promise<Sampled | undefined> {
     const { algorithm, data, trainer, worker: { rollout } } = this.#config;
     const problems = this.#cursor.take(data.rollout_batch_size);
     const generate = (n: number, temperature: number, what: string, branching?: BranchOptions) =>
@@ -245,6 +260,8 @@ export class AepoStage {
     const greedy = algorithm.adv_estimator === "remax" ? await generate(1, 0, "greedy answers") : [];
     if (signal?.aborted) return undefined;
     clock.lap("gen");
+    // The GPU looks for windows while the answers are judged.
+    const windows = await this.#highEntropy.begin(rollouts);
     const all = [...rollouts, ...greedy];
     const texts = all.map((r) => this.#policy.writer.text(r.tokens));
     const verdicts = await gradeResponses(
@@ -271,7 +288,7 @@ export class AepoStage {
     }));
     clock.lap("reward");
     this.#greedyTokens += greedy.reduce((sum, r) => sum + r.tokens.length, 0);
-    return trajectories;
+    return { trajectories, windows };
   }
 
   #metrics(

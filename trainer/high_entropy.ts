@@ -40,25 +40,22 @@ export class HighEntropyTokens {
     this.#threshold = threshold;
   }
 
-  /**
-   * Windows, τ, masks and counts of a batch. The reference's τ is the one of the batches before (−1 at first, so that every
-   * trigger counts).
-   * @throws Error when the mask needs the most likely tokens and the rollouts do not hold them
-   */
+  /** {@link begin} and what it returns. */
   async find(trajectories: readonly SampledTokens[]): Promise<WindowReport> {
+    return await (await this.begin(trajectories))();
+  }
+
+  /**
+   * Has the GPU look for windows, τ, masks and counts of a batch. The reference's τ is the one of the batches before (−1 at
+   * first, so that every trigger counts).
+   * @returns waits for them; to be called before the next batch begins. Throws when the mask needs the most likely tokens
+   * and the rollouts do not hold them
+   */
+  async begin(trajectories: readonly SampledTokens[]): Promise<() => Promise<WindowReport>> {
     const entropies = trajectories.map((t) => t.entropies);
     const running = this.#reference ? new EntropyThresholdEma(this.#threshold).threshold : undefined;
-    const report = await this.#windows.analyse(entropies, running);
-    if (this.#rules.mask === "window") return report;
-    const masks = this.#rules.mask === "trigger"
-      ? report.masks.map((mask, i) => {
-        const { topTokens } = trajectories[i];
-        if (!topTokens) throw new Error("the rollouts were made without topTokens");
-        const triggers = this.#triggers.among(topTokens);
-        return mask.map((m, t) => m * triggers[t]);
-      })
-      : this.#semantic(trajectories);
-    return { ...report, masks, counts: Float32Array.from(masks, countHighEntropy) };
+    const windows = await this.#windows.begin(entropies, running);
+    return async () => this.#masked(await windows(), trajectories);
   }
 
   /** Moves {@link state} on by what {@link find} found in a batch. */
@@ -78,6 +75,20 @@ export class HighEntropyTokens {
   /** Gives the memory back. */
   free(): void {
     this.#windows.free();
+  }
+
+  /** The report with masks and counts by the rules. */
+  #masked(report: WindowReport, trajectories: readonly SampledTokens[]): WindowReport {
+    if (this.#rules.mask === "window") return report;
+    const masks = this.#rules.mask === "trigger"
+      ? report.masks.map((mask, i) => {
+        const { topTokens } = trajectories[i];
+        if (!topTokens) throw new Error("the rollouts were made without topTokens");
+        const triggers = this.#triggers.among(topTokens);
+        return mask.map((m, t) => m * triggers[t]);
+      })
+      : this.#semantic(trajectories);
+    return { ...report, masks, counts: Float32Array.from(masks, countHighEntropy) };
   }
 
   get #reference(): boolean {
