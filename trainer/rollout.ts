@@ -152,13 +152,14 @@ export class RolloutEngine {
     const queue = new PromptQueue(this.#model, this.#cache, this.#prefill, list, dealSamples(n, share));
     const job: Job = { prompts: list, queue, options, total: list.length * n, done: [] };
     try {
-      await this.#admit(job);
-      let flight = await this.#prepare(job);
+      let ahead: EncodedAhead | undefined;
+      await this.#admit(job, async () => ahead = await this.#encodeAhead(job));
+      let flight = await this.#prepare(job, undefined, ahead);
       flight?.submit();
       while (flight && !options.signal?.aborted) {
         const overlaps = this.#overlaps(job, flight);
         const next = overlaps ? await this.#prepare(job, flight) : undefined;
-        const ahead = overlaps ? undefined : await this.#encodeAhead(job, flight);
+        ahead = overlaps ? undefined : await this.#encodeAhead(job, flight);
         // Deno waits for the chunk within this call: the next one is submitted right behind it, and the GPU does not stand
         // still while the values are looked at.
         const reading = gpu.read(
@@ -242,16 +243,19 @@ export class RolloutEngine {
     return job.queue.left || this.#waiting.size > 0 || !flight.all || !this.#model.gpu.facts.software;
   }
 
-  /** The chunk after `flight`, encoded while that is computed: it will have no more slots than are known now. */
-  async #encodeAhead(job: Job, flight: Flight): Promise<EncodedAhead | undefined> {
+  /** The next chunk, encoded while the GPU computes, `flight` or prompts: it will have no more slots than are known now. */
+  async #encodeAhead(job: Job, flight?: Flight): Promise<EncodedAhead | undefined> {
     const size = this.#size(job, flight);
     if (!size) return;
     this.#decode.active = size.active;
     return await this.#decode.encodeAhead(size.steps);
   }
 
-  /** Puts rollouts into free seats: what the seat's own left first, then new ones, then what other seats left. */
-  async #admit(job: Job): Promise<void> {
+  /**
+   * Puts rollouts into free seats: what the seat's own left first, then new ones, then what other seats left. `meanwhile` is
+   * done while the GPU computes new prompts.
+   */
+  async #admit(job: Job, meanwhile?: () => Promise<unknown>): Promise<void> {
     const copies: [number, number][] = [];
     for (let seat = 0; seat < this.#running.length; seat++) {
       if (this.#running[seat]) continue;
@@ -259,6 +263,7 @@ export class RolloutEngine {
       if (waiting) copies.push(...this.#start(seat, waiting, job));
     }
     await job.queue.fill();
+    await meanwhile?.();
     await this.#prefill.copyRows(copies);
     // Only now: nobody of the same round must be given a partial block that is still to be copied.
     this.#cache.release(this.#copying.splice(0));
