@@ -63,6 +63,21 @@ export interface ProgramOptions {
   readonly once?: boolean;
 }
 
+type Extent = Pick<Launch, "grid" | "sizes">;
+
+/** Commands of a program that are not submitted yet. */
+export interface EncodedAhead {
+  readonly times: number;
+  /** What they were encoded for, launch by launch. */
+  readonly launches: readonly Extent[];
+  readonly commands: GPUCommandBuffer;
+}
+
+function covers(encoded: Extent, wanted: Extent): boolean {
+  return wanted.grid.every((n, axis) => n <= encoded.grid[axis]) &&
+    Object.entries(wanted.sizes).every(([binding, size]) => size <= encoded.sizes[binding]);
+}
+
 /** Records launches, then replays them. */
 export class Program {
   /** Shown in errors and captures. */
@@ -234,15 +249,28 @@ export class Program {
   /**
    * Encodes the recorded launches `times` over, with their sizes as they are now; what is returned submits them, once and
    * before the program is prepared or run again. For a host that must not keep the GPU waiting at that point.
+   * @param ahead by {@link encodeAhead}: taken where it covers the sizes, and used up in any case
    */
-  async prepare(times = 1): Promise<() => void> {
+  async prepare(times = 1, ahead?: EncodedAhead): Promise<() => void> {
     this.#gpu.check();
     await this.build();
     this.#fill();
-    const encoder = this.#gpu.device.createCommandEncoder({ label: this.label });
-    this.#encodeAll(encoder, times);
-    const commands = encoder.finish();
+    const covered = ahead?.times === times &&
+      this.#launches.every(({ grid, sizes }, i) => covers(ahead.launches[i], { grid, sizes }));
+    const commands = covered ? ahead.commands : this.#finished(times);
     return () => this.#gpu.submit(commands);
+  }
+
+  /**
+   * Encodes the recorded launches `times` over for a {@link prepare} whose sizes are these or smaller, so that the GPU need
+   * not wait for it. Only for kernels whose workgroups do nothing where they are too many.
+   */
+  async encodeAhead(times: number): Promise<EncodedAhead> {
+    this.#gpu.check();
+    await this.build();
+    this.#fill();
+    const launches = this.#launches.map(({ grid, sizes }) => ({ grid, sizes }));
+    return { times, launches, commands: this.#finished(times) };
   }
 
   /**
@@ -322,6 +350,12 @@ export class Program {
     this.#gpu.textures.give(this.#built?.textures ?? []);
     this.#built = undefined;
     this.#building = undefined;
+  }
+
+  #finished(times: number): GPUCommandBuffer {
+    const encoder = this.#gpu.device.createCommandEncoder({ label: this.label });
+    this.#encodeAll(encoder, times);
+    return encoder.finish();
   }
 
   #encodeAll(encoder: GPUCommandEncoder, times: number): void {

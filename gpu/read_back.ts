@@ -8,6 +8,9 @@ import { GpuError } from "./errors.ts";
 /** Turns of the event loop that an error nobody caught takes to arrive: two were seen. */
 const TURNS = 3;
 
+/** Largest read whose buffer is rounded up to a power of two, bytes. */
+const SMALL = 2 ** 24;
+
 interface Staging {
   readonly buffer: GPUBuffer;
   /** A map has been waited for to its end: Deno ends the process when a buffer's range is asked for before that. */
@@ -69,9 +72,11 @@ export class ReadBack {
     if (bytes > limit) throw new GpuError(`reading ${bytes} bytes at once exceeds maxBufferSize = ${limit}`);
     const i = this.#idle.findIndex(({ buffer }) => buffer.size >= bytes);
     if (i >= 0) return this.#idle.splice(i, 1)[0];
+    // Batches differ in size: with some room to spare their reads share buffers.
+    const room = bytes <= SMALL ? 2 ** Math.ceil(Math.log2(Math.max(bytes, 4096))) : bytes;
     // At most two idle buffers are kept: large one-off reads (saving a checkpoint) would pile up otherwise.
     while (this.#idle.length > 1) this.#idle.shift()!.buffer.destroy();
-    const size = Math.max(4096, Math.ceil(bytes / 4096) * 4096);
+    const size = Math.min(limit, Math.ceil(room / 4096) * 4096);
     return { buffer: this.#device.createBuffer({ label: "read-back", size, usage: 1 | 8 }), tried: false };
   }
 }

@@ -4,7 +4,7 @@
  * the next step.
  * @module
  */
-import { Program } from "../gpu/program.ts";
+import { type EncodedAhead, Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor } from "../gpu/tensor.ts";
 import { attentionDecode } from "../shaders/attention_decode.ts";
 import { embeddingForward } from "../shaders/embedding.ts";
@@ -281,9 +281,14 @@ export class DecodeGraph {
    * Prepares `steps` decode steps of the first `active` slots, and what they choose by, as they are now; what is returned
    * submits them. The outputs are then in `outTokens`, `outOwners` and `outValues` from row 0.
    */
-  async prepare(steps: number): Promise<() => void> {
+  async prepare(steps: number, ahead?: EncodedAhead): Promise<() => void> {
     this.#model.gpu.write(this.tick, Uint32Array.of(0));
-    return await this.step.prepare(steps);
+    return await this.step.prepare(steps, ahead);
+  }
+
+  /** Encodes for the next {@link prepare} while the GPU works: so many steps of `active` slots or of fewer. */
+  encodeAhead(steps: number): Promise<EncodedAhead> {
+    return this.step.encodeAhead(steps);
   }
 
   /** {@link prepare} and submit. */

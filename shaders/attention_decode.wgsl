@@ -46,6 +46,7 @@ fn base_of(s: u32, t: u32, head: u32) -> u32 {
 @compute @workgroup_size(64)
 fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
   let s = wid.y;
+  if (s >= d.slots) { return; }
   let lane = lid.x;
   let group = d.heads / d.kv_heads;
   let pairs = (group + 1u) / 2u;

@@ -520,6 +520,7 @@ fn base_of(s: u32, t: u32, head: u32) -> u32 {
 @compute @workgroup_size(64)
 fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
   let s = wid.y;
+  if (s >= d.slots) { return; }
   let lane = lid.x;
   let group = d.heads / d.kv_heads;
   let pairs = (group + 1u) / 2u;
@@ -3353,6 +3354,7 @@ fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
 @compute @workgroup_size(64)
 fn sample(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
   let s = wid.x;
+  if (s >= d.slots) { return; }
   let lane = lid.x;
   if (lane == 0u) {
     alive = slots[s * 8u + 2u];
@@ -4299,6 +4301,7 @@ var<workgroup> token: array<u32, 64>;
 @compute @workgroup_size(LANES)
 fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let s = group.x;
+  if (s >= d.slots) { return; }
   let i = lane.x;
   var best = LOWEST;
   var first = NONE;

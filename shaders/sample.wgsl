@@ -101,6 +101,7 @@ fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
 @compute @workgroup_size(64)
 fn sample(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
   let s = wid.x;
+  if (s >= d.slots) { return; }
   let lane = lid.x;
   if (lane == 0u) {
     alive = slots[s * 8u + 2u];

@@ -25,6 +25,7 @@ var<workgroup> token: array<u32, 64>;
 @compute @workgroup_size(LANES)
 fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let s = group.x;
+  if (s >= d.slots) { return; }
   let i = lane.x;
   var best = LOWEST;
   var first = NONE;

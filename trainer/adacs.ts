@@ -156,7 +156,11 @@ export function curriculumBatches(
   return batches;
 }
 
-/** Makes the pictures of a batch. */
+/** Makes the pictures of a batch; those of sequences of one problem once, and they share them. */
 export function withPictures(batch: readonly LazySequence[]): Promise<Sequence[]> {
-  return Promise.all(batch.map(async (s) => ({ ...s, images: await s.images?.() })));
+  const made = new Map<LazySequence["images"], ReturnType<NonNullable<LazySequence["images"]>>>();
+  return Promise.all(batch.map(async (s) => {
+    if (s.images && !made.has(s.images)) made.set(s.images, s.images());
+    return { ...s, images: await made.get(s.images) };
+  }));
 }

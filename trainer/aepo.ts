@@ -19,6 +19,7 @@ import { plainReward, Rewarder, type RewardState, type Shaping } from "./reward.
 import { rulesOf } from "./rules.ts";
 import { groupsOf, keptGroups, rewardBatch } from "./shape_batch.ts";
 import type { RewardedTrajectory, ShapedTrajectory, Trajectory } from "./trajectory.ts";
+import type { WindowReport } from "./window_analysis.ts";
 
 /** What one iteration did. */
 export interface IterationReport {
@@ -59,6 +60,13 @@ export interface ControllerState {
   readonly klBudget: KlBudgetState;
   /** τ as it is known before the next batch, nats; null before the first. */
   readonly threshold: number | null;
+}
+
+/** Rollouts of a batch of prompts. */
+interface Sampled {
+  readonly trajectories: Trajectory[];
+  /** Waits for their windows; once, before the next batch is sampled. */
+  readonly windows: () => Promise<WindowReport>;
 }
 
 /** The stage between two iterations. */
@@ -120,28 +128,39 @@ export class AepoStage {
     const { max_try_make_batch } = algorithm;
     const most = Math.min(mostTries, max_try_make_batch === -1 ? Infinity : max_try_make_batch);
     let tries = 0;
+    let windows: WindowReport;
     this.#greedyTokens = 0;
     // Sampling goes on until the batch is full of groups that teach something, or the tries are used up.
     do {
       tries++;
-      const fresh = await this.#sample(iteration, tries, all.length / worker.rollout.n, tell, clock, signal);
-      if (!fresh) {
+      const sampled = await this.#sample(
+        iteration,
+        tries,
+        all.length / worker.rollout.n,
+        tell,
+        clock,
+        signal,
+      );
+      if (!sampled) {
         this.#cursor.taken = taken;
         return undefined;
       }
+      const { trajectories: fresh } = sampled;
       all.push(...fresh);
+      windows = await sampled.windows();
       if (!algorithm.online_filtering) {
         for (const { group } of fresh) learning.add(group);
         break;
       }
-      const windows = await this.#highEntropy.find(fresh, false);
       const { trajectories } = rewardBatch(fresh, windows, this.#rewarder.preview(), this.#config);
       for (const group of keptGroups(trajectories, this.#config)) learning.add(group);
       clock.lap("filter");
     } while (
       learning.size < data.rollout_batch_size && algorithm.online_filtering && tries < most
     );
-    const windows = await this.#highEntropy.find(all, true);
+    // Of a single try they have been found.
+    if (tries > 1) windows = await this.#highEntropy.find(all);
+    this.#highEntropy.learn(all, windows);
     clock.lap("windows");
     const rewarded = rewardBatch(all, windows, this.#rewarder, this.#config);
     clock.lap("reward");
@@ -212,7 +231,7 @@ export class AepoStage {
     tell: (note: string) => void,
     clock: Clock,
     signal?: AbortSignal,
-  ): Promise<Trajectory[] | undefined> {
+  ): Promise<Sampled | undefined> {
     const { algorithm, data, trainer, worker: { rollout } } = this.#config;
     const problems = this.#cursor.take(data.rollout_batch_size);
     const generate = (n: number, temperature: number, what: string, branching?: BranchOptions) =>
@@ -241,6 +260,8 @@ export class AepoStage {
     const greedy = algorithm.adv_estimator === "remax" ? await generate(1, 0, "greedy answers") : [];
     if (signal?.aborted) return undefined;
     clock.lap("gen");
+    // The GPU looks for windows while the answers are judged.
+    const windows = await this.#highEntropy.begin(rollouts);
     const all = [...rollouts, ...greedy];
     const texts = all.map((r) => this.#policy.writer.text(r.tokens));
     const verdicts = await gradeResponses(
@@ -267,7 +288,7 @@ export class AepoStage {
     }));
     clock.lap("reward");
     this.#greedyTokens += greedy.reduce((sum, r) => sum + r.tokens.length, 0);
-    return trajectories;
+    return { trajectories, windows };
   }
 
   #metrics(

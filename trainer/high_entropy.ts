@@ -40,21 +40,45 @@ export class HighEntropyTokens {
     this.#threshold = threshold;
   }
 
+  /** {@link begin} and what it returns. */
+  async find(trajectories: readonly SampledTokens[]): Promise<WindowReport> {
+    return await (await this.begin(trajectories))();
+  }
+
   /**
-   * Windows, τ, masks and counts of a batch. The reference's τ is the one of the batches before (−1 at first, so that every
-   * trigger counts). With `learn` {@link state} moves on by the batch.
-   * @throws Error when the mask needs the most likely tokens and the rollouts do not hold them
+   * Has the GPU look for windows, τ, masks and counts of a batch. The reference's τ is the one of the batches before (−1 at
+   * first, so that every trigger counts).
+   * @returns waits for them; to be called before the next batch begins. Throws when the mask needs the most likely tokens
+   * and the rollouts do not hold them
    */
-  async find(trajectories: readonly SampledTokens[], learn: boolean): Promise<WindowReport> {
-    const reference = this.#rules.threshold === "reference";
+  async begin(trajectories: readonly SampledTokens[]): Promise<() => Promise<WindowReport>> {
     const entropies = trajectories.map((t) => t.entropies);
-    const running = new EntropyThresholdEma(this.#threshold);
-    const report = await this.#windows.analyse(entropies, reference ? running.threshold : undefined);
-    if (learn) {
-      this.#threshold = reference
-        ? running.update(report.windows.map((w, i) => filledQuantile(w, entropies[i], this.#quantile)))
-        : report.threshold;
-    }
+    const running = this.#reference ? new EntropyThresholdEma(this.#threshold).threshold : undefined;
+    const windows = await this.#windows.begin(entropies, running);
+    return async () => this.#masked(await windows(), trajectories);
+  }
+
+  /** Moves {@link state} on by what {@link find} found in a batch. */
+  learn(trajectories: readonly SampledTokens[], { windows, threshold }: WindowReport): void {
+    this.#threshold = this.#reference
+      ? new EntropyThresholdEma(this.#threshold).update(
+        windows.map((w, i) => filledQuantile(w, trajectories[i].entropies, this.#quantile)),
+      )
+      : threshold;
+  }
+
+  /** τ as it is known before a batch, nats: the reference's running one, else the last batch's; null before the first. */
+  state(): number | null {
+    return this.#threshold;
+  }
+
+  /** Gives the memory back. */
+  free(): void {
+    this.#windows.free();
+  }
+
+  /** The report with masks and counts by the rules. */
+  #masked(report: WindowReport, trajectories: readonly SampledTokens[]): WindowReport {
     if (this.#rules.mask === "window") return report;
     const masks = this.#rules.mask === "trigger"
       ? report.masks.map((mask, i) => {
@@ -67,14 +91,8 @@ export class HighEntropyTokens {
     return { ...report, masks, counts: Float32Array.from(masks, countHighEntropy) };
   }
 
-  /** τ as it is known before a batch, nats: the reference's running one, else the last batch's; null before the first. */
-  state(): number | null {
-    return this.#threshold;
-  }
-
-  /** Gives the memory back. */
-  free(): void {
-    this.#windows.free();
+  get #reference(): boolean {
+    return this.#rules.threshold === "reference";
   }
 
   /** Appendix H: sampled trigger words whose own entropy reaches the quantile of all token entropies of the batch. */

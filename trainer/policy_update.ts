@@ -68,6 +68,13 @@ interface Item extends Packable<ShapedTrajectory> {
   reference: Float32Array;
 }
 
+/** What an optimizer step learns from. */
+interface Batch {
+  readonly items: readonly Item[];
+  /** The same items. */
+  readonly passes: readonly (readonly Item[])[];
+}
+
 /** Updates a policy from shaped trajectories. */
 export class PolicyUpdate {
   #policy: Policy;
@@ -166,9 +173,16 @@ export class PolicyUpdate {
       }));
     });
     this.#computed = { tokens: 0, rows: 0 };
-    if (!settings.atReference) await this.#referenceLogps(items.flat());
+    const batches = this.#batches(items);
+    const queue = batches.flatMap(({ passes }) => passes);
+    // A pass is packed and sent while the GPU computes the one before.
+    const ahead = async () => {
+      const pass = queue.shift();
+      if (pass) await this.#load(pass);
+    };
+    if (!settings.atReference) await this.#referenceLogps(items.flat(), ahead);
+    else await ahead();
     laps.lap("ref");
-    const count = Math.min(miniBatchCount(this.#config), groups.length);
     const steps: StepResult[] = [];
     const sums: LossSums[] = [];
     const values: ValueSums[] = [];
@@ -176,18 +190,13 @@ export class PolicyUpdate {
     this.#optimizer.options.lr = settings.lr;
     const { own } = this.#optimizer.options;
     if (own) own.lr = settings.criticLr ?? settings.lr;
-    for (let epoch = 0; epoch < actor.ppo_epochs; epoch++) {
-      for (let k = 0; k < count; k++) {
-        const from = Math.floor(k * items.length / count);
-        const batch = items.slice(from, Math.floor((k + 1) * items.length / count)).flat();
-        const first = epoch === 0 && k === 0;
-        const { step, logpGap, sequenceKl } = await this.#step(batch, settings, first);
-        if (first) gap = logpGap;
-        settings.klBudget.afterStep(sequenceKl);
-        steps.push(step);
-        sums.push(lossSums(step.read[0]));
-        if (this.#valueLoss) values.push(valueSums(step.read.at(-1)!));
-      }
+    for (const [i, batch] of batches.entries()) {
+      const { step, logpGap, sequenceKl } = await this.#step(batch, settings, i === 0, ahead);
+      if (i === 0) gap = logpGap;
+      settings.klBudget.afterStep(sequenceKl);
+      steps.push(step);
+      sums.push(lossSums(step.read[0]));
+      if (this.#valueLoss) values.push(valueSums(step.read.at(-1)!));
     }
     laps.lap("update_actor");
     const tokens = items.flat().reduce((n, i) => n + i.trajectory.tokens.length, 0);
@@ -215,10 +224,28 @@ export class PolicyUpdate {
     this.#results.free();
   }
 
-  /** log π_ref of every response token: all passes, then one read. */
-  async #referenceLogps(items: readonly Item[]): Promise<void> {
+  /** The batches of the optimizer steps, cut into passes. */
+  #batches(items: readonly (readonly Item[])[]): Batch[] {
+    const count = Math.min(miniBatchCount(this.#config), items.length);
+    const epoch = Array.from({ length: count }, (_, k): Batch => {
+      const from = Math.floor(k * items.length / count);
+      const batch = items.slice(from, Math.floor((k + 1) * items.length / count)).flat();
+      return { items: batch, passes: this.#passes(batch) };
+    });
+    return Array.from({ length: this.#config.worker.actor.ppo_epochs }, () => epoch).flat();
+  }
+
+  /** Packs a pass and sends it to the graph, and to the reference that runs beside it. */
+  async #load(pass: readonly Item[]): Promise<void> {
+    const packed = this.#count(packSequences(await withPictures(pass)));
+    if (this.#exact) this.#reference?.load(packed);
+    this.#policy.graph.load(packed);
+  }
+
+  /** log π_ref of every response token: all passes, then one read; `ahead` is done while the GPU computes. */
+  async #referenceLogps(items: readonly Item[], ahead: () => Promise<void>): Promise<void> {
     const graph = this.#reference;
-    if (!graph || this.#exact) return;
+    if (!graph || this.#exact) return await ahead();
     this.#results.reserve(items.reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const pass of this.#passes(items)) {
       graph.load(this.#count(packSequences(await withPictures(pass))));
@@ -227,6 +254,7 @@ export class PolicyUpdate {
         this.#results.add(graph.result, graph.size.rows);
       });
     }
+    await ahead();
     const result = await this.#policy.model.gpu.readF32(this.#results.tensor);
     let row = 0;
     for (const item of items) {
@@ -234,10 +262,12 @@ export class PolicyUpdate {
     }
   }
 
+  /** An optimizer step; its first pass is loaded. `ahead` loads the next one. */
   async #step(
-    batch: readonly Item[],
+    { items: batch, passes }: Batch,
     settings: UpdateSettings,
     first: boolean,
+    ahead: () => Promise<void>,
   ): Promise<{ step: StepResult; logpGap: number; sequenceKl: SequenceKl[][] }> {
     const { graph } = this.#policy;
     const { klBudget } = settings;
@@ -245,15 +275,11 @@ export class PolicyUpdate {
     const klWeights = klBudget.weights();
     this.#loss.clear();
     this.#valueLoss?.clear();
-    const passes = this.#passes(batch);
+    const reference = this.#exact ? this.#reference : undefined;
     // Results that are looked at: those of every pass, or of the run's first one.
     const looked = klBudget.readsSequences ? passes : first ? passes.slice(0, 1) : [];
     this.#results.reserve(looked.flat().reduce((n, i) => n + i.trajectory.tokens.length, 0));
     for (const [p, pass] of passes.entries()) {
-      const packed = this.#count(packSequences(await withPictures(pass)));
-      const reference = this.#exact ? this.#reference : undefined;
-      reference?.load(packed);
-      graph.load(packed);
       this.#loss.load(pass.map((item) => this.#lossOf(item, settings, klWeights, batch.length, tokens)));
       this.#valueLoss?.load(pass.map((item) => this.#valuesOf(item, batch.length, tokens)));
       await graph.model.gpu.together(async () => {
@@ -264,6 +290,7 @@ export class PolicyUpdate {
         await this.#valueLoss?.run();
         await graph.backward();
       });
+      await ahead();
     }
     const also = looked.length > 0 ? [this.#results.tensor] : [];
     if (this.#valueLoss) also.push(this.#valueLoss.totals);

@@ -7,6 +7,7 @@
  */
 import { UserError } from "../gpu/errors.ts";
 import { Rng } from "../data/random.ts";
+import type { EncodedAhead } from "../gpu/program.ts";
 import type { CausalLM } from "../models/causal_lm.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { DecodeGraph } from "../models/decode_graph.ts";
@@ -151,11 +152,14 @@ export class RolloutEngine {
     const queue = new PromptQueue(this.#model, this.#cache, this.#prefill, list, dealSamples(n, share));
     const job: Job = { prompts: list, queue, options, total: list.length * n, done: [] };
     try {
-      await this.#admit(job);
-      let flight = await this.#prepare(job);
+      let ahead: EncodedAhead | undefined;
+      await this.#admit(job, async () => ahead = await this.#encodeAhead(job));
+      let flight = await this.#prepare(job, undefined, ahead);
       flight?.submit();
       while (flight && !options.signal?.aborted) {
-        const next = await this.#ahead(job, flight);
+        const overlaps = this.#overlaps(job, flight);
+        const next = overlaps ? await this.#prepare(job, flight) : undefined;
+        ahead = overlaps ? undefined : await this.#encodeAhead(job, flight);
         // Deno waits for the chunk within this call: the next one is submitted right behind it, and the GPU does not stand
         // still while the values are looked at.
         const reading = gpu.read(
@@ -167,7 +171,7 @@ export class RolloutEngine {
         next?.submit();
         this.#collect(await reading, flight, job);
         await this.#admit(job);
-        flight = next ?? await this.#prepare(job);
+        flight = next ?? await this.#prepare(job, undefined, ahead);
         if (!next) flight?.submit();
       }
     } finally {
@@ -207,10 +211,10 @@ export class RolloutEngine {
   }
 
   /**
-   * The next chunk with what is known before `flight` is read, the rollouts' longest rests at most; undefined where it
-   * would be for nothing.
+   * Sizes of the next chunk by what is known before `flight` is read, the rollouts' longest rests at most; undefined where
+   * it would be for nothing.
    */
-  async #prepare(job: Job, flight?: Flight): Promise<Flight | undefined> {
+  #size(job: Job, flight?: Flight): Pick<Flight, "steps" | "active" | "all"> | undefined {
     const live = this.#running.filter((r) => r !== undefined);
     const rest = live.map((r) => {
       const sure = flight?.all && r.since <= flight.number;
@@ -218,22 +222,40 @@ export class RolloutEngine {
     });
     const steps = Math.min(this.options.chunk, Math.max(0, ...rest));
     if (steps === 0) return;
-    const active = this.#decode.active = Math.min(this.options.slots, live.length);
-    const submit = await this.#decode.prepare(steps);
-    return { number: this.#flights++, steps, active, all: live.length <= active, submit };
+    const active = Math.min(this.options.slots, live.length);
+    return { steps, active, all: live.length <= active };
+  }
+
+  /** The next chunk, as {@link #size} has it. */
+  async #prepare(job: Job, flight?: Flight, ahead?: EncodedAhead): Promise<Flight | undefined> {
+    const size = this.#size(job, flight);
+    if (!size) return;
+    this.#decode.active = size.active;
+    const submit = await this.#decode.prepare(size.steps, ahead);
+    return { ...size, number: this.#flights++, submit };
   }
 
   /**
-   * The chunk after `flight`, to be computed while that is read. A software adapter computes on the host's own cores: once
-   * nobody waits, it gains less than what the slots cost that turn out to be empty.
+   * Whether the chunk after `flight` is computed while that is read. A software adapter computes on the host's own cores:
+   * once nobody waits, it gains less than what the slots cost that turn out to be empty.
    */
-  async #ahead(job: Job, flight: Flight): Promise<Flight | undefined> {
-    const waiting = job.queue.left || this.#waiting.size > 0 || !flight.all;
-    return waiting || !this.#model.gpu.facts.software ? await this.#prepare(job, flight) : undefined;
+  #overlaps(job: Job, flight: Flight): boolean {
+    return job.queue.left || this.#waiting.size > 0 || !flight.all || !this.#model.gpu.facts.software;
   }
 
-  /** Puts rollouts into free seats: what the seat's own left first, then new ones, then what other seats left. */
-  async #admit(job: Job): Promise<void> {
+  /** The next chunk, encoded while the GPU computes, `flight` or prompts: it will have no more slots than are known now. */
+  async #encodeAhead(job: Job, flight?: Flight): Promise<EncodedAhead | undefined> {
+    const size = this.#size(job, flight);
+    if (!size) return;
+    this.#decode.active = size.active;
+    return await this.#decode.encodeAhead(size.steps);
+  }
+
+  /**
+   * Puts rollouts into free seats: what the seat's own left first, then new ones, then what other seats left. `meanwhile` is
+   * done while the GPU computes new prompts.
+   */
+  async #admit(job: Job, meanwhile?: () => Promise<unknown>): Promise<void> {
     const copies: [number, number][] = [];
     for (let seat = 0; seat < this.#running.length; seat++) {
       if (this.#running[seat]) continue;
@@ -241,6 +263,7 @@ export class RolloutEngine {
       if (waiting) copies.push(...this.#start(seat, waiting, job));
     }
     await job.queue.fill();
+    await meanwhile?.();
     await this.#prefill.copyRows(copies);
     // Only now: nobody of the same round must be given a partial block that is still to be copied.
     this.#cache.release(this.#copying.splice(0));

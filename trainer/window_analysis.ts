@@ -51,12 +51,18 @@ export class WindowAnalysis {
     this.#kind = rule === "paper" ? 0 : 1;
   }
 
+  /** {@link begin} and what it returns. */
+  async analyse(entropies: readonly Float32Array[], threshold?: number): Promise<WindowReport> {
+    return await (await this.begin(entropies, threshold))();
+  }
+
   /**
-   * Analyses a batch; no trajectory may be empty. One read-back.
+   * Submits the analysis of a batch, in one submit; no trajectory may be empty.
    * @param entropies [L] of every trajectory, nats
    * @param threshold τ; undefined: the mean over the trajectories of the quantile of their windows
+   * @returns waits for it, with one read-back; to be called before the next batch begins
    */
-  async analyse(entropies: readonly Float32Array[], threshold?: number): Promise<WindowReport> {
+  async begin(entropies: readonly Float32Array[], threshold?: number): Promise<() => Promise<WindowReport>> {
     const total = entropies.reduce((n, e) => n + e.length, 0);
     const t = this.#reserve(total, entropies.length);
     const packed = new Float32Array(total);
@@ -75,18 +81,22 @@ export class WindowAnalysis {
     this.#gpu.write(t.entropy, packed);
     this.#gpu.write(t.spans, spans);
     this.#gpu.write(t.whole, whole);
-    await this.#windowing!.run();
-    if (threshold === undefined) await this.#thresholding!.run();
-    else this.#gpu.write(t.threshold, Float32Array.of(threshold));
-    await this.#masking!.run();
-    const [windows, mask, counts, tau] = await this.#gpu.read(t.windows, t.mask, t.counts, t.threshold);
-    const cut = (all: Float32Array) =>
-      entropies.map((e, i) => all.slice(spans[2 * i], spans[2 * i] + e.length));
-    return {
-      threshold: tau[0],
-      windows: cut(windows as Float32Array),
-      masks: cut(mask as Float32Array),
-      counts: (counts as Float32Array).slice(0, entropies.length),
+    if (threshold !== undefined) this.#gpu.write(t.threshold, Float32Array.of(threshold));
+    await this.#gpu.together(async () => {
+      await this.#windowing!.run();
+      if (threshold === undefined) await this.#thresholding!.run();
+      await this.#masking!.run();
+    });
+    return async () => {
+      const [windows, mask, counts, tau] = await this.#gpu.read(t.windows, t.mask, t.counts, t.threshold);
+      const cut = (all: Float32Array) =>
+        entropies.map((e, i) => all.slice(spans[2 * i], spans[2 * i] + e.length));
+      return {
+        threshold: tau[0],
+        windows: cut(windows as Float32Array),
+        masks: cut(mask as Float32Array),
+        counts: (counts as Float32Array).slice(0, entropies.length),
+      };
     };
   }
 

@@ -9,13 +9,19 @@ import { GpuError } from "../../gpu/errors.ts";
 /** A query set holds at most 4,096 entries, two for a pass. */
 const PASSES = 2048;
 
+/** First and last pass of an encoder. */
+interface Passes {
+  readonly first: number;
+  last: number;
+}
+
 /** Puts timestamps around every compute pass that the device begins, until it is closed. */
 export class PassTimes {
   #gpu: Gpu;
   #sets: GPUQuerySet[] = [];
   #passes = 0;
-  /** First and last pass of every encoder that has any. */
-  #encoders: { readonly first: number; last: number }[] = [];
+  /** First and last pass of every submitted encoder that has any. */
+  #encoders: Passes[] = [];
 
   /** @throws GpuError when the adapter has no `timestamp-query` */
   constructor(gpu: Gpu) {
@@ -25,24 +31,39 @@ export class PassTimes {
     }
     this.#gpu = gpu;
     const create = device.createCommandEncoder.bind(device);
+    // What is encoded ahead may never be submitted.
+    const encoded = new WeakMap<GPUCommandBuffer, Passes>();
     device.createCommandEncoder = (descriptor) => {
       const encoder = create(descriptor);
       const begin = encoder.beginComputePass.bind(encoder);
-      let own: { readonly first: number; last: number } | undefined;
+      const finish = encoder.finish.bind(encoder);
+      let own: Passes | undefined;
       encoder.beginComputePass = (pass) => {
         const place = this.#passes++;
         if (own) own.last = place;
-        else this.#encoders.push(own = { first: place, last: place });
+        else own = { first: place, last: place };
         return begin({ ...pass, timestampWrites: this.#writes(place) });
       };
+      encoder.finish = (descriptor) => {
+        const commands = finish(descriptor);
+        if (own) encoded.set(commands, own);
+        return commands;
+      };
       return encoder;
+    };
+    const submit = device.queue.submit.bind(device.queue);
+    device.queue.submit = (list) => {
+      const commands = [...list];
+      this.#encoders.push(...commands.flatMap((c) => encoded.get(c) ?? []));
+      submit(commands);
     };
   }
 
   /** Leaves the device as it was. */
   close(): void {
-    // The device's own method, on its prototype, shows again.
+    // The device's own methods, on their prototypes, show again.
     delete (this.#gpu.device as Partial<GPUDevice>).createCommandEncoder;
+    delete (this.#gpu.device.queue as Partial<GPUQueue>).submit;
     for (const set of this.#sets) set.destroy();
     this.#sets = [];
     this.#passes = 0;

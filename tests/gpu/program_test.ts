@@ -55,6 +55,44 @@ programTest("launches run in the order they were added, `times` over", async ({ 
 });
 
 programTest(
+  "what was encoded ahead is submitted with the values of later, where it covers their sizes",
+  async ({ gpu, x, y, program }) => {
+    let n = 128;
+    let value = 2;
+    program.add(scale, { x, y }, { n: () => n, value: () => value });
+    await program.build();
+    let finished = 0;
+    const { createCommandEncoder } = gpu.device;
+    gpu.device.createCommandEncoder = (descriptor) => {
+      if (descriptor?.label === "test") finished++;
+      return createCommandEncoder.call(gpu.device, descriptor);
+    };
+    try {
+      const cases = [
+        // Fewer workgroups than encoded: those too many do nothing.
+        { from: 128, to: 3, times: 1, made: 1 },
+        { from: 128, to: 128, times: 1, made: 1 },
+        // More, or another number of turns: encoded again.
+        { from: 3, to: 128, times: 1, made: 2 },
+        { from: 128, to: 3, times: 2, made: 2 },
+      ];
+      for (const { from, to, times, made } of cases) {
+        gpu.clear(y);
+        [n, value, finished] = [from, 2, 0];
+        const ahead = await program.encodeAhead(1);
+        [n, value] = [to, 5];
+        (await program.prepare(times, ahead))();
+        const wanted = Array.from({ length: 128 }, (_, i) => i < to ? 5 * (i + 1) : 0);
+        assertEquals(await head(gpu, y, 128), wanted, `${from} to ${to}`);
+        assertEquals(finished, made, `${from} to ${to}, ${times} times`);
+      }
+    } finally {
+      delete (gpu.device as Partial<GPUDevice>).createCommandEncoder;
+    }
+  },
+);
+
+programTest(
   "one buffer written twice, or written and read, is refused, views too",
   ({ gpu, x, y, program }) => {
     assertThrows(

@@ -46,10 +46,11 @@ Deno.test({
     for (const batch of batches) {
       // A look ahead learns nothing.
       const before = tokens.state();
-      await tokens.find(batch, false);
+      await tokens.find(batch);
       assertEquals(tokens.state(), before);
       assertEquals(tokens.state() === null, ema.state() === null);
-      const report = await tokens.find(batch, true);
+      const report = await tokens.find(batch);
+      tokens.learn(batch, report);
       assert(Math.abs(report.threshold - ema.threshold) < 1e-6, `${report.threshold} for ${ema.threshold}`);
       batch.forEach((t, i) => {
         const words = Array.from(t.topTokens!, (id) => tokenizer.decode([id]));
@@ -86,9 +87,10 @@ Deno.test({
       for (const mask of ["window", "trigger", "semantic"] as const) {
         const rules = [`aepo.rules.window=${window}`, `aepo.rules.mask=${mask}`];
         const tokens = await (await tokensBy("paper", ...rules))();
-        await tokens.find(batches[1], false);
+        await tokens.find(batches[1]);
         assertEquals(tokens.state(), null);
-        const report = await tokens.find(batch, true);
+        const report = await tokens.find(batch);
+        tokens.learn(batch, report);
         assert(Math.abs(report.threshold - tau) < 1e-6);
         // The batch's own, for the rollouts to come.
         assertEquals(tokens.state(), report.threshold);
@@ -106,7 +108,7 @@ Deno.test({
       }
       const first =
         await (await tokensBy("paper", "aepo.rules.threshold=reference", `aepo.rules.window=${window}`))();
-      const report = await first.find(batch, true);
+      const report = await first.find(batch);
       // Before the first batch every window that exists is inside.
       const exist = windows.map((w) => w.filter((h) => !Number.isNaN(h)).length);
       assertEquals([...report.counts], exist);
@@ -123,7 +125,7 @@ Deno.test({
   fn: async () => {
     const tokens = await (await tokensBy("reference"))();
     const blind = batches[0].map(({ topTokens: _, ...t }) => t);
-    await assertRejects(() => tokens.find(blind, true), Error, "topTokens");
+    await assertRejects(() => tokens.find(blind), Error, "topTokens");
     tokens.free();
   },
 });
