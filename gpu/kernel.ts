@@ -9,11 +9,11 @@ import { unroll } from "./unroll.ts";
 
 /**
  * How a kernel uses a binding. `texture` reads a tensor of f32 values, a multiple of four of them, through a
- * `texture_2d<f32>`: element 4i is texel (i & 1023, i >> 10). The program keeps the texture current. `update` is `inout`
- * whose reads go through such a texture: they see what stood there before the launch. A text that declares storage
- * arrays of vec4f serves both ways of reading ({@link kernelText}). `kept` is `inout` whose writes the kernel also stores
- * into that texture, a `texture_storage_2d<rgba32float, write>` bound {@link BEFORE} places after the tensor: then the
- * program need not copy it again.
+ * `texture_storage_2d<rgba32float, read>`, in the texts called Mirror: element 4i is texel (i & 1023, i >> 10). The program
+ * keeps the texture current. `update` is `inout` whose reads go through such a texture: they see what stood there before
+ * the launch. A text that declares storage arrays of vec4f serves both ways of reading ({@link kernelText}). `kept` is
+ * `inout` whose writes the kernel also stores into that texture, a `texture_storage_2d<rgba32float, write>` bound
+ * {@link BEFORE} places after the tensor: then the program need not copy it again.
  */
 export type Access = "read" | "write" | "inout" | "texture" | "update" | "kept";
 
@@ -156,6 +156,12 @@ export class KernelCache {
         `kernel ${spec.name} binds ${storage} buffers, this adapter allows ${device.limits.maxStorageBuffersPerShaderStage}`,
       );
     }
+    const textures = Object.values(spec.bindings).filter(textured).length;
+    if (textures > device.limits.maxStorageTexturesPerShaderStage) {
+      throw new GpuError(
+        `kernel ${spec.name} binds ${textures} textures, this adapter allows ${device.limits.maxStorageTexturesPerShaderStage}`,
+      );
+    }
     if (spec.needs && !device.features.has(spec.needs)) {
       throw new GpuError(`kernel ${spec.name} needs ${spec.needs}, which this adapter does not have`);
     }
@@ -174,14 +180,14 @@ export class KernelCache {
         binding: i + 1,
         visibility: 4,
         ...access === "texture"
-          ? { texture: { sampleType: "unfilterable-float" } }
+          ? { storageTexture: { access: "read-only", format: "rgba32float" } }
           : { buffer: { type: access === "read" ? "read-only-storage" : "storage" } },
       });
       if (access === "update") {
         entries.push({
           binding: BEFORE + i + 1,
           visibility: 4,
-          texture: { sampleType: "unfilterable-float" },
+          storageTexture: { access: "read-only", format: "rgba32float" },
         });
       }
       if (access === "kept") {

@@ -23,12 +23,12 @@ const DECLARATION =
  * ```
  * becomes
  * ```wgsl
- * @group(0) @binding(1) var x: texture_2d<f32>;
+ * @group(0) @binding(1) var x: Mirror;
  * @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
- * @group(0) @binding(18) var y_before: texture_2d<f32>;
+ * @group(0) @binding(18) var y_before: Mirror;
  * y[i] = texel(y_before, i) + texel(x, i);
  * ```
- * The text brings `texel` along. A read and its index stand on one line.
+ * The text brings `Mirror` and `texel` along. A read and its index stand on one line.
  * @throws GpuError for `y[i] += …` of an updated variable, which would read the buffer
  */
 export function throughTextures(text: string, access: readonly Access[]): string {
@@ -40,11 +40,11 @@ export function throughTextures(text: string, access: readonly Access[]): string
     const how = access[Number(binding) - 1];
     if (how === "texture" && mode === "read") {
       sources.set(name, name);
-      return line.replace(all, `@group(0) @binding(${binding}) var ${name}: texture_2d<f32>;`);
+      return line.replace(all, `@group(0) @binding(${binding}) var ${name}: Mirror;`);
     }
     if (how === "update" && mode === "read_write") {
       sources.set(name, before(name));
-      const texture = `@group(0) @binding(${Number(binding) + BEFORE}) var ${before(name)}: texture_2d<f32>;`;
+      const texture = `@group(0) @binding(${Number(binding) + BEFORE}) var ${before(name)}: Mirror;`;
       return line.replace(all, `${all}\n${texture}`);
     }
     return line;

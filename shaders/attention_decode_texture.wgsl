@@ -9,8 +9,8 @@
 struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(2) var k_cache: texture_2d<f32>;
-@group(0) @binding(3) var v_cache: texture_2d<f32>;
+@group(0) @binding(2) var k_cache: Mirror;
+@group(0) @binding(3) var v_cache: Mirror;
 @group(0) @binding(4) var<storage, read> table: array<u32>;
 @group(0) @binding(5) var<storage, read> slots: array<u32>;
 @group(0) @binding(6) var<storage, read_write> out: array<vec4f>;

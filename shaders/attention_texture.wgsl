@@ -10,18 +10,18 @@
 
 struct Dims { tokens: u32, heads: u32, kv_heads: u32, causal: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
-@group(0) @binding(1) var qkv: texture_2d<f32>;
+@group(0) @binding(1) var qkv: Mirror;
 @group(0) @binding(2) var<storage, read> segments: array<vec2u>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 
 struct DeltaDims { tokens: u32, heads: u32 }
 @group(0) @binding(0) var<uniform> delta_dims: DeltaDims;
-@group(0) @binding(1) var delta_dout: texture_2d<f32>;
-@group(0) @binding(2) var delta_out: texture_2d<f32>;
+@group(0) @binding(1) var delta_dout: Mirror;
+@group(0) @binding(2) var delta_out: Mirror;
 @group(0) @binding(3) var<storage, read_write> delta: array<f32>;
 
-@group(0) @binding(3) var dout: texture_2d<f32>;
+@group(0) @binding(3) var dout: Mirror;
 @group(0) @binding(4) var<storage, read> backward_lse: array<f32>;
 @group(0) @binding(5) var<storage, read> backward_delta: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4f>;

@@ -752,8 +752,8 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
 struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(2) var k_cache: texture_2d<f32>;
-@group(0) @binding(3) var v_cache: texture_2d<f32>;
+@group(0) @binding(2) var k_cache: Mirror;
+@group(0) @binding(3) var v_cache: Mirror;
 @group(0) @binding(4) var<storage, read> table: array<u32>;
 @group(0) @binding(5) var<storage, read> slots: array<u32>;
 @group(0) @binding(6) var<storage, read_write> out: array<vec4f>;
@@ -1025,18 +1025,18 @@ fn backward_key_value_registers(@builtin(workgroup_id) wid: vec3u, @builtin(num_
 
 struct Dims { tokens: u32, heads: u32, kv_heads: u32, causal: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
-@group(0) @binding(1) var qkv: texture_2d<f32>;
+@group(0) @binding(1) var qkv: Mirror;
 @group(0) @binding(2) var<storage, read> segments: array<vec2u>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 
 struct DeltaDims { tokens: u32, heads: u32 }
 @group(0) @binding(0) var<uniform> delta_dims: DeltaDims;
-@group(0) @binding(1) var delta_dout: texture_2d<f32>;
-@group(0) @binding(2) var delta_out: texture_2d<f32>;
+@group(0) @binding(1) var delta_dout: Mirror;
+@group(0) @binding(2) var delta_out: Mirror;
 @group(0) @binding(3) var<storage, read_write> delta: array<f32>;
 
-@group(0) @binding(3) var dout: texture_2d<f32>;
+@group(0) @binding(3) var dout: Mirror;
 @group(0) @binding(4) var<storage, read> backward_lse: array<f32>;
 @group(0) @binding(5) var<storage, read> backward_delta: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4f>;
@@ -2310,8 +2310,8 @@ struct Dims {
 
 @group(0) @binding(0) var<uniform> d: Dims;
 
-@group(0) @binding(1) var x: texture_2d<f32>;
-@group(0) @binding(2) var w: texture_2d<f32>;
+@group(0) @binding(1) var x: Mirror;
+@group(0) @binding(2) var w: Mirror;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4f>;
@@ -2414,8 +2414,8 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(local_inv
   //# end
 }
 
-@group(0) @binding(1) var input_dy: texture_2d<f32>;
-@group(0) @binding(2) var input_w: texture_2d<f32>;
+@group(0) @binding(1) var input_dy: Mirror;
+@group(0) @binding(2) var input_w: Mirror;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 @compute @workgroup_size(LANES)
@@ -2473,8 +2473,8 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
   //# end
 }
 
-@group(0) @binding(1) var weight_dy: texture_2d<f32>;
-@group(0) @binding(2) var weight_x: texture_2d<f32>;
+@group(0) @binding(1) var weight_dy: Mirror;
+@group(0) @binding(2) var weight_x: Mirror;
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
 
 // The tile is ROWS rows of w x VECS vec4 along k. Of a trip's quads of dy, four rows at one token each, lane i holds
@@ -3755,7 +3755,7 @@ fn carry_on(s: u32, token: u32) {
 // V / 16 a pass, 29 passes at most, and V / 3 for the draw.
 // Preludes: philox.wgsl, texel.wgsl, sample_slot.wgsl. TEXELS (4: half a word of bits; 8: a word) stands in front.
 
-@group(0) @binding(1) var logits: texture_2d<f32>;
+@group(0) @binding(1) var logits: Mirror;
 
 // Passes that divide a range of values before ranges of floats are divided.
 const SPLITS = 4u;
@@ -4271,8 +4271,10 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   dgate_up[at + n] = d * g * s;
 }
 `,
-  texel: `// A tensor that the program mirrors in a texture: four f32 values to a texel, 1024 texels to a row.
-fn texel(t: texture_2d<f32>, i: u32) -> vec4f { return textureLoad(t, vec2u(i & 1023u, i >> 10u), 0); }
+  texel: `// A tensor that the program mirrors in a texture: four f32 values to a texel, 1024 texels to a row. A storage texture, since
+// lavapipe looks the size of the level up lane by lane where a texture may have several.
+alias Mirror = texture_storage_2d<rgba32float, read>;
+fn texel(t: Mirror, i: u32) -> vec4f { return textureLoad(t, vec2u(i & 1023u, i >> 10u)); }
 `,
   top_token: `// The most likely token of every live slot, before \`sample\` draws one: out[tick + s] = the first v with the largest logit.
 //   logits [S, stride], slots [S, 8] (word 2: alive), tick [1] = workgroups of \`sample\` so far, S a step: the row to write;

@@ -22,8 +22,8 @@ struct Dims {
 
 @group(0) @binding(0) var<uniform> d: Dims;
 
-@group(0) @binding(1) var x: texture_2d<f32>;
-@group(0) @binding(2) var w: texture_2d<f32>;
+@group(0) @binding(1) var x: Mirror;
+@group(0) @binding(2) var w: Mirror;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4f>;
@@ -126,8 +126,8 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(local_inv
   //# end
 }
 
-@group(0) @binding(1) var input_dy: texture_2d<f32>;
-@group(0) @binding(2) var input_w: texture_2d<f32>;
+@group(0) @binding(1) var input_dy: Mirror;
+@group(0) @binding(2) var input_w: Mirror;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 @compute @workgroup_size(LANES)
@@ -185,8 +185,8 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
   //# end
 }
 
-@group(0) @binding(1) var weight_dy: texture_2d<f32>;
-@group(0) @binding(2) var weight_x: texture_2d<f32>;
+@group(0) @binding(1) var weight_dy: Mirror;
+@group(0) @binding(2) var weight_x: Mirror;
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>;
 
 // The tile is ROWS rows of w x VECS vec4 along k. Of a trip's quads of dy, four rows at one token each, lane i holds

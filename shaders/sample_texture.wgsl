@@ -9,7 +9,7 @@
 // V / 16 a pass, 29 passes at most, and V / 3 for the draw.
 // Preludes: philox.wgsl, texel.wgsl, sample_slot.wgsl. TEXELS (4: half a word of bits; 8: a word) stands in front.
 
-@group(0) @binding(1) var logits: texture_2d<f32>;
+@group(0) @binding(1) var logits: Mirror;
 
 // Passes that divide a range of values before ranges of floats are divided.
 const SPLITS = 4u;

@@ -11,8 +11,8 @@ import { increase } from "./test_kernels.ts";
 
 const SUM_SOURCE = SHADERS.texel + `struct Dims { n: u32 }
 @group(0) @binding(0) var<uniform> d: Dims;
-@group(0) @binding(1) var a: texture_2d<f32>;
-@group(0) @binding(2) var b: texture_2d<f32>;
+@group(0) @binding(1) var a: Mirror;
+@group(0) @binding(2) var b: Mirror;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 @compute @workgroup_size(64)
 fn sum(@builtin(global_invocation_id) id: vec3u) {

@@ -13,7 +13,7 @@ Deno.test("through textures: a text that mirrors nothing stays as it is", () => 
 
 Deno.test("through textures: reads of a mirrored vector become texels, with their indices; members and comments stay", () => {
   const [x, ids, y, f] = throughTextures(TEXT, ["texture", "read", "inout"]).split("\n");
-  assertEquals(x, "@group(0) @binding(1) var x: texture_2d<f32>;");
+  assertEquals(x, "@group(0) @binding(1) var x: Mirror;");
   assertEquals([ids, y], TEXT.split("\n").slice(1, 3));
   assertEquals(
     f,
@@ -24,7 +24,7 @@ Deno.test("through textures: reads of a mirrored vector become texels, with thei
 Deno.test("through textures: an updated vector is read from what stood there before and written where it stands", () => {
   const text = throughTextures(TEXT, ["read", "read", "update"]);
   assertStringIncludes(text, "@group(0) @binding(3) var<storage, read_write> y: array<Value>;");
-  assertStringIncludes(text, "@group(0) @binding(19) var y_before: texture_2d<f32>;");
+  assertStringIncludes(text, "@group(0) @binding(19) var y_before: Mirror;");
   assertStringIncludes(text, "y[ids[i]] = texel(y_before, i) + x[ids[i] + 1u]");
 });
 
