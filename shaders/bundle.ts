@@ -2291,8 +2291,10 @@ fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocati
 // load serves ROWS · VECS vec4 of the output; elsewhere (SHARE = 1) the broadcast of no_subgroups.wgsl keeps what it has.
 //   \`in\`, \`out\` and \`stride\` must be multiples of 4; no lane may leave before the last broadcast.
 // Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis. Four
-// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3). GROUPS = ROWS / SHARE, QUADS = ROWS / 4;
-// backward_weight takes STEPS tokens a trip, whose QUADS · STEPS quads of rows are LOADS = QUADS · STEPS / SHARE a lane.
+// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3). GROUPS = ROWS / SHARE, QUADS = ROWS / 4.
+// A trip of a loop takes DEEP such fours (backward_weight STEPS tokens, whose QUADS · STEPS quads of rows are LOADS =
+// QUADS · STEPS / SHARE a lane): the driver merges every sum with the one before the trip, lane by lane, and has registers
+// for few sums, so that each sum takes all of a trip's products before the next sum has its first.
 
 const LANES = 16u;
 
@@ -2327,25 +2329,34 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
   let w\$c = min(n + \$c, columns - 1u) * 4u * width;
   //# end
   var acc: Tile;
-  for (var k = 0u; k < width; k++) {
+  for (var k = 0u; k < width; k += DEEP) {
+    var b: array<array<mat4x4f, VECS>, DEEP>;
+    var rows: array<array<vec4f, GROUPS>, DEEP>;
+    //# for s in DEEP
+    let k\$s = min(k + \$s, width - 1u);
     //# for c in VECS
-    let b\$c = mat4x4f(
-      texel(w, w\$c + k),
-      texel(w, w\$c + width + k),
-      texel(w, w\$c + 2u * width + k),
-      texel(w, w\$c + 3u * width + k),
+    b[\$s][\$c] = mat4x4f(
+      texel(w, w\$c + k\$s),
+      texel(w, w\$c + width + k\$s),
+      texel(w, w\$c + 2u * width + k\$s),
+      texel(w, w\$c + 3u * width + k\$s),
     );
     //# end
     //# for g in GROUPS
-    {
-    let rows\$g = texel(x, x\$g + k);
-    //# for r in SHARE
-    let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
-    //# for c in VECS
-    acc[SHARE * \$g + \$r][\$c] += v\$r * b\$c;
+    rows[\$s][\$g] = select(vec4f(), texel(x, x\$g + k\$s), k + \$s < width);
     //# end
+    //# end
+    //# for g in GROUPS
+    //# for r in SHARE
+    //# for s in DEEP
+    {
+    let v = subgroupBroadcast(rows[\$s][\$g], u32(\$r));
+    //# for c in VECS
+    acc[SHARE * \$g + \$r][\$c] += v * b[\$s][\$c];
     //# end
     }
+    //# end
+    //# end
     //# end
   }
   return acc;
@@ -2420,26 +2431,35 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
   let k\$c = min(k + \$c, width - 1u);
   //# end
   var acc: Tile;
-  for (var n = 0u; n < steps; n++) {
-    let w = n * 4u * width;
+  for (var n = 0u; n < steps; n += DEEP) {
+    var b: array<array<mat4x4f, VECS>, DEEP>;
+    var rows: array<array<vec4f, GROUPS>, DEEP>;
+    //# for s in DEEP
+    let n\$s = min(n + \$s, steps - 1u);
+    let w\$s = n\$s * 4u * width;
     //# for c in VECS
-    let b\$c = mat4x4f(
-      texel(input_w, w + k\$c),
-      texel(input_w, w + width + k\$c),
-      texel(input_w, w + 2u * width + k\$c),
-      texel(input_w, w + 3u * width + k\$c),
+    b[\$s][\$c] = mat4x4f(
+      texel(input_w, w\$s + k\$c),
+      texel(input_w, w\$s + width + k\$c),
+      texel(input_w, w\$s + 2u * width + k\$c),
+      texel(input_w, w\$s + 3u * width + k\$c),
     );
     //# end
     //# for g in GROUPS
-    {
-    let rows\$g = texel(input_dy, y\$g + n);
-    //# for r in SHARE
-    let v\$r = subgroupBroadcast(rows\$g, u32(\$r));
-    //# for c in VECS
-    acc[SHARE * \$g + \$r][\$c] += b\$c * v\$r;
+    rows[\$s][\$g] = select(vec4f(), texel(input_dy, y\$g + n\$s), n + \$s < steps);
     //# end
+    //# end
+    //# for g in GROUPS
+    //# for r in SHARE
+    //# for s in DEEP
+    {
+    let v = subgroupBroadcast(rows[\$s][\$g], u32(\$r));
+    //# for c in VECS
+    acc[SHARE * \$g + \$r][\$c] += b[\$s][\$c] * v;
     //# end
     }
+    //# end
+    //# end
     //# end
   }
   //# for r in ROWS
@@ -2482,20 +2502,24 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
     x[\$s][\$c] = texel(weight_x, min(t + \$s, last) * width + k\$c);
     //# end
     //# end
+    var rows: array<vec4f, LOADS>;
     //# for l in LOADS
     let loaded\$l = texel(weight_dy, min(t + ahead\$l, last) * (d.stride / 4u) + quad\$l);
-    let rows\$l = select(vec4f(), loaded\$l, t + ahead\$l < d.tokens);
-    //# for j in SHARE
+    rows[\$l] = select(vec4f(), loaded\$l, t + ahead\$l < d.tokens);
+    //# end
+    //# for q in QUADS
     {
-    let v = subgroupBroadcast(rows\$l, u32(\$j));
+    //# for s in STEPS
+    let v\$s = subgroupBroadcast(rows[(STEPS * \$q + \$s) / SHARE], (STEPS * \$q + \$s) % SHARE);
+    //# end
+    //# for i in 4
+    //# for s in STEPS
     //# for c in VECS
-    acc[4u * ((SHARE * \$l + \$j) / STEPS)][\$c] += v.x * x[(SHARE * \$l + \$j) % STEPS][\$c];
-    acc[4u * ((SHARE * \$l + \$j) / STEPS) + 1u][\$c] += v.y * x[(SHARE * \$l + \$j) % STEPS][\$c];
-    acc[4u * ((SHARE * \$l + \$j) / STEPS) + 2u][\$c] += v.z * x[(SHARE * \$l + \$j) % STEPS][\$c];
-    acc[4u * ((SHARE * \$l + \$j) / STEPS) + 3u][\$c] += v.w * x[(SHARE * \$l + \$j) % STEPS][\$c];
+    acc[4u * \$q + \$i][\$c] += v\$s[\$i] * x[\$s][\$c];
+    //# end
+    //# end
     //# end
     }
-    //# end
     //# end
   }
   //# for r in ROWS

@@ -187,8 +187,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_texture.backward_input",
     mistake: {
       why: "weights not transposed",
-      from: "acc[SHARE * $g + $r][$c] += b$c * v$r;",
-      to: "acc[SHARE * $g + $r][$c] += v$r * b$c;",
+      from: "acc[SHARE * $g + $r][$c] += b[$s][$c] * v;",
+      to: "acc[SHARE * $g + $r][$c] += v * b[$s][$c];",
     },
   },
   {
@@ -219,10 +219,32 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_broadcast_16.forward",
     mistake: {
       why: "the row of the next lane, or too much of its own where nothing is shared",
-      from:
-        "subgroupBroadcast(rows$g, u32($r));\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$r * b$c;",
-      to:
-        "subgroupBroadcast(rows$g, u32($r) ^ 1u) * 1.5;\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$r * b$c;",
+      from: "v * b[$s][$c];",
+      to: "subgroupBroadcast(rows[$s][$g], u32($r) ^ 1u) * 1.5 * b[$s][$c];",
+    },
+  },
+  {
+    kernel: "linear_broadcast.forward",
+    mistake: {
+      why: "what follows a row counts as its end",
+      from: "texel(x, x$g + k$s), k + $s < width);",
+      to: "texel(x, x$g + k + $s), true);",
+    },
+  },
+  {
+    kernel: "linear_broadcast.backward_input",
+    mistake: {
+      why: "what follows a row counts as its end",
+      from: "texel(input_dy, y$g + n$s), n + $s < steps);",
+      to: "texel(input_dy, y$g + n + $s), true);",
+    },
+  },
+  {
+    kernel: "linear_broadcast.backward_weight",
+    mistake: {
+      why: "every row of a quad takes the first's gradients",
+      from: "v$s[$i]",
+      to: "v$s.x",
     },
   },
   {
@@ -237,8 +259,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_broadcast.backward_input",
     mistake: {
       why: "weights not transposed",
-      from: "acc[SHARE * $g + $r][$c] += b$c * v$r;",
-      to: "acc[SHARE * $g + $r][$c] += v$r * b$c;",
+      from: "acc[SHARE * $g + $r][$c] += b[$s][$c] * v;",
+      to: "acc[SHARE * $g + $r][$c] += v * b[$s][$c];",
     },
   },
   {
