@@ -17,7 +17,8 @@ struct Dims {
   outputs: u32,
   // Elements from one row to the next of y, residual and dy.
   stride: u32,
-  // backward_input: 1 adds to dx, 0 overwrites it.
+  // backward_input: 1 adds to dx (ADDS = 1), 0 overwrites it (SETS = 1). The text of either alone, since the driver goes
+  // through what a branch does not take too, a load or a store for lane after lane.
   accumulate: u32,
 }
 
@@ -27,7 +28,7 @@ struct Dims {
 @group(0) @binding(2) var w: Mirror;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
+@group(0) @binding(4) var residual: Mirror;
 
 alias Tile = array<array<vec4f, VECS>, ROWS>;
 
@@ -121,7 +122,7 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(local_inv
   if (m + $r < d.tokens) {
     let row$r = at + $r * (d.stride / 4u);
     //# for c in VECS
-    if (n + $c < columns) { y[row$r + $c] = residual[row$r + $c] + acc[$r][$c]; }
+    if (n + $c < columns) { y[row$r + $c] = texel(residual, row$r + $c) + acc[$r][$c]; }
     //# end
   }
   //# end
@@ -180,7 +181,12 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
     let row$r = (m + $r) * width + k;
     //# for c in VECS
     if (k + $c < width) {
-      if (d.accumulate == 1u) { dx[row$r + $c] += acc[$r][$c]; } else { dx[row$r + $c] = acc[$r][$c]; }
+      //# for add in ADDS
+      dx[row$r + $c] += acc[$r][$c];
+      //# end
+      //# for set in SETS
+      dx[row$r + $c] = acc[$r][$c];
+      //# end
     }
     //# end
   }

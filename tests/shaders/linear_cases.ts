@@ -181,7 +181,7 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: "linear_texture.forward_residual",
-    mistake: { why: "dropped residual", from: "residual[row$r + $c] + acc", to: "acc" },
+    mistake: { why: "dropped residual", from: "texel(residual, row$r + $c) + acc", to: "acc" },
   },
   {
     kernel: "linear_texture.backward_input",
@@ -240,6 +240,10 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     },
   },
   {
+    kernel: "linear_broadcast.backward_input",
+    mistake: { why: "never accumulates", from: "for add in ADDS", to: "for add in SETS" },
+  },
+  {
     kernel: "linear_broadcast.backward_weight",
     mistake: {
       why: "every row of a quad takes the first's gradients",
@@ -253,7 +257,7 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: "linear_broadcast.forward_residual",
-    mistake: { why: "dropped residual", from: "residual[row$r + $c] + acc", to: "acc" },
+    mistake: { why: "dropped residual", from: "texel(residual, row$r + $c) + acc", to: "acc" },
   },
   {
     kernel: "linear_broadcast.backward_input",
