@@ -4,9 +4,10 @@
 // load serves ROWS · VECS vec4 of the output; elsewhere (SHARE = 1) the broadcast of no_subgroups.wgsl keeps what it has.
 //   `in`, `out` and `stride` must be multiples of 4; no lane may leave before the last broadcast.
 // Each invocation owns a register tile of ROWS rows x VECS vec4 of the output, lanes along its contiguous axis. Four
-// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3). DEEP such steps are a trip of the loop, since
-// every sum goes through memory once a trip, under the loop's mask. GROUPS = ROWS / SHARE, QUADS = ROWS / 4;
-// backward_weight takes STEPS tokens a trip, whose QUADS · STEPS quads of rows are LOADS = QUADS · STEPS / SHARE a lane.
+// products at a time: v * mat4x4(w0, w1, w2, w3) is (v·w0, v·w1, v·w2, v·w3). GROUPS = ROWS / SHARE, QUADS = ROWS / 4.
+// A trip of a loop takes DEEP such fours (backward_weight STEPS tokens, whose QUADS · STEPS quads of rows are LOADS =
+// QUADS · STEPS / SHARE a lane): the driver merges every sum with the one before the trip, lane by lane, and has registers
+// for few sums, so that each sum takes all of a trip's products before the next sum has its first.
 
 const LANES = 16u;
 
@@ -16,7 +17,8 @@ struct Dims {
   outputs: u32,
   // Elements from one row to the next of y, residual and dy.
   stride: u32,
-  // backward_input: 1 adds to dx, 0 overwrites it.
+  // backward_input: 1 adds to dx (ADDS = 1), 0 overwrites it (SETS = 1). The text of either alone, since the driver goes
+  // through what a branch does not take too, a load or a store for lane after lane.
   accumulate: u32,
 }
 
@@ -26,7 +28,7 @@ struct Dims {
 @group(0) @binding(2) var w: Mirror;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
+@group(0) @binding(4) var residual: Mirror;
 
 alias Tile = array<array<vec4f, VECS>, ROWS>;
 
@@ -42,21 +44,21 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
   //# end
   var acc: Tile;
   for (var k = 0u; k < width; k += DEEP) {
-    //# for j in DEEP
-    let k$j = min(k + $j, width - 1u);
+    var b: array<array<mat4x4f, VECS>, DEEP>;
+    var rows: array<array<vec4f, GROUPS>, DEEP>;
+    //# for s in DEEP
+    let k$s = min(k + $s, width - 1u);
     //# for c in VECS
-    let b$c$j = mat4x4f(
-      texel(w, w$c + k$j),
-      texel(w, w$c + width + k$j),
-      texel(w, w$c + 2u * width + k$j),
-      texel(w, w$c + 3u * width + k$j),
+    b[$s][$c] = mat4x4f(
+      texel(w, w$c + k$s),
+      texel(w, w$c + width + k$s),
+      texel(w, w$c + 2u * width + k$s),
+      texel(w, w$c + 3u * width + k$s),
     );
     //# end
     //# end
     //# for g in GROUPS
-    {
-    //# for j in DEEP
-    let rows$j = select(vec4f(), texel(x, x$g + k$j), k + $j < width);
+    rows[$s][$g] = select(vec4f(), texel(x, x$g + k$s), k + $s < width);
     //# end
     //# for r in SHARE
     {
@@ -68,7 +70,17 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
     //# end
     }
     //# end
+    //# for g in GROUPS
+    //# for r in SHARE
+    //# for s in DEEP
+    {
+    let v = subgroupBroadcast(rows[$s][$g], u32($r));
+    //# for c in VECS
+    acc[SHARE * $g + $r][$c] += v * b[$s][$c];
+    //# end
     }
+    //# end
+    //# end
     //# end
   }
   return acc;
@@ -120,7 +132,7 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(local_inv
   if (m + $r < d.tokens) {
     let row$r = at + $r * (d.stride / 4u);
     //# for c in VECS
-    if (n + $c < columns) { y[row$r + $c] = residual[row$r + $c] + acc[$r][$c]; }
+    if (n + $c < columns) { y[row$r + $c] = texel(residual, row$r + $c) + acc[$r][$c]; }
     //# end
   }
   //# end
@@ -144,21 +156,22 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
   //# end
   var acc: Tile;
   for (var n = 0u; n < steps; n += DEEP) {
-    //# for j in DEEP
-    let n$j = min(n + $j, steps - 1u);
+    var b: array<array<mat4x4f, VECS>, DEEP>;
+    var rows: array<array<vec4f, GROUPS>, DEEP>;
+    //# for s in DEEP
+    let n$s = min(n + $s, steps - 1u);
+    let w$s = n$s * 4u * width;
     //# for c in VECS
-    let b$c$j = mat4x4f(
-      texel(input_w, n$j * 4u * width + k$c),
-      texel(input_w, n$j * 4u * width + width + k$c),
-      texel(input_w, n$j * 4u * width + 2u * width + k$c),
-      texel(input_w, n$j * 4u * width + 3u * width + k$c),
+    b[$s][$c] = mat4x4f(
+      texel(input_w, w$s + k$c),
+      texel(input_w, w$s + width + k$c),
+      texel(input_w, w$s + 2u * width + k$c),
+      texel(input_w, w$s + 3u * width + k$c),
     );
     //# end
     //# end
     //# for g in GROUPS
-    {
-    //# for j in DEEP
-    let rows$j = select(vec4f(), texel(input_dy, y$g + n$j), n + $j < steps);
+    rows[$s][$g] = select(vec4f(), texel(input_dy, y$g + n$s), n + $s < steps);
     //# end
     //# for r in SHARE
     {
@@ -170,7 +183,17 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
     //# end
     }
     //# end
+    //# for g in GROUPS
+    //# for r in SHARE
+    //# for s in DEEP
+    {
+    let v = subgroupBroadcast(rows[$s][$g], u32($r));
+    //# for c in VECS
+    acc[SHARE * $g + $r][$c] += b[$s][$c] * v;
+    //# end
     }
+    //# end
+    //# end
     //# end
   }
   //# for r in ROWS
@@ -178,7 +201,12 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
     let row$r = (m + $r) * width + k;
     //# for c in VECS
     if (k + $c < width) {
-      if (d.accumulate == 1u) { dx[row$r + $c] += acc[$r][$c]; } else { dx[row$r + $c] = acc[$r][$c]; }
+      //# for add in ADDS
+      dx[row$r + $c] += acc[$r][$c];
+      //# end
+      //# for set in SETS
+      dx[row$r + $c] = acc[$r][$c];
+      //# end
     }
     //# end
   }
@@ -213,20 +241,24 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
     x[$s][$c] = texel(weight_x, min(t + $s, last) * width + k$c);
     //# end
     //# end
+    var rows: array<vec4f, LOADS>;
     //# for l in LOADS
     let loaded$l = texel(weight_dy, min(t + ahead$l, last) * (d.stride / 4u) + quad$l);
-    let rows$l = select(vec4f(), loaded$l, t + ahead$l < d.tokens);
-    //# for j in SHARE
+    rows[$l] = select(vec4f(), loaded$l, t + ahead$l < d.tokens);
+    //# end
+    //# for q in QUADS
     {
-    let v = subgroupBroadcast(rows$l, u32($j));
+    //# for s in STEPS
+    let v$s = subgroupBroadcast(rows[(STEPS * $q + $s) / SHARE], (STEPS * $q + $s) % SHARE);
+    //# end
+    //# for i in 4
+    //# for s in STEPS
     //# for c in VECS
-    acc[4u * ((SHARE * $l + $j) / STEPS)][$c] += v.x * x[(SHARE * $l + $j) % STEPS][$c];
-    acc[4u * ((SHARE * $l + $j) / STEPS) + 1u][$c] += v.y * x[(SHARE * $l + $j) % STEPS][$c];
-    acc[4u * ((SHARE * $l + $j) / STEPS) + 2u][$c] += v.z * x[(SHARE * $l + $j) % STEPS][$c];
-    acc[4u * ((SHARE * $l + $j) / STEPS) + 3u][$c] += v.w * x[(SHARE * $l + $j) % STEPS][$c];
+    acc[4u * $q + $i][$c] += v$s[$i] * x[$s][$c];
+    //# end
+    //# end
     //# end
     }
-    //# end
     //# end
   }
   //# for r in ROWS

@@ -3,7 +3,7 @@
  * documentation teaches: `jit` around everything, `.ref` wherever an array is used again.
  * @module
  */
-import { jit, lax, nn, numpy as np, random, tree, valueAndGrad } from "@jax-js/jax";
+import { blockUntilReady, jit, lax, nn, numpy as np, random, tree, valueAndGrad } from "@jax-js/jax";
 import {
   ADAMW,
   configOf,
@@ -246,6 +246,8 @@ export function trainingSteps(
       ({ p, mean, square } = out);
       [value] = await out.value.data();
     }
+    // The loss is there before the gradients: without this the update ran on beside whoever came next.
+    await blockUntilReady([p, mean, square]);
     return value;
   };
 }

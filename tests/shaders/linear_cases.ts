@@ -181,30 +181,14 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: "linear_texture.forward_residual",
-    mistake: { why: "dropped residual", from: "residual[row$r + $c] + acc", to: "acc" },
+    mistake: { why: "dropped residual", from: "texel(residual, row$r + $c) + acc", to: "acc" },
   },
   {
     kernel: "linear_texture.backward_input",
     mistake: {
       why: "weights not transposed",
-      from: "acc[SHARE * $g + $r][$c] += b$c$j * v$j;",
-      to: "acc[SHARE * $g + $r][$c] += v$j * b$c$j;",
-    },
-  },
-  {
-    kernel: "linear_texture.forward",
-    mistake: {
-      why: "a trip beyond the last product",
-      from: "select(vec4f(), texel(x, x$g + k$j), k + $j < width)",
-      to: "texel(x, x$g + k$j)",
-    },
-  },
-  {
-    kernel: "linear_texture.backward_input",
-    mistake: {
-      why: "a trip beyond the last product",
-      from: "select(vec4f(), texel(input_dy, y$g + n$j), n + $j < steps)",
-      to: "texel(input_dy, y$g + n$j)",
+      from: "acc[SHARE * $g + $r][$c] += b[$s][$c] * v;",
+      to: "acc[SHARE * $g + $r][$c] += v * b[$s][$c];",
     },
   },
   {
@@ -235,10 +219,36 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_broadcast_16.forward",
     mistake: {
       why: "the row of the next lane, or too much of its own where nothing is shared",
-      from:
-        "subgroupBroadcast(rows$j, u32($r));\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$j * b$c$j;",
-      to:
-        "subgroupBroadcast(rows$j, u32($r) ^ 1u) * 1.5;\n    //# for c in VECS\n    acc[SHARE * $g + $r][$c] += v$j * b$c$j;",
+      from: "v * b[$s][$c];",
+      to: "subgroupBroadcast(rows[$s][$g], u32($r) ^ 1u) * 1.5 * b[$s][$c];",
+    },
+  },
+  {
+    kernel: "linear_broadcast.forward",
+    mistake: {
+      why: "what follows a row counts as its end",
+      from: "texel(x, x$g + k$s), k + $s < width);",
+      to: "texel(x, x$g + k + $s), true);",
+    },
+  },
+  {
+    kernel: "linear_broadcast.backward_input",
+    mistake: {
+      why: "what follows a row counts as its end",
+      from: "texel(input_dy, y$g + n$s), n + $s < steps);",
+      to: "texel(input_dy, y$g + n + $s), true);",
+    },
+  },
+  {
+    kernel: "linear_broadcast.backward_input",
+    mistake: { why: "never accumulates", from: "for add in ADDS", to: "for add in SETS" },
+  },
+  {
+    kernel: "linear_broadcast.backward_weight",
+    mistake: {
+      why: "every row of a quad takes the first's gradients",
+      from: "v$s[$i]",
+      to: "v$s.x",
     },
   },
   {
@@ -247,30 +257,14 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: "linear_broadcast.forward_residual",
-    mistake: { why: "dropped residual", from: "residual[row$r + $c] + acc", to: "acc" },
+    mistake: { why: "dropped residual", from: "texel(residual, row$r + $c) + acc", to: "acc" },
   },
   {
     kernel: "linear_broadcast.backward_input",
     mistake: {
       why: "weights not transposed",
-      from: "acc[SHARE * $g + $r][$c] += b$c$j * v$j;",
-      to: "acc[SHARE * $g + $r][$c] += v$j * b$c$j;",
-    },
-  },
-  {
-    kernel: "linear_texture.forward",
-    mistake: {
-      why: "a trip beyond the last product",
-      from: "select(vec4f(), texel(x, x$g + k$j), k + $j < width)",
-      to: "texel(x, x$g + k$j)",
-    },
-  },
-  {
-    kernel: "linear_texture.backward_input",
-    mistake: {
-      why: "a trip beyond the last product",
-      from: "select(vec4f(), texel(input_dy, y$g + n$j), n + $j < steps)",
-      to: "texel(input_dy, y$g + n$j)",
+      from: "acc[SHARE * $g + $r][$c] += b[$s][$c] * v;",
+      to: "acc[SHARE * $g + $r][$c] += v * b[$s][$c];",
     },
   },
   {
