@@ -56,19 +56,9 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
       texel(w, w$c + 3u * width + k$s),
     );
     //# end
-    //# end
     //# for g in GROUPS
     rows[$s][$g] = select(vec4f(), texel(x, x$g + k$s), k + $s < width);
     //# end
-    //# for r in SHARE
-    {
-    //# for j in DEEP
-    let v$j = subgroupBroadcast(rows$j, u32($r));
-    //# for c in VECS
-    acc[SHARE * $g + $r][$c] += v$j * b$c$j;
-    //# end
-    //# end
-    }
     //# end
     //# for g in GROUPS
     //# for r in SHARE
@@ -169,19 +159,9 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
       texel(input_w, w$s + 3u * width + k$c),
     );
     //# end
-    //# end
     //# for g in GROUPS
     rows[$s][$g] = select(vec4f(), texel(input_dy, y$g + n$s), n + $s < steps);
     //# end
-    //# for r in SHARE
-    {
-    //# for j in DEEP
-    let v$j = subgroupBroadcast(rows$j, u32($r));
-    //# for c in VECS
-    acc[SHARE * $g + $r][$c] += b$c$j * v$j;
-    //# end
-    //# end
-    }
     //# end
     //# for g in GROUPS
     //# for r in SHARE
