@@ -20,13 +20,13 @@ export const PRESETS: Readonly<Record<string, Preset>> = {
   default: {},
   /** The same way as `default`, through every stage, with as little of everything as shows that it works. */
   smoke: {
-    "data.micro.train_count": 48,
-    "data.micro.val_count": 48,
+    "data.micro.train_count": 54,
+    "data.micro.val_count": 54,
     "data.rollout_batch_size": 6,
     "worker.rollout.n": 4,
     "worker.rollout.val_override_config.n": 1,
     "adacs.samples": 2,
-    "adacs.problems": 48,
+    "adacs.problems": 54,
     "adacs.min_bracket": 2,
     "adacs.max_tokens": 3000,
     "adacs.batch_size": 16,
