@@ -76,9 +76,9 @@ Deno.test("png: any picture comes back pixel for pixel", () => {
 
 Deno.test("export: readRows gives the same problems back, with the same pictures", async () => {
   await inFolder(async (folder) => {
-    const rows = [...microRows({ seed: 5, count: 48, split: "heldout", families: FAMILY_NAMES })];
+    const rows = [...microRows({ seed: 5, count: 54, split: "heldout", families: FAMILY_NAMES })];
     const written = await exportRows(rows, `${folder}/deep/set/`);
-    assertEquals(written, { path: `${folder}/deep/set/problems.jsonl`, rows: 48, pictures: 24 });
+    assertEquals(written, { path: `${folder}/deep/set/problems.jsonl`, rows: 54, pictures: 24 });
     const back = await readRows(written.path);
     assertEquals(back.skipped, []);
     assertEquals(
