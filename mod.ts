@@ -104,7 +104,14 @@ export {
 } from "./gpu/kernel.ts";
 export { KERNEL_PRESETS, type KernelOptions, type KernelPreset, PRECISIONS } from "./gpu/kernel_options.ts";
 export { type MemoryReport, Pool } from "./gpu/pool.ts";
-export { type Dim, type EncodedAhead, type KernelTime, Program, type ProgramOptions } from "./gpu/program.ts";
+export {
+  type Dim,
+  type EncodedAhead,
+  type Extent,
+  type KernelTime,
+  Program,
+  type ProgramOptions,
+} from "./gpu/program.ts";
 export { Textures } from "./gpu/textures.ts";
 export {
   type DType,

@@ -63,13 +63,21 @@ export interface ProgramOptions {
   readonly once?: boolean;
 }
 
-type Extent = Pick<Launch, "grid" | "sizes">;
+/** How much a launch does. */
+export interface Extent {
+  /** Workgroups along x, y, z. */
+  readonly grid: readonly [number, number, number];
+  /** Elements that each binding needs. */
+  readonly sizes: Readonly<Record<string, number>>;
+}
 
 /** Commands of a program that are not submitted yet. */
 export interface EncodedAhead {
+  /** How often they run the program. */
   readonly times: number;
   /** What they were encoded for, launch by launch. */
   readonly launches: readonly Extent[];
+  /** To be submitted once. */
   readonly commands: GPUCommandBuffer;
 }
 
