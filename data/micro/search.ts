@@ -17,7 +17,7 @@ import {
 /** How many numbers there are to choose from, for k = 1 to 6: 3 to 10 pairs. */
 const NUMBERS: Readonly<Record<Difficulty, number>> = { 1: 3, 2: 3, 3: 4, 4: 4, 5: 5, 6: 5 };
 
-/** The search succeeds at one of its first tries, so that it fits a response twice. */
+/** The search succeeds at one of its first tries, so that it nearly always fits a response twice: a slip makes it longer. */
 const MOST_TRIES = 8;
 
 type Pair = readonly [number, number];
