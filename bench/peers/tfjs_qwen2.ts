@@ -121,6 +121,10 @@ export function trainingSteps(w: TrainWork, oneHot: boolean): (repeats: number) 
       const mean = step();
       [value] = await mean.data();
       mean.dispose();
+      // The loss is there before the weights are: a number of the one written last ends the step.
+      const last = tf.tidy(() => tf.slice(tf.reshape(Object.values(p).at(-1)!, [-1]), 0, 1));
+      await last.data();
+      last.dispose();
     }
     return value;
   };
