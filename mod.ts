@@ -286,11 +286,18 @@ export {
   gae,
   groupAdvantages,
   type GroupScale,
+  maskedMean,
+  maskedVariance,
+  maskedWhiten,
   referenceGroupAdvantages,
   reinforcePlusPlus,
   remaxAdvantages,
+  responseMask,
   rlooAdvantages,
   type Rows,
+  sequenceRewards,
+  spreadOverTokens,
+  tokenAdvantages,
 } from "./trainer/advantage.ts";
 export { type Bucket, bucketOf, BUCKETS, type Recipe } from "./trainer/difficulty.ts";
 export {
@@ -305,22 +312,31 @@ export {
 } from "./trainer/entropy.ts";
 export {
   fullKl,
+  fullKlGrad,
   type KlKind,
   klPerToken,
   klWeights,
+  rewardsWithKl,
   type SampledKlKind,
   type ValueAndGrad,
 } from "./trainer/kl.ts";
 export {
+  AdaptiveKl,
   BetaBuckets,
   type BetaOptions,
   type BetaState,
+  DEFAULT_BETA,
   KappaController,
   type KappaOptions,
   kappaStep,
+  TokenLevelAdaptiveKl,
+  type TokenLevelKlState,
 } from "./trainer/kl_controller.ts";
 export {
+  averageOverTokens,
   type KlTerm,
+  logitGradient,
+  type LogitScalars,
   type LossAverage,
   type Objective,
   type PolicyLoss,
@@ -329,16 +345,28 @@ export {
   policyObjective,
   type PolicyOptions as PolicyLossOptions,
   type TokenBatch,
+  tokenWeights,
+  type ValueLoss,
+  valueLoss,
 } from "./trainer/policy_objective.ts";
 export {
   countTriggers,
   normaliseToken,
   percentileThreshold,
   REASONING_TRIGGERS,
+  topEntropy,
+  topEntropyWithTail,
+  type TopPairs,
+  topToken,
   type TriggerCounts,
 } from "./trainer/reference_entropy.ts";
+export { referenceBoxed, referenceSameAnswer } from "./trainer/reference_grader.ts";
 export {
+  deadBand,
   EntropyThresholdEma,
+  huberPenalty,
+  type LambdaAscentState,
+  LambdaDualAscent,
   type ReferenceReward,
   referenceReward,
   type ReferenceRewardInput,
@@ -346,6 +374,8 @@ export {
   type ReferenceTargetOptions,
   ReferenceTargets,
   type ReferenceTargetState,
+  saturation,
+  tightenTags,
 } from "./trainer/reference_recipe.ts";
 export { type MaskRule, type Rules, rulesOf } from "./trainer/rules.ts";
 export {

@@ -41,6 +41,14 @@ Deno.test("the examples in the module's documentation run as they stand", async 
   assert(/\b3 passed/.test(output), output);
 });
 
+Deno.test("every formula that the tables of release and paper check is public: their tests import the module alone", async () => {
+  for (const name of ["ares_official", "ares_paper"]) {
+    const text = await Deno.readTextFile(join(ROOT, `tests/goldens/${name}.ts`));
+    const sources = new Set([...text.matchAll(/ from "(\.\.[^"]+)"/g)].map((m) => m[1]));
+    assertEquals([...sources], ["../../mod.ts"], name);
+  }
+});
+
 Deno.test("the package can be published: no slow types, no tests or weights, nothing missing that it loads", async () => {
   const output = await deno(".", "publish", "--dry-run", "--allow-dirty");
   assert(!/warning/i.test(output), output);

@@ -72,7 +72,10 @@ export function referenceGroupAdvantages(
   return out;
 }
 
-/** RLOO: R_i minus the mean of the other rewards of its group (arXiv 2402.14740). [B] -> [B]. */
+/**
+ * RLOO: R_i minus the mean of the other rewards of its group (arXiv 2402.14740; release:
+ * compute_rloo_outcome_advantage). [B] -> [B]. Throws when a group has one member.
+ */
 export function rlooAdvantages(
   rewards: ArrayLike<number>,
   groups: readonly (string | number)[],
@@ -85,12 +88,15 @@ export function rlooAdvantages(
   return out;
 }
 
-/** ReMax: R_i minus the reward of the greedy answer to the same prompt (arXiv 2310.10505). [B] -> [B]. */
+/**
+ * ReMax: R_i minus the reward of the greedy answer to the same prompt (arXiv 2310.10505; release:
+ * compute_remax_outcome_advantage). [B], [B] -> [B].
+ */
 export function remaxAdvantages(rewards: ArrayLike<number>, baselines: ArrayLike<number>): Float64Array {
   return Float64Array.from({ length: rewards.length }, (_, i) => rewards[i] - baselines[i]);
 }
 
-/** The sequence's reward: the sum of its row of token rewards. */
+/** The reward of each sequence: the sum of its row of token rewards, padding included. [B][T] -> [B]. */
 export function sequenceRewards(tokenRewards: Rows): Float64Array {
   return Float64Array.from(
     tokenRewards,
@@ -98,7 +104,7 @@ export function sequenceRewards(tokenRewards: Rows): Float64Array {
   );
 }
 
-/** A sequence's advantage at each of its tokens, 0 outside the mask. [B], [B][T] -> [B][T]. */
+/** A sequence's advantage at each of its tokens, 0 outside the mask (of 0 and 1). [B], [B][T] -> [B][T]. */
 export function spreadOverTokens(advantages: ArrayLike<number>, mask: Rows): Float64Array[] {
   return mask.map((row, i) => Float64Array.from(row, (m) => m * advantages[i]));
 }
@@ -118,7 +124,7 @@ export function tokenAdvantages(
   return Float64Array.from({ length }, (_, t) => scale * base(t) + (bonus ? bonus[t] : 0));
 }
 
-/** Σ x m / (Σ m + 1e-8), as the release's masked_mean. */
+/** Σ x m / (Σ m + 1e-8), as the release's masked_mean: 0 for an empty mask. [B][T], [B][T] -> one number. */
 export function maskedMean(values: Rows, mask: Rows): number {
   let sum = 0, n = 0;
   values.forEach((row, i) => {
@@ -130,7 +136,10 @@ export function maskedMean(values: Rows, mask: Rows): number {
   return sum / (n + 1e-8);
 }
 
-/** Variance over the mask with Bessel's correction (n − 1); without it where the mask has one entry or none. */
+/**
+ * Variance over the mask with Bessel's correction (n − 1), as the release's masked_var; without it where the mask has one
+ * entry or none. [B][T], [B][T] -> one number.
+ */
 export function maskedVariance(values: Rows, mask: Rows): number {
   const mean = maskedMean(values, mask);
   const variance = maskedMean(values.map((row) => Float64Array.from(row, (x) => (x - mean) ** 2)), mask);
@@ -138,7 +147,10 @@ export function maskedVariance(values: Rows, mask: Rows): number {
   return n <= 1 ? variance : variance * n / (n - 1);
 }
 
-/** (x − mean) / sqrt(var + 1e-8) with masked statistics; entries outside the mask are shifted and scaled too. */
+/**
+ * (x − mean) / sqrt(var + 1e-8) with {@link maskedMean} and {@link maskedVariance}, as the release's masked_whiten; entries
+ * outside the mask are shifted and scaled too. [B][T], [B][T] -> [B][T].
+ */
 export function maskedWhiten(values: Rows, mask: Rows): Float64Array[] {
   const mean = maskedMean(values, mask);
   const scale = 1 / Math.sqrt(maskedVariance(values, mask) + 1e-8);

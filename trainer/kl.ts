@@ -45,7 +45,10 @@ export function klPerToken(logProb: number, refLogProb: number, kind: SampledKlK
   }
 }
 
-/** KL(π_θ ‖ π_ref) = Σ_v p_v (log p_v − log r_v) over two whole rows of log-probabilities [V]. */
+/**
+ * KL(π_θ ‖ π_ref) = Σ_v p_v (log p_v − log r_v) over two whole rows of log-probabilities [V], in nats; an entry of
+ * probability 0 adds nothing.
+ */
 export function fullKl(logProbs: ArrayLike<number>, refLogProbs: ArrayLike<number>): number {
   let kl = 0;
   for (let v = 0; v < logProbs.length; v++) {
@@ -56,7 +59,8 @@ export function fullKl(logProbs: ArrayLike<number>, refLogProbs: ArrayLike<numbe
 
 /**
  * ∂ fullKl / ∂ log p_v with the log-probabilities taken as free variables, as automatic differentiation of the
- * release's expression gives it: p_v (log p_v − log r_v + 1). [V].
+ * release's expression gives it: p_v (log p_v − log r_v + 1). Log-probabilities are finite. [V], [V] -> [V].
+ * With respect to logits see logitGradient.
  */
 export function fullKlGrad(logProbs: ArrayLike<number>, refLogProbs: ArrayLike<number>): Float64Array {
   return Float64Array.from(
@@ -65,7 +69,10 @@ export function fullKlGrad(logProbs: ArrayLike<number>, refLogProbs: ArrayLike<n
   );
 }
 
-/** Token rewards with the KL inside: score − coefficient · (log π − log π_ref), per token (compute_rewards). [L]. */
+/**
+ * Token rewards with the KL inside: score − coefficient · (log π − log π_ref), per token (release: compute_rewards).
+ * Log-probabilities are natural. [L], [L], [L] -> [L]. For comparison: the trainer has the KL in the loss (appendix E).
+ */
 export function rewardsWithKl(
   scores: ArrayLike<number>,
   logProbs: ArrayLike<number>,

@@ -76,16 +76,32 @@ export class KappaController {
   }
 }
 
-/** The release's AdaptiveKLController (Ziegler et al. 2019): coef · (1 + clip(KL/target − 1, ±0.2) · n / horizon). */
+/**
+ * The release's AdaptiveKLController (Ziegler et al., arXiv 1909.08593): coefficient ← coefficient ·
+ * (1 + clip(KL/target − 1, ±0.2) · n / horizon). A formula alone: no setting of a run takes it.
+ */
 export class AdaptiveKl {
-  /** Starts at `coefficient`, aims at `target` nats, with `horizon` in samples. */
-  constructor(public coefficient: number, readonly target: number, readonly horizon: number) {
+  /** The weight of the KL, in force now. */
+  coefficient: number;
+  /** The KL aimed at, nats. */
+  readonly target: number;
+  /** Samples over which a step has its whole size. */
+  readonly horizon: number;
+
+  /**
+   * Starts at `coefficient`, aims at `target` nats, with `horizon` in samples.
+   * @throws UserError unless target and horizon are above 0
+   */
+  constructor(coefficient: number, target: number, horizon: number) {
+    this.coefficient = coefficient;
+    this.target = target;
+    this.horizon = horizon;
     if (!(target > 0) || !(horizon > 0)) {
       throw new UserError(`adaptive KL needs target and horizon above 0, got ${target} and ${horizon}`);
     }
   }
 
-  /** `steps` samples were seen at mean KL `kl`. */
+  /** `steps` samples were seen at mean KL `kl`, nats. */
   update(kl: number, steps: number): void {
     this.coefficient *= 1 + clip(kl / this.target - 1, -0.2, 0.2) * steps / this.horizon;
   }
@@ -104,18 +120,27 @@ export interface TokenLevelKlState {
   lambdas: Record<Bucket, number>;
 }
 
-/** The release's TokenLevelAdaptiveKLController: λ ← [λ + 0.01 (KL − target)]_+, coefficient ← λ · coefficient. */
+/**
+ * The release's TokenLevelAdaptiveKLController, by bucket: λ ← [λ + 0.01 (KL − target)]_+, coefficient ← λ · coefficient,
+ * with λ = 1 at the start. A formula alone: the release cannot build it from its own config, and no setting here takes it.
+ */
 export class TokenLevelAdaptiveKl {
+  /** The KL aimed at by bucket, nats. */
+  readonly targets: Readonly<Record<Bucket, number>>;
   #state: TokenLevelKlState;
 
-  /** Fresh from coefficients, or from a saved state. */
-  constructor(start: Record<Bucket, number> | TokenLevelKlState, readonly targets: Record<Bucket, number>) {
+  /** Fresh from coefficients, or from a saved state; `targets` in nats. */
+  constructor(
+    start: Record<Bucket, number> | TokenLevelKlState,
+    targets: Readonly<Record<Bucket, number>>,
+  ) {
+    this.targets = { ...targets };
     this.#state = "lambdas" in start
       ? structuredClone(start)
       : { coefficients: { ...start }, lambdas: perBucket(() => 1) };
   }
 
-  /** One dual-ascent step for every bucket that has a KL. */
+  /** One dual-ascent step for every bucket that has a KL, nats. */
   update(kl: Partial<Record<Bucket, number>>): void {
     const { coefficients, lambdas } = this.#state;
     for (const d of BUCKETS) {

@@ -59,8 +59,9 @@ export interface PolicyLoss {
 }
 
 /**
- * w_t such that the average of x is Σ_t w_t x_t: 1/(B · L_i) for `seq`, 1/N for `token`. An empty sequence counts
- * as one with mean 0. [N].
+ * w_t such that the average of x is Σ_t w_t x_t: 1/(B · L_i) for `seq`, 1/N for `token` (release: average_loss). An
+ * empty sequence counts as one with mean 0. [B+1] -> [N].
+ * @throws UserError when the offsets go down
  */
 export function tokenWeights(offsets: ArrayLike<number>, mode: LossAverage): Float64Array {
   const sequences = offsets.length - 1, tokens = offsets[sequences];
@@ -75,7 +76,7 @@ export function tokenWeights(offsets: ArrayLike<number>, mode: LossAverage): Flo
   return weights;
 }
 
-/** Σ_t w_t x_t with the weights of {@link tokenWeights}. */
+/** Σ_t w_t x_t with the weights of {@link tokenWeights}. [N], [B+1] -> one number. */
 export function averageOverTokens(
   values: ArrayLike<number>,
   offsets: ArrayLike<number>,
@@ -178,7 +179,9 @@ export interface LogitScalars {
 
 /**
  * ∂ loss / ∂ logits (before the temperature) of one row, from log-probabilities [V] taken at that temperature:
- * (g (1[v = a] − p_v) + k p_v (log p_v − log r_v − KL)) / T. -> [V].
+ * (g (1[v = a] − p_v) + k p_v (log p_v − log r_v − KL)) / T, with g = ∂ loss / ∂ log π_θ(a) and k = ∂ loss / ∂ KL. All
+ * log-probabilities are finite. [V] -> [V].
+ * @throws UserError when the full KL has a gradient and the reference's log-probabilities are missing
  */
 export function logitGradient(logProbs: ArrayLike<number>, s: LogitScalars, temperature = 1): Float64Array {
   const k = s.gradFullKl ?? 0;
@@ -208,8 +211,8 @@ export interface ValueLoss {
 }
 
 /**
- * ½ average of max((V − R)², (clip(V, V_old ± c) − R)²) (compute_value_loss). Predictions, returns and old values are
- * [N].
+ * ½ average of max((V − R)², (clip(V, V_old ± c) − R)²), c = `cliprange_value` in units of the reward (PPO, arXiv
+ * 1707.06347; release: compute_value_loss). Predictions, returns and old values are [N], offsets [B+1].
  */
 export function valueLoss(
   batch: {

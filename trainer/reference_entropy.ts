@@ -48,12 +48,12 @@ export function normaliseToken(token: string): string {
   return token.replace(/^[▁Ġ]+/, "").replace(OUTER_SPACE, "").toLowerCase();
 }
 
-/** −Σ p log p over the given pairs only, in nats. */
+/** −Σ p log p over the given pairs only, in nats; of K pairs one number, 0 for none. */
 export function topEntropy(pairs: TopPairs): number {
   return pairs.reduce((h, [, logProb]) => h - Math.exp(logProb) * logProb, 0);
 }
 
-/** {@link topEntropy} plus one bucket that holds the missing probability mass. */
+/** {@link topEntropy} plus one bucket that holds the missing probability mass, in nats. */
 export function topEntropyWithTail(pairs: TopPairs): number {
   const tail = 1 - pairs.reduce((sum, [, logProb]) => sum + Math.exp(logProb), 0);
   return topEntropy(pairs) - (tail > 0 ? tail * Math.log(Math.max(tail, 1e-12)) : 0);
@@ -124,7 +124,7 @@ export function countTriggers(
   return out;
 }
 
-/** The id with the highest log-probability among the pairs; the first one on a tie. */
+/** The id with the highest log-probability among one or more pairs; the first one on a tie. */
 export function topToken(pairs: TopPairs): number {
   return pairs.reduce((best, pair) => pair[1] > best[1] ? pair : best)[0];
 }

@@ -7,7 +7,10 @@
 import { ExpressionError, parseExpression } from "./expression.ts";
 import { sameAtSamples } from "./expression_value.ts";
 
-/** Content of the last `\boxed{…}`, trimmed; "None" when it is missing or not closed (mathruler: extract_boxed_content). */
+/**
+ * Content of the last `\boxed{…}`, trimmed; the text "None" when it is missing or not closed
+ * (mathruler: extract_boxed_content).
+ */
 export function referenceBoxed(text: string): string {
   const start = text.lastIndexOf("\\boxed{");
   let depth = 0;
@@ -99,7 +102,11 @@ function sameExpression(gold: string, given: string): boolean {
   }
 }
 
-/** Whether the release's grader takes `given` for `gold`. */
+/**
+ * Whether the release's grader takes the answer `given` for `gold` (mathruler: grade_answer). Both are answers without
+ * their box, see {@link referenceBoxed}; what it cannot read is not equal, and nothing throws. A run's own grader is
+ * sameAnswer.
+ */
 export function referenceSameAnswer(given: string, gold: string): boolean {
   if (mathSpelling(given) === mathSpelling(gold)) return true;
   const [x, y] = [plainSpelling(gold), plainSpelling(given)];

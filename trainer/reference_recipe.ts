@@ -12,18 +12,18 @@ const KAPPA: Record<string, number> = { easy: 2, medium: 3, hard: 4 };
 const TEMPERATURE: Record<string, number> = { easy: 2, medium: 2.5, hard: 3 };
 const CAP_SCALE: Record<string, number> = { easy: 1, medium: 1, hard: 1.2 };
 
-/** Huber penalty of x ≥ 0 (below 0 counts as 0): x²/(2κ) up to κ, then x − κ/2. */
+/** Huber penalty of x ≥ 0 tokens (below 0 counts as 0): x²/(2κ) up to κ > 0, then x − κ/2 (aepo.py of the release). */
 export function huberPenalty(x: number, kappa: number): number {
   const y = Math.max(x, 0);
   return y <= kappa ? 0.5 * y * y / kappa : y - 0.5 * kappa;
 }
 
-/** 1 / (1 + exp(−x / temperature)). */
+/** 1 / (1 + exp(−x / temperature)), from 0 to 1; a temperature under 1e-6 counts as that (aepo.py of the release). */
 export function saturation(x: number, temperature: number): number {
   return 1 / (1 + Math.exp(-x / Math.max(temperature, 1e-6)));
 }
 
-/** Half-width of the dead band around a target: max(1, fraction · max(target, 1)). */
+/** Half-width in tokens of the dead band around a target: max(1, fraction · max(target, 1)) (aepo.py of the release). */
 export function deadBand(target: number, fraction: number): number {
   return Math.max(1, fraction * Math.max(target, 1));
 }
@@ -82,7 +82,7 @@ export interface ReferenceReward {
   high_entropy_token_num_score: number;
 }
 
-/** The release takes white space away around <, > and / before it looks at a response. */
+/** A response without the white space around <, > and /, as the release looks at it (aepo.py: compute_score). */
 export function tightenTags(response: string): string {
   return response.replace(/\s*(<|>|\/)\s*/g, "$1");
 }
@@ -231,18 +231,27 @@ export interface LambdaAscentState {
   budget: Record<Bucket, number> | null;
 }
 
-/** The release's λ by dual ascent on the soft cost; computed and logged there, not used in its reward. */
+/**
+ * The release's λ by dual ascent on the soft cost (RayPPOTrainer), by bucket: λ ← clip(λ + η (mean cost − budget), 0, max).
+ * Computed and logged there, not used in its reward.
+ */
 export class LambdaDualAscent {
+  /** η */
+  readonly learningRate: number;
+  /** Upper bound of λ. */
+  readonly max: number;
   #state: LambdaAscentState;
 
   /** Fresh, or from a saved state. */
-  constructor(readonly learningRate = 0.01, readonly max = 10, state?: LambdaAscentState) {
+  constructor(learningRate = 0.01, max = 10, state?: LambdaAscentState) {
+    this.learningRate = learningRate;
+    this.max = max;
     this.#state = structuredClone(state ?? { lambda: perBucket(() => 0), budget: null });
   }
 
   /**
-   * One batch: each rollout's problem id and soft cost, the problems' difficulties and the targets now. As in the
-   * release a problem's last soft cost stands for all its rollouts, and a bucket with under 8 rollouts is skipped.
+   * One batch: each rollout's problem id and soft cost (nats, Σ max(0, window − threshold)), the problems' difficulties
+   * and the targets (tokens) now. As in the release a problem's last soft cost stands for all its rollouts, and a bucket with under 8 rollouts is skipped.
    */
   update(
     ids: readonly string[],

@@ -3,15 +3,22 @@
  * the loss after an AdamW step; and the release's objective on the same data.
  * @module
  */
-import type { Gpu } from "../../gpu/device.ts";
-import { CausalLM } from "../../models/causal_lm.ts";
-import { packSequences } from "../../models/packed_batch.ts";
+import {
+  AdamW,
+  type Bucket,
+  bucketOf,
+  BUCKETS,
+  CausalLM,
+  type Gpu,
+  groupAdvantages,
+  lambdaClosedForm,
+  moments,
+  packSequences,
+  paperReward,
+  SequenceGraph,
+} from "../../mod.ts";
 import { openSafetensors } from "../../models/safetensors.ts";
-import { SequenceGraph } from "../../models/sequence_graph.ts";
-import { groupAdvantages } from "../../trainer/advantage.ts";
-import { type Bucket, bucketOf, BUCKETS } from "../../trainer/difficulty.ts";
-import { AdamW } from "../../trainer/optimizer.ts";
-import { lambdaClosedForm, moments, paperReward } from "../../trainer/shaping.ts";
+// The update's own parts, which `train` puts together: records of one another's buffers, no use without them.
 import {
   type LossSequence,
   type LossSums,

@@ -3,49 +3,53 @@
  * @module
  */
 import {
+  AdaptiveKl,
   type AdvantagesAndReturns,
+  averageOverTokens,
+  BetaBuckets,
+  type BetaOptions,
+  type Bucket,
+  bucketOf,
+  BUCKETS,
+  countTriggers,
+  deadBand,
+  DEFAULT_BETA,
+  EntropyThresholdEma,
+  formatReward,
+  fullKl,
+  fullKlGrad,
   gae,
+  huberPenalty,
+  klPerToken,
+  LambdaDualAscent,
   maskedMean,
   maskedVariance,
   maskedWhiten,
+  normaliseToken,
+  percentileThreshold,
+  policyLoss,
+  referenceBoxed,
   referenceGroupAdvantages,
+  referenceReward,
+  referenceSameAnswer,
+  ReferenceTargets,
   reinforcePlusPlus,
   remaxAdvantages,
   responseMask,
+  rewardsWithKl,
   rlooAdvantages,
+  type SampledKlKind,
+  saturation,
   sequenceRewards,
   spreadOverTokens,
-} from "../../trainer/advantage.ts";
-import { type Bucket, bucketOf, BUCKETS } from "../../trainer/difficulty.ts";
-import { fullKl, fullKlGrad, klPerToken, rewardsWithKl, type SampledKlKind } from "../../trainer/kl.ts";
-import {
-  AdaptiveKl,
-  BetaBuckets,
-  type BetaOptions,
-  DEFAULT_BETA,
+  tightenTags,
   TokenLevelAdaptiveKl,
-} from "../../trainer/kl_controller.ts";
-import { averageOverTokens, policyLoss, tokenWeights, valueLoss } from "../../trainer/policy_objective.ts";
-import { formatReward } from "../../trainer/grade.ts";
-import {
-  countTriggers,
-  normaliseToken,
-  percentileThreshold,
+  tokenWeights,
   topEntropy,
   topEntropyWithTail,
   topToken,
-} from "../../trainer/reference_entropy.ts";
-import { referenceBoxed, referenceSameAnswer } from "../../trainer/reference_grader.ts";
-import {
-  deadBand,
-  EntropyThresholdEma,
-  huberPenalty,
-  LambdaDualAscent,
-  referenceReward,
-  ReferenceTargets,
-  saturation,
-  tightenTags,
-} from "../../trainer/reference_recipe.ts";
+  valueLoss,
+} from "../../mod.ts";
 import { type GoldenTensor, readSafetensors, rowOf } from "./read_safetensors.ts";
 import type { Report } from "./report.ts";
 import { Worst } from "./worst.ts";

@@ -2,21 +2,32 @@
  * Recipe `paper` against its double-precision tables, from logits to the gradient of every loss, in f64 on the CPU.
  * @module
  */
-import { groupAdvantages, type GroupScale, spreadOverTokens } from "../../trainer/advantage.ts";
-import { type Bucket, bucketOf, BUCKETS } from "../../trainer/difficulty.ts";
 import {
   batchThreshold,
+  type Bucket,
+  bucketOf,
+  BUCKETS,
   countHighEntropy,
   entropyOf,
+  fullKl,
+  groupAdvantages,
+  type GroupScale,
+  KappaController,
+  kappaStep,
+  klPerToken,
+  klWeights,
+  lambdaClosedForm,
+  logitGradient,
   logSoftmax,
+  moments,
+  paperReward,
+  policyObjective,
   quantile,
+  shapingDistance,
+  spreadOverTokens,
   windowEntropy,
   windowMask,
-} from "../../trainer/entropy.ts";
-import { fullKl, klPerToken, klWeights } from "../../trainer/kl.ts";
-import { KappaController, kappaStep } from "../../trainer/kl_controller.ts";
-import { logitGradient, policyObjective } from "../../trainer/policy_objective.ts";
-import { lambdaClosedForm, moments, paperReward, shapingDistance } from "../../trainer/shaping.ts";
+} from "../../mod.ts";
 import { type GoldenTensor, readSafetensors } from "./read_safetensors.ts";
 import type { Report } from "./report.ts";
 import { Worst } from "./worst.ts";

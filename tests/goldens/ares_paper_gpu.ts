@@ -3,9 +3,9 @@
  * every loss, with the KL from the sampled tokens or exact.
  * @module
  */
-import type { Gpu } from "../../gpu/device.ts";
-import { Program } from "../../gpu/program.ts";
-import type { Tensor } from "../../gpu/tensor.ts";
+import { type Gpu, Program, type Tensor } from "../../mod.ts";
+// The kernels behind the public functions, which a trainer meets through `train` and `scoreTokens`: their records and
+// bindings are made for each other and change with them.
 import { hweMask, meanThreshold, spanQuantile, windowMean } from "../../shaders/entropy_window.ts";
 import { fullKlDivergence, fullKlGradient } from "../../shaders/full_kl.ts";
 import { headReduce } from "../../shaders/head.ts";
