@@ -72,7 +72,8 @@ export function splitReserve(
 
 /**
  * The first step t ≥ `from` whose window is known in full and exceeds τ: H̄_t = mean(H_t … H_{t+w−1}) > τ. A window that
- * the end of the response cuts never branches.
+ * the end of the response cuts never branches. The window is the paper's under every rule for masks: the branch draws the
+ * window's first token anew, and a window of the w tokens after t would have it draw one before the window.
  * @param entropies [L] of the new tokens so far, nats
  */
 export function branchPoint(

@@ -212,7 +212,7 @@ export const FIELDS: Fields<Config> = {
           3,
           1,
           1000,
-          "Bound of the dual clip: loss of a negative advantage is at most this times it; null: off.",
+          "Bound of the dual clip: loss of a negative advantage is at most this times it, 3 in the release; null: off, as in the paper.",
         ),
       ),
       loss_avg_mode: choice(
@@ -413,7 +413,7 @@ export const FIELDS: Fields<Config> = {
     branching: {
       enabled: flag(
         true,
-        "Branch rollouts where a window's entropy exceeds the τ of the iteration before; the first has none and does not branch.",
+        "Branch rollouts where the entropy of the window that begins with a token exceeds the τ of the iteration before; the first has none and does not branch.",
       ),
       share: num(
         0.5,
@@ -436,7 +436,9 @@ export const FIELDS: Fields<Config> = {
     },
     rules: {
       difficulty: rule("Bounds of the difficulty buckets: paper 6/8 and 3/8, reference 2/3 and 1/3."),
-      window: rule("Where a token's window lies: paper from the token on, reference the w tokens after it."),
+      window: rule(
+        "Where a token's window lies: paper from the token on, reference the w tokens after it. For masks and τ: rollouts branch by the paper's windows under either, for the release has no branching.",
+      ),
       threshold: rule(
         "τ: paper the batch's mean of the responses' quantiles, reference a running mean of the batch's median of them.",
       ),

@@ -325,6 +325,9 @@ Deno.test("config: the ablations differ from AEPO by one component each", () => 
   assertEquals(noEntropy, { ...plain, entropy_shaping: false });
   const { aepo: noBranch } = loadConfig({ preset: "aepo-no-branch" }).config;
   assertEquals(noBranch, { ...plain, branching: { ...plain.branching, enabled: false } });
+  // The dual clip is the release's: off as the paper has it, on where the release is laid over that.
+  const dual = (preset: string) => loadConfig({ preset }).config.worker.actor.clip_ratio_dual;
+  assertEquals(["aepo", "aepo,aepo-reference", "default"].map(dual), [null, 3, null]);
   const paperScale = loadConfig({ preset: "aepo,aepo-reference" }).config;
   assertEquals([paperScale.data.rollout_batch_size, paperScale.algorithm.recipe], [512, "reference"]);
 });
