@@ -11,6 +11,7 @@ import { formatReward } from "./grade.ts";
 import { gradeResponses } from "./grade_responses.ts";
 import { HighEntropyTokens } from "./high_entropy.ts";
 import { KlBudget, type KlBudgetState, type KlWeight } from "./kl_budget.ts";
+import { LapClock } from "./lap_clock.ts";
 import type { LogRecord } from "./metrics_log.ts";
 import type { Policy } from "./policy.ts";
 import type { PolicyUpdate, UpdateReport } from "./policy_update.ts";
@@ -121,7 +122,7 @@ export class AepoStage {
     { lr, criticLr, mostTries = Infinity, tell, signal }: IterationOptions,
   ): Promise<IterationReport | undefined> {
     const { algorithm, data, worker } = this.#config;
-    const clock = new Clock();
+    const clock = new LapClock();
     const taken = this.#cursor.taken;
     const all: Trajectory[] = [];
     const learning = new Set<number>();
@@ -148,6 +149,7 @@ export class AepoStage {
       const { trajectories: fresh } = sampled;
       all.push(...fresh);
       windows = await sampled.windows();
+      clock.lap("windows");
       if (!algorithm.online_filtering) {
         for (const { group } of fresh) learning.add(group);
         break;
@@ -229,7 +231,7 @@ export class AepoStage {
     attempt: number,
     firstGroup: number,
     tell: (note: string) => void,
-    clock: Clock,
+    clock: LapClock,
     signal?: AbortSignal,
   ): Promise<Sampled | undefined> {
     const { algorithm, data, trainer, worker: { rollout } } = this.#config;
@@ -262,6 +264,7 @@ export class AepoStage {
     clock.lap("gen");
     // The GPU looks for windows while the answers are judged.
     const windows = await this.#highEntropy.begin(rollouts);
+    clock.lap("windows");
     const all = [...rollouts, ...greedy];
     const texts = all.map((r) => this.#policy.writer.text(r.tokens));
     const verdicts = await gradeResponses(
@@ -300,7 +303,7 @@ export class AepoStage {
     update: UpdateReport | undefined,
     groups: number,
     tries: number,
-    clock: Clock,
+    clock: LapClock,
   ): LogRecord {
     const { entropy_shaping } = this.#config.aepo;
     const lengths = trajectories.map((t) => t.tokens.length);
@@ -363,10 +366,12 @@ export class AepoStage {
       );
     }
     if (update) Object.assign(record, update.metrics);
-    const seconds = clock.total();
+    clock.lap("metrics");
+    const seconds = clock.total;
     return {
       ...record,
-      ...clock.metrics(),
+      // EasyR1's names.
+      ...Object.fromEntries(Object.entries(clock.laps).map(([name, s]) => [`timing_s/${name}`, s])),
       "timing_s/step": seconds,
       "perf/max_memory_allocated_gb": this.#policy.model.gpu.pool.report().peak / 2 ** 30,
       "perf/throughput": generated / seconds,
@@ -389,28 +394,4 @@ function emptyNote(all: readonly Trajectory[], tries: number): string {
   return `no update: of ${all.length} rollouts in ${tries} ${
     tries === 1 ? "try" : "tries"
   } ${right} are right, and ${kind}.`;
-}
-
-/** Seconds by phase of an iteration, under EasyR1's names. */
-export class Clock {
-  #last = performance.now();
-  #start = this.#last;
-  #laps: Record<string, number> = {};
-
-  /** Adds the time since the last lap to `name`. */
-  lap(name: string): void {
-    const now = performance.now();
-    this.#laps[name] = (this.#laps[name] ?? 0) + (now - this.#last) / 1000;
-    this.#last = now;
-  }
-
-  /** Seconds since the start. */
-  total(): number {
-    return (performance.now() - this.#start) / 1000;
-  }
-
-  /** `timing_s/<name>` of every lap. */
-  metrics(): Record<string, number> {
-    return Object.fromEntries(Object.entries(this.#laps).map(([name, s]) => [`timing_s/${name}`, s]));
-  }
 }

@@ -75,7 +75,11 @@ export interface TrainSummary {
   readonly blind?: BlindRecord;
   /** Wall-clock time of this call. */
   readonly seconds: number;
-  /** Seconds of this call by phase: `step` (all iterations) and its parts, `sft`, `evaluation`. */
+  /**
+   * Seconds of this call by phase, which add up to `seconds`: `setup` (loading), `evaluation`, `curation` and `sft` of
+   * AdaCS, `step` (all iterations), `log` (their rollouts), `save` (checkpoints and the model). And the iterations' parts,
+   * which add up to `step` unless one was interrupted: `gen`, `windows`, `filter`, `reward`, `adv`, `ref`, `update_actor`, `controllers` and others.
+   */
   readonly timing: Readonly<Record<string, number>>;
 }
 
@@ -116,8 +120,7 @@ class Run {
   #rollouts: RolloutLog;
   /** Of GAE, while the stage runs. */
   #valueHead: ValueHead | undefined;
-  #started = performance.now();
-  #times = new PhaseTimes();
+  #times: PhaseTimes;
 
   private constructor(
     gpu: Gpu,
@@ -128,6 +131,7 @@ class Run {
     policy: Policy,
     train: Problem[],
     val: Problem[],
+    times: PhaseTimes,
   ) {
     this.#gpu = gpu;
     this.#options = options;
@@ -137,6 +141,7 @@ class Run {
     this.#checkpoint = checkpoint;
     this.#policy = policy;
     this.#train = train;
+    this.#times = times;
     this.#metrics = MetricsLog.open(folder.metricsPath, state.lines.metrics);
     this.#generations = MetricsLog.open(folder.generationsPath, state.lines.generations);
     this.#rollouts = new RolloutLog(this.#generations, folder, policy.writer.tokenizer, options.config);
@@ -155,6 +160,7 @@ class Run {
   static async open(gpu: Gpu, options: TrainOptions): Promise<Run> {
     const { config, monitor } = options;
     const { worker: { actor }, trainer } = config;
+    const times = new PhaseTimes();
     // Everything that can be wrong with the input is found before the folder is touched.
     gpu.prefer({ preset: trainer.kernels, precision: trainer.precision });
     let checkpoint: Checkpoint | undefined;
@@ -199,7 +205,8 @@ class Run {
     if (config.aepo.enabled) monitor.say(arithmetic);
     if (checkpoint) monitor.say(`going on from ${checkpoint.path}: ${state.stage}, step ${state.step}`);
     await folder.lock();
-    return new Run(gpu, options, folder, state, checkpoint, policy, train, val);
+    times.lap("setup");
+    return new Run(gpu, options, folder, state, checkpoint, policy, train, val, times);
   }
 
   async go(): Promise<TrainSummary> {
@@ -251,9 +258,8 @@ class Run {
 
   /** Evaluates unless it was done before; false, with a checkpoint, when it was interrupted. */
   async #evaluate(name: string, step: number, stage: string, optimizer?: AdamW): Promise<boolean> {
-    const started = performance.now();
     const done = await this.#evaluator.evaluate(name, step, stage);
-    this.#times.addOther("evaluation", (performance.now() - started) / 1000);
+    this.#times.lap("evaluation");
     return done || await this.#interrupted(undefined, optimizer);
   }
 
@@ -286,12 +292,12 @@ class Run {
         seed: trainer.seed,
         signal,
       }, monitor);
+      this.#times.lap("curation");
       if (!curriculum || this.#aborted) return this.#interrupted();
       this.#state.curriculum = curriculum;
       for (const line of curriculumLines(curriculum)) monitor.say(line);
     }
     const batches = curriculumBatches(this.#state.curriculum, problems, adacs.batch_size);
-    const started = performance.now();
     const optimizer = await this.#optimizer(adacs, this.#state.step >= batches.length);
     const sft = new SftTrainer(this.#policy.graph, optimizer);
     if (this.#state.curriculum.examples.length === 0) {
@@ -301,6 +307,7 @@ class Run {
     }
     const size = (from: number) => batches.slice(from).flat().reduce((n, s) => n + s.ids.length, 0);
     const phase = monitor.phase("AdaCS: fine-tuning", size(this.#state.step), "tokens");
+    this.#times.lap("setup");
     try {
       while (this.#state.step < batches.length) {
         if (this.#aborted) return await this.#interrupted("adacs", optimizer);
@@ -323,17 +330,18 @@ class Run {
         });
         this.#guard(result.applied, result.offenders, "adacs", step);
         phase.advance(result.tokens, `loss ${result.loss.toFixed(4)}`);
+        this.#times.lap("sft");
         if (trainer.save_freq > 0 && step % trainer.save_freq === 0 && step < batches.length) {
           await this.#save(`adacs_step_${step}`, optimizer);
         }
       }
     } finally {
       phase.finish();
-      this.#times.addOther("sft", (performance.now() - started) / 1000);
       sft.free();
       optimizer.free();
     }
     await this.#policy.model.save(join(this.#folder.path, "adacs"), { copyFrom: companionsOf(this.#folder) });
+    this.#times.lap("save");
     return await this.#evaluate("adacs", this.#state.step, "adacs");
   }
 
@@ -358,6 +366,7 @@ class Run {
     const stage = new AepoStage(this.#policy, update, config, cursor, this.#state.controllers);
     const name = aepo.entropy_shaping || aepo.kl_shaping ? "AEPO" : "policy optimization";
     const phase = monitor.phase(name, iterations - done(), "iterations");
+    this.#times.lap("setup");
     try {
       while (done() < iterations) {
         if (this.#aborted) return await this.#interrupted("aepo", optimizer);
@@ -375,6 +384,7 @@ class Run {
           tell: (note) => phase.advance(0, note),
           signal,
         });
+        this.#times.lap("step");
         if (!report) return await this.#interrupted("aepo", optimizer);
         Object.assign(this.#state, {
           step: iteration,
@@ -385,6 +395,7 @@ class Run {
         this.#metrics.append(report.metrics);
         this.#times.add(report.metrics);
         await this.#rollouts.appendIteration(report);
+        this.#times.lap("log");
         if (report.note) monitor.say(`iteration ${iteration}: ${report.note}`);
         for (const s of report.update?.steps ?? []) this.#guard(s.applied, s.offenders, "aepo", iteration);
         phase.advance(done() - before, iterationNote(report));
@@ -436,10 +447,12 @@ class Run {
     await this.#generations.sync();
     this.#state.kernels = this.#gpu.tuner?.choices();
     this.#state.lines = { metrics: this.#metrics.lines, generations: this.#generations.lines };
-    return await this.#folder.checkpoint(name, async (folder) => {
+    const path = await this.#folder.checkpoint(name, async (folder) => {
       await this.#policy.model.save(folder, { copyFrom: companionsOf(this.#folder) });
       await saveState(folder, this.#state, optimizer, this.#valueHead);
     });
+    this.#times.lap("save");
+    return path;
   }
 
   /** Saves, says how to go on, and answers that the run is not done. */
@@ -452,16 +465,18 @@ class Run {
   }
 
   async #summarise(interrupted: boolean): Promise<TrainSummary> {
+    const model = interrupted ? undefined : join(this.#folder.path, "model");
+    if (model) await this.#policy.model.save(model, { copyFrom: companionsOf(this.#folder) });
+    this.#times.lap("save");
     const summary: TrainSummary = {
       folder: this.#folder.path,
-      model: interrupted ? undefined : join(this.#folder.path, "model"),
+      model,
       interrupted,
       evaluations: this.#state.evaluations,
       blind: this.#state.blind,
-      seconds: (performance.now() - this.#started) / 1000,
+      seconds: this.#times.total,
       timing: this.#times.seconds,
     };
-    if (summary.model) await this.#policy.model.save(summary.model, { copyFrom: companionsOf(this.#folder) });
     const memory = this.#gpu.pool.report();
     await writeAtomically(
       this.#folder.summaryPath,

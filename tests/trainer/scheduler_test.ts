@@ -7,6 +7,10 @@ import { loadConfig } from "../../trainer/config.ts";
 import { withoutTimes } from "../../trainer/metrics_log.ts";
 import type { Monitor } from "../../trainer/monitor.ts";
 import { initialWeights } from "../../trainer/pretrain.ts";
+import { HighEntropyTokens } from "../../trainer/high_entropy.ts";
+import { KlBudget } from "../../trainer/kl_budget.ts";
+import { Rewarder } from "../../trainer/reward.ts";
+import { RolloutLog } from "../../trainer/rollout_log.ts";
 import { train } from "../../trainer/scheduler.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 import { generationsOf } from "./run_copy.ts";
@@ -54,10 +58,13 @@ function listener(
   };
 }
 
-async function logs(folder: string): Promise<{ metrics: string[]; generations: string }> {
+async function logs(
+  folder: string,
+): Promise<{ metrics: string[]; records: Record<string, any>[]; generations: string }> {
   const lines = (await Deno.readTextFile(`${folder}/metrics.jsonl`)).trim().split("\n");
   return {
     metrics: lines.map(withoutTimes),
+    records: lines.map((line) => JSON.parse(line)),
     generations: await Deno.readTextFile(`${folder}/generations.jsonl`),
   };
 }
@@ -252,6 +259,105 @@ Deno.test({
     assertEquals(first["critic/vf_explained_var"], 0);
     assert(last["critic/vf_explained_var"] !== 0 && last["critic/vf_loss"] > 0);
     await Deno.remove(root, { recursive: true });
+  },
+});
+
+/** Calls `spend` before a class's method while `work` goes on. */
+async function before<T>(
+  list: readonly (readonly [type: { prototype: object }, method: string, spend: (self: any) => void])[],
+  work: () => Promise<T>,
+): Promise<T> {
+  const undo = list.map(([{ prototype }, method, spend]) => {
+    const methods = prototype as Record<string, any>;
+    const original = methods[method];
+    methods[method] = function (...args: unknown[]) {
+      spend(this);
+      return original.apply(this, args);
+    };
+    return () => methods[method] = original;
+  });
+  try {
+    return await work();
+  } finally {
+    for (const restore of undo) restore();
+  }
+}
+
+Deno.test({
+  name:
+    "scheduler: on a clock that stands still but for known work, every second is in its phase and none is lost",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const root = await Deno.makeTempDir();
+    const { now } = performance;
+    let clock = 0;
+    performance.now = () => clock;
+    const spent: Record<string, number> = {};
+    /** A second of the phase, and of the part of it. */
+    const spend = (phase: string, part?: string) => {
+      clock += 1000;
+      for (const name of part === undefined ? [phase] : [phase, part]) spent[name] = (spent[name] ?? 0) + 1;
+    };
+    const phases: [RegExp, string][] = [
+      [/sampling pass rates/, "curation"],
+      [/fine-tuning/, "sft"],
+      [/^evaluating/, "evaluation"],
+    ];
+    const monitor: Monitor = {
+      say: (line) => {
+        if (/M weights/.test(line)) spend("setup");
+      },
+      phase: (name) => ({
+        advance: (_, note) => {
+          const phase = phases.find(([pattern]) => pattern.test(name))?.[1];
+          if (phase) spend(phase);
+          else if (/ rollouts$/.test(note ?? "")) spend("step", "gen");
+          else if (/^update on/.test(note ?? "")) spend("step", "ref");
+        },
+        finish: () => {},
+      }),
+    };
+    const looks = new WeakSet<Rewarder>();
+    const { preview } = Rewarder.prototype;
+    Rewarder.prototype.preview = function () {
+      const look = preview.call(this);
+      looks.add(look);
+      return look;
+    };
+    try {
+      const summary = await before([
+        [Rewarder, "reward", (self) => spend("step", looks.has(self) ? "filter" : "reward")],
+        [HighEntropyTokens, "begin", () => spend("step", "windows")],
+        [HighEntropyTokens, "learn", () => spend("step", "windows")],
+        [KlBudget, "afterIteration", () => spend("step", "controllers")],
+        [RolloutLog, "appendIteration", () => spend("log")],
+        [CausalLM, "save", () => spend("save")],
+      ], () => train(gpu, { config: config(`${root}/run`), monitor }));
+      const { timing, seconds } = summary;
+      const all = ["setup", "curation", "sft", "evaluation", "step", "log", "save"];
+      const parts = ["gen", "windows", "filter", "reward", "ref", "controllers"];
+      for (const name of [...all, ...parts]) {
+        assert(spent[name] > 0, `${name} was not done`);
+        assertEquals(Math.round(1e6 * timing[name]), 1e6 * spent[name], name);
+      }
+      const sum = (names: readonly string[]) => names.reduce((n, name) => n + timing[name], 0);
+      const rest = Object.keys(timing).filter((name) => !all.includes(name));
+      assertEquals([Math.round(sum(all)), Math.round(seconds)], [clock / 1000, clock / 1000]);
+      assertEquals(Math.round(sum(rest)), Math.round(timing.step));
+      const records = (await logs(`${root}/run`)).records.filter((m) =>
+        m.stage === "aepo" && "actor/lr" in m
+      );
+      assertEquals(records.length, 3);
+      for (const m of records) {
+        const laps = Object.entries<number>(m).filter(([name]) => /^timing_s\/(?!step)/.test(name));
+        assertEquals(Math.round(laps.reduce((n, [, s]) => n + s, 0)), Math.round(m["timing_s/step"]));
+      }
+    } finally {
+      Rewarder.prototype.preview = preview;
+      performance.now = now;
+      await Deno.remove(root, { recursive: true });
+    }
   },
 });
 
