@@ -304,7 +304,11 @@ export function parseArguments(argv: readonly string[]): Invocation {
     .option("--json", "print JSON", false)
     .option("--rounds <n>", "timed repetitions of each case", integer(1, 10_000), 5)
     .option("--peers", "compare with other libraries, which it installs, on the same work in turns", false)
-    .option("--check", "compare, and fail where a ratio fell by more than 20 % of the saved one", false)
+    .option(
+      "--check",
+      "compare, and fail where a ratio fell by more than 20 % of the saved one or steering takes too much of an iteration",
+      false,
+    )
     .option("--save", "compare, and keep the ratios in bench/results", false)
     .option("--python <program>", "compare with PyTorch, transformers and TRL under this interpreter too")
     .option("--limit <s>", "seconds that a peer may spend on one work; then it is cut off", integer(1), 180)

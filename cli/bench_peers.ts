@@ -13,6 +13,7 @@ import {
 } from "../bench/peers/peers.ts";
 import { checkText, comparisonText, type PeerReport } from "./peer_tables.ts";
 import { checkRatios, loadResults, type SavedResults, saveResults } from "../bench/peers/results.ts";
+import { steeringOf } from "../bench/peers/targets.ts";
 import { WORKS } from "../bench/peers/work.ts";
 
 /** Where results are kept, in git. */
@@ -108,6 +109,11 @@ function reportOf(rows: readonly ComparedRow[], rounds: number): PeerReport {
   return { adapter, driver, date: new Date().toISOString(), rounds, rows };
 }
 
+/** Works whose iterations are steered at too high a price, in words. */
+export function steeringFailures(rows: readonly ComparedRow[]): string[] {
+  return rows.map(steeringOf).flatMap((share) => share?.tooMuch ? [share.text] : []);
+}
+
 /** This project's ratios by work and peer. */
 export function ratiosOf(rows: readonly ComparedRow[]): SavedResults["ratios"] {
   const ratios: Record<string, Record<string, number>> = {};
@@ -127,7 +133,8 @@ async function keep(
   const results: SavedResults = { adapter, driver, date, ratios: ratiosOf(report.rows) };
   const say = (text: string) => args.json ? console.error(text) : console.log(text);
   if (args.check) {
-    const check = checkRatios(results, saved, own);
+    const { changes, failures } = checkRatios(results, saved, own);
+    const check = { changes, failures: [...failures, ...steeringFailures(report.rows)] };
     say(checkText(check));
     if (check.failures.length > 0) code = 1;
   }

@@ -3,7 +3,7 @@ import { renderTable } from "./table.ts";
 import type { ComparedRow } from "../bench/peers/comparison.ts";
 import { OWN } from "../bench/peers/peers.ts";
 import type { CheckResult } from "../bench/peers/results.ts";
-import { TARGETED, targetOf, verdict } from "../bench/peers/targets.ts";
+import { steeringOf, TARGETED, targetOf, verdict } from "../bench/peers/targets.ts";
 
 /** Most characters of a reason. */
 const REASON = 400;
@@ -47,6 +47,7 @@ export function comparisonText(r: PeerReport): string {
     }; medians of ${r.rounds} rounds in turns; ${OWN} / peer: how many times as fast as the peer this project is`,
     renderTable(head, tried.map(cells), { left: [0, 1, 3, 7] }),
     targetLine(r.rows),
+    ...r.rows.flatMap((row) => steeringOf(row)?.text ?? []),
     ...[...versions].sort(),
     ...tried.filter((row) => row.failed).map((row) => `${row.work}, ${row.peer}: failed: ${brief(row.note)}`),
     ...unable(r.rows),
@@ -109,6 +110,8 @@ export function checkText({ changes, failures }: CheckResult): string {
     : [renderTable(["work", "peer", "saved", "now", ""], rows, { left: [0, 1, 4] })];
   return [
     ...parts,
-    ...(failures.length === 0 ? ["check passed: no ratio fell by more than 20 %"] : failures),
+    ...(failures.length === 0
+      ? ["check passed: no ratio fell by more than 20 %, no iteration is steered for too long"]
+      : failures),
   ].join("\n");
 }

@@ -5,6 +5,7 @@ import { Program } from "../../gpu/program.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
 import { linearProducts } from "../../shaders/linear.ts";
+import { PhaseTimes, steeringSeconds } from "../../trainer/phase_times.ts";
 import { RolloutEngine } from "../../trainer/rollout.ts";
 import { SftTrainer } from "../../trainer/sft.ts";
 import { aepoIterations } from "./ares_aepo.ts";
@@ -82,12 +83,24 @@ async function generate(gpu: Gpu, w: GenerateWork): Promise<Session["run"]> {
   };
 }
 
-async function aepo(gpu: Gpu): Promise<Session["run"]> {
+async function aepo(gpu: Gpu, what: string): Promise<Session> {
   const iterate = await aepoIterations(gpu);
-  return async (repeats) => {
-    let tokens = 0;
-    for (let i = 0; i < repeats; i++) tokens = (await iterate())["batch/generated_tokens"] as number;
-    return tokens;
+  let steering = 0;
+  return {
+    what,
+    async run(repeats) {
+      let tokens = 0;
+      steering = 0;
+      for (let i = 0; i < repeats; i++) {
+        const metrics = await iterate();
+        tokens = metrics["batch/generated_tokens"] as number;
+        const times = new PhaseTimes();
+        times.add(metrics);
+        steering += steeringSeconds(times.seconds);
+      }
+      return tokens;
+    },
+    counted: (seconds) => ({ seconds, steering }),
   };
 }
 
@@ -109,7 +122,7 @@ async function open(work: Work): Promise<Session> {
         run: await grpoIteration(gpu, work, configOf(work.model)),
       };
     case "aepo":
-      return { what, run: await aepo(gpu) };
+      return await aepo(gpu, what);
   }
 }
 

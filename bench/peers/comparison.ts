@@ -22,6 +22,8 @@ export interface ComparedRow {
   readonly seconds: readonly number[];
   /** This project's speed over the peer's: the median of the rounds' ratios; null for itself and without a speed. */
   readonly ratio: number | null;
+  /** Share of this project's iteration that decides what to learn, the median over the rounds; null where nothing does. */
+  readonly steering: number | null;
   /** Device and version in words; or why there is no speed. */
   readonly note: string;
   /** The peer was to do the work and did not. */
@@ -118,6 +120,9 @@ export async function compare(
   const ours = entrants.find(({ peer }) => peer.name === OWN)?.times ?? [];
   return entrants.map(({ peer, note, failed, times }): ComparedRow => {
     const seconds = times.map((time) => time.seconds);
+    const steering = times.flatMap((time) =>
+      time.steering === undefined ? [] : [time.steering / time.seconds]
+    );
     return {
       work: work.name,
       peer: peer.name,
@@ -126,6 +131,7 @@ export async function compare(
       speed: seconds.length > 0 ? work.amount / median(seconds) : null,
       seconds,
       ratio: peer.name === OWN ? null : ratioOf(ours, times),
+      steering: steering.length > 0 ? median(steering) : null,
       note,
       failed,
     };

@@ -27,6 +27,8 @@ export interface Time {
   readonly seconds: number;
   /** Seconds of this project at the same piece, where the peer is a part of it: the kernels without what is between them. */
   readonly whole?: number;
+  /** Seconds of it that iterations spend on deciding what to learn, as `steeringSeconds` counts them. */
+  readonly steering?: number;
 }
 
 /** A peer that is ready for its work. */
@@ -77,8 +79,13 @@ export async function serve(
     ) {
       for (let i = chunk.split("run\n").length - 1; i > 0; i--) {
         const taken = await time(repeats);
-        const { seconds, whole } = session.counted?.(taken) ?? { seconds: taken };
-        say({ kind: "time", seconds: seconds / repeats, whole: whole && whole / repeats });
+        const { seconds, whole, steering }: Time = session.counted?.(taken) ?? { seconds: taken };
+        say({
+          kind: "time",
+          seconds: seconds / repeats,
+          whole: whole && whole / repeats,
+          steering: steering && steering / repeats,
+        });
       }
     }
   } catch (error) {

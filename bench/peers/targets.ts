@@ -1,4 +1,5 @@
 /** What this project's speed is measured against: ratios to its peers, by work. @module */
+import { STEERING_NAMES } from "../../trainer/phase_times.ts";
 import type { ComparedRow } from "./comparison.ts";
 import { BEST_PRODUCT, PASSES } from "./peers.ts";
 
@@ -8,6 +9,23 @@ export interface Target {
   readonly floor: number | null;
   /** Where work on speed is headed. */
   readonly goal: number | null;
+}
+
+/** Largest share of an iteration that reward, filtering, advantages and controllers may take. */
+export const MOST_STEERING = 0.02;
+
+/** What steering takes of a work's iterations, beside what it may; undefined where nothing is steered. */
+export function steeringOf({ work, steering }: Pick<ComparedRow, "work" | "steering">):
+  | { readonly text: string; readonly tooMuch: boolean }
+  | undefined {
+  if (steering === null) return undefined;
+  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+  // A share that is not a number is too much.
+  const tooMuch = !(steering <= MOST_STEERING);
+  const text = `${work}: ${STEERING_NAMES} take ${percent(steering)} of it, ${
+    tooMuch ? "more than" : "of"
+  } the ${percent(MOST_STEERING)} that they may`;
+  return { text, tooMuch };
 }
 
 const NONE: Target = { floor: null, goal: null };

@@ -33,7 +33,7 @@ import { configOf, weights, WORKS } from "../../bench/peers/work.ts";
 import { SHAPES } from "../../bench/shapes.ts";
 import { waitCosts } from "../../bench/waits.ts";
 import { allocate } from "../../bench/workload.ts";
-import { chosen, ratiosOf } from "../../cli/bench_peers.ts";
+import { chosen, ratiosOf, steeringFailures } from "../../cli/bench_peers.ts";
 import { checkText, comparisonText } from "../../cli/peer_tables.ts";
 import { UserError } from "../../gpu/errors.ts";
 import { Program } from "../../gpu/program.ts";
@@ -195,6 +195,33 @@ Deno.test("peers: who is too slow is cut off and keeps the rounds that it did; a
   // Its time is one sum: each round has what the ones before have left.
   const [first, , second, third] = given;
   assert(first <= 10 && second <= first - 0.015 && third <= second - 0.015, `${given}`);
+});
+
+Deno.test("peers: what an iteration is steered for is shown, and too much of it fails the check", async () => {
+  const work = WORKS.find(({ kind }) => kind === "aepo")!;
+  const steered = async (shares: readonly number[]) => {
+    let next = 0;
+    const own: Runner = {
+      ...runner(0, []),
+      run: () => Promise.resolve({ seconds: 20, steering: 20 * shares[next++] }),
+    };
+    const start = ({ name }: Peer) => name === OWN ? own : runner(0, [1, 1, 1]);
+    return await compare(work, [peer(OWN), peer("other")], limits(3), () => {}, start);
+  };
+  const text = (rows: readonly ComparedRow[]) =>
+    comparisonText({ adapter: "card", driver: "1", date: "", rounds: 3, rows });
+  // The median, over one round on a busy machine.
+  const good = await steered([0.012, 0.5, 0.01]);
+  assertEquals(good.map(({ steering }) => steering), [0.012, null]);
+  assertEquals(steeringFailures(good), []);
+  assertMatch(text(good), /AEPO iteration: .*filtering.* take 1\.2 % of it, of the 2\.0 %/);
+  const bad = await steered([0.021, 0.021, 0]);
+  assertEquals(steeringFailures(bad).length, 1);
+  assertMatch(steeringFailures(bad)[0], /take 2\.1 % of it, more than the 2\.0 %/);
+  assertEquals(steeringFailures([{ ...bad[0], steering: NaN }]).length, 1);
+  // Other work is not steered.
+  const rows = await compare(MATMUL, [peer(OWN)], limits(3), () => {}, () => runner(0, [1, 1, 1]));
+  assert(!text(rows).includes("filtering"));
 });
 
 Deno.test("peers: nothing is begun when the whole comparison's time is up", async () => {
