@@ -1,7 +1,14 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { Gpu } from "../../gpu/device.ts";
 import { GpuError } from "../../gpu/errors.ts";
-import { type Access, defineKernel, type KernelSpec, kernelText, linearGrid } from "../../gpu/kernel.ts";
+import {
+  type Access,
+  defineKernel,
+  KernelCache,
+  type KernelSpec,
+  kernelText,
+  linearGrid,
+} from "../../gpu/kernel.ts";
 import { Program } from "../../gpu/program.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 import { scale } from "./test_kernels.ts";
@@ -63,17 +70,45 @@ kernelTest("kernels compiled side by side each get their own errors", async (gpu
 
 kernelTest("more storage bindings than the adapter allows are refused with both numbers", async (gpu) => {
   const limit = gpu.device.limits.maxStorageBuffersPerShaderStage;
-  const names = Array.from({ length: limit + 1 }, (_, i) => `t${i}`);
-  const spec: KernelSpec = {
-    ...(scale as unknown as KernelSpec),
-    name: "test.greedy",
-    bindings: Object.fromEntries(names.map((name): [string, Access] => [name, "read"])),
-  };
   await assertRejects(
-    () => gpu.kernels.pipeline(spec),
+    () => gpu.kernels.pipeline(binding(limit + 1, "read")),
     GpuError,
-    `kernel test.greedy binds ${limit + 1} buffers, this adapter allows ${limit}`,
+    `kernel test.read binds ${limit + 1} buffers, this adapter allows ${limit}`,
   );
+});
+
+/** `scale` with so many bindings of one kind. */
+function binding(count: number, access: Access): KernelSpec {
+  const names = Array.from({ length: count }, (_, i) => `t${i}`);
+  return {
+    ...(scale as unknown as KernelSpec),
+    name: `test.${access}`,
+    bindings: Object.fromEntries(names.map((name): [string, Access] => [name, access])),
+  };
+}
+
+kernelTest("more textures than the adapter allows are refused with both numbers", async (gpu) => {
+  const limit = gpu.device.limits.maxStorageTexturesPerShaderStage;
+  await assertRejects(
+    () => gpu.kernels.pipeline(binding(limit + 1, "texture")),
+    GpuError,
+    `kernel test.texture binds ${limit + 1} textures, this adapter allows ${limit}`,
+  );
+  // Whether a launch reads a texture, writes one or has one beside its buffer: on a device that allows four.
+  const small = {
+    limits: { maxStorageBuffersPerShaderStage: 8, maxStorageTexturesPerShaderStage: 4 },
+    pushErrorScope: () => {
+      throw new Error("passed");
+    },
+  } as unknown as GPUDevice;
+  for (const access of ["texture", "update", "kept"] as const) {
+    const compile = (count: number) => new KernelCache(small).pipeline(binding(count, access));
+    await assertRejects(() => compile(5), GpuError, `test.${access} binds 5 textures, this adapter allows 4`);
+    await assertRejects(() => compile(4), Error, "passed");
+  }
+  // Buffers alone need no texture.
+  const cache = new KernelCache(small);
+  await assertRejects(() => cache.pipeline(binding(8, "inout")), Error, "passed");
 });
 
 kernelTest("a kernel is compiled once; another constant is another kernel", async (gpu) => {

@@ -12,6 +12,7 @@ import {
   RolloutEngine,
   type RolloutEngineOptions,
 } from "../../trainer/rollout.ts";
+import { counting } from "../gpu/device_counts.ts";
 import { randomSequences, randomWeights, tinyConfig, tinyModel } from "../models/tiny_model.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 
@@ -250,6 +251,46 @@ Deno.test({
     );
     engine.free();
     assertEquals(gpu.pool.report().bytes, before);
+    m.parameters.free();
+  },
+});
+
+Deno.test({
+  name:
+    "rollout branching: the GPU is read once a chunk and waited for no more often, with branches and without",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const m = await model();
+    const engine = new RolloutEngine(m, { slots: 8, blockSize: 4, chunk: 8, maxLength: 96, branches: 3 });
+    const prompts = PROMPTS.map((ids, i) => ({ ids, key: [i] }));
+    const cost = (branching?: BranchOptions) =>
+      counting(gpu.device, async (counts) => {
+        let chunks = 0;
+        const rollouts = await engine.generate(prompts, {
+          ...SAMPLING,
+          branching,
+          onChunk: () => void chunks++,
+        });
+        const { waits, buffers, textures, bindGroups } = counts;
+        const branches = rollouts.filter((r) => r.branch).length;
+        return { chunks, waits, branches, made: [buffers, textures, bindGroups] };
+      });
+    // Builds.
+    await cost(BRANCHING);
+    const [plain, unbranched, tree] = [
+      await cost(),
+      await cost({ ...BRANCHING, threshold: Infinity }),
+      await cost(BRANCHING),
+    ];
+    assertEquals([plain.branches, unbranched.branches], [0, 0]);
+    assert(tree.branches >= N, `${tree.branches} branches`);
+    for (const { chunks, waits, made } of [plain, unbranched, tree]) {
+      assert(chunks > 5);
+      assertEquals(waits, chunks);
+      assertEquals(made, [0, 0, 0]);
+    }
+    engine.free();
     m.parameters.free();
   },
 });
