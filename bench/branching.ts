@@ -16,11 +16,10 @@ const WAVES = 4;
 const WINDOW = 4;
 /** Pairs of generations for each round: on a machine with other work single pairs are 10 % and more apart. */
 const PAIRS = 3;
-
-/** Sampled tokens: a branch's prefix is its parent's. */
-function generated(rollouts: readonly Rollout[]): number {
-  return rollouts.reduce((n, r) => n + r.tokens.length - (r.branch?.step ?? 0), 0);
-}
+/** Largest share of rollout time that branching may cost at equal generated tokens. */
+const MOST = 0.05;
+/** Of the tokens of the shorter of two whole runs: so far every slot has work in both. */
+const BUSY = 0.75;
 
 /** What one generation took and made. */
 interface Run {
@@ -28,24 +27,47 @@ interface Run {
   readonly milliseconds: number;
   /** Of all threads of this process, a software adapter's too. */
   readonly cpu: number;
+  /** Sampled tokens: a branch's prefix is its parent's. */
   readonly tokens: number;
+  /** Slots' steps. */
   readonly computed: number;
+  /** Those that came to their end. */
+  readonly rollouts: readonly Rollout[];
 }
 
-/** Time of `a` over that of `b` at equal counts, less 1. */
-function over(a: Run, b: Run, time: "milliseconds" | "cpu", count: "tokens" | "computed"): number {
-  return a[time] / a[count] / (b[time] / b[count]) - 1;
+/** The same seed without branching and with it. */
+interface Pair {
+  readonly plain: Run;
+  readonly tree: Run;
+}
+
+/** Median over the pairs of the time of a generated token with branching over that without, less 1. */
+export function extraTime(pairs: readonly Pair[], time: "milliseconds" | "cpu"): number {
+  return median(pairs.map(({ plain, tree }) => tree[time] / tree.tokens / (plain[time] / plain.tokens) - 1));
+}
+
+/** Median share of the slots' steps that made a token. */
+export function usedSteps(runs: readonly Run[]): number {
+  return median(runs.map(({ tokens, computed }) => tokens / computed));
 }
 
 /**
- * Times whole generations with the trainer's own branching, at the τ of the rollouts before, and the same without, in turns
- * that begin now with one and now with the other. `overhead` is the median over the pairs of the extra time that a
- * generated token takes: processor time on a software adapter, where the GPU's work is in it and other programs are not,
- * else the wall's. It has two parts: what branching itself does (decisions, prefix copies), and slots that stand empty at
- * the end, more often since what a branch generates is shorter than a whole response. `what` tells them apart: the extra
- * time of a slot's step, and the share of the slots' steps that made a token, with and without.
+ * Times generations with the trainer's own branching, at the τ of the rollouts before, and the same without, in turns that
+ * begin now with one and now with the other. Two comparisons, for branching costs in two ways:
+ *
+ * - what it does itself (decisions, forks, prefix copies, more prompts for as many tokens): both are ended at the same number
+ *   of generated tokens, while every slot still has work. `overhead` is the median over the pairs of the extra time that a
+ *   token takes there: processor time on a software adapter, where the GPU's work is in it and other programs are not, else
+ *   the wall's.
+ * - slots that stand empty at the end, more often since what a branch generates is shorter than a whole response: whole runs,
+ *   whose shares of steps that made a token depend on the seeds alone. `what` has them, and a token's extra time with both.
  */
-export async function branchingRollouts(gpu: Gpu, s: ModelShape, rounds: number): Promise<StepTime> {
+export async function branchingRollouts(
+  gpu: Gpu,
+  s: ModelShape,
+  rounds: number,
+  pairs = PAIRS * rounds,
+): Promise<StepTime> {
   const model = await CausalLM.create(gpu, s.config, initialWeights(0));
   const share = 0.5;
   const slots = s.slots / 2;
@@ -62,9 +84,11 @@ export async function branchingRollouts(gpu: Gpu, s: ModelShape, rounds: number)
     { length: count },
     (_, i) => [...ids.subarray(i * s.prompt, (i + 1) * s.prompt)],
   );
-  const run = async (seed: number, branching?: BranchOptions) => {
+  const run = async (seed: number, branching?: BranchOptions, until = Infinity): Promise<Run> => {
     let rollouts: Rollout[] = [];
+    let tokens = 0;
     let computed = 0;
+    const end = new AbortController();
     const used = await usedTime(gpu, async () => {
       rollouts = await engine.generate(prompts, {
         temperature: 1,
@@ -78,51 +102,65 @@ export async function branchingRollouts(gpu: Gpu, s: ModelShape, rounds: number)
         n: N,
         seed,
         branching,
-        onChunk: (chunk) => void (computed += chunk.computed),
+        signal: end.signal,
+        onChunk: (chunk) => {
+          computed += chunk.computed;
+          tokens += chunk.tokens;
+          if (tokens >= until) end.abort();
+        },
       });
     });
-    return { ...used, computed, rollouts, tokens: generated(rollouts) };
+    return { ...used, computed, rollouts, tokens };
   };
   const warm = await run(0);
   const threshold = batchThreshold(warm.rollouts.map((r) => windowEntropy(r.entropies, WINDOW)));
   const branching = { threshold, window: WINDOW, share, max_per_trajectory: 2, refractory: 8 };
-  const pairs: { plain: Run & { rollouts: Rollout[] }; tree: Run & { rollouts: Rollout[] } }[] = [];
-  for (let round = 1; round <= PAIRS * rounds; round++) {
-    const first = await run(round, round % 2 ? undefined : branching);
-    const second = await run(round, round % 2 ? branching : undefined);
-    pairs.push(round % 2 ? { plain: first, tree: second } : { plain: second, tree: first });
-  }
+  const pair = async (seed: number, until?: number): Promise<Pair> => {
+    const runs: Pair[keyof Pair][] = [];
+    for (const branches of seed % 2 ? [undefined, branching] : [branching, undefined]) {
+      runs.push(await run(seed, branches, until));
+    }
+    const [plain, tree] = seed % 2 ? runs : runs.reverse();
+    return { plain, tree };
+  };
+  const whole: Pair[] = [];
+  for (let seed = 1; seed <= rounds; seed++) whole.push(await pair(seed));
+  const until = Math.floor(
+    BUSY * Math.min(...whole.flatMap(({ plain, tree }) => [plain.tokens, tree.tokens])),
+  );
+  const equal: Pair[] = [];
+  for (let seed = 1; seed <= pairs; seed++) equal.push(await pair(seed, until));
   engine.free();
   model.free();
-  const branches = pairs.map(({ tree }) => tree.rollouts.flatMap((r) => r.branch ?? []));
-  const percent = (values: readonly number[]) => (100 * median(values)).toFixed(1);
+  const branches = whole.map(({ tree }) => tree.rollouts.flatMap((r) => r.branch ?? []));
+  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
   const middle = (values: readonly number[]) => Math.round(median(values));
-  const extra = (time: "milliseconds" | "cpu", count: "tokens" | "computed") =>
-    median(pairs.map(({ plain, tree }) => over(tree, plain, time, count)));
-  const clock = gpu.facts.software ? "cpu" : "milliseconds";
-  const milliseconds = median(pairs.map(({ tree }) => tree.milliseconds));
+  const more = (pairs: readonly Pair[]) =>
+    `${percent(extraTime(pairs, "cpu"))} more processor time and ${
+      percent(extraTime(pairs, "milliseconds"))
+    } more on the wall's clock`;
+  const trees = (pairs: readonly Pair[]) => pairs.map(({ tree }) => tree);
+  const plains = (pairs: readonly Pair[]) => pairs.map(({ plain }) => plain);
+  const steps = (pairs: readonly Pair[]) =>
+    `${percent(usedSteps(trees(pairs)))} of the steps make a token, without branches ${
+      percent(usedSteps(plains(pairs)))
+    }`;
   return {
     name: `branching_rollouts.${s.name}`,
     what: [
       `${count} prompts, ${N} rollouts each in ${slots} slots`,
       `${middle(branches.map((b) => b.length))} of ${count * N} branch and share ${
         middle(branches.map((list) => list.reduce((n, b) => n + b.step, 0)))
-      } tokens`,
-      `${middle(pairs.map(({ tree }) => tree.tokens))} are generated`,
-      `medians of ${pairs.length} pairs: a token takes ${
-        (100 * extra("cpu", "tokens")).toFixed(1)
-      } % more processor time and ${
-        (100 * extra("milliseconds", "tokens")).toFixed(1)
-      } % more on the wall's clock, a slot's step ${(100 * extra(clock, "computed")).toFixed(1)} % more`,
-      `${
-        percent(pairs.map(({ tree }) => tree.tokens / tree.computed))
-      } % of the steps make a token, without branches ${
-        percent(pairs.map(({ plain }) => plain.tokens / plain.computed))
-      } %`,
+      } tokens, ${middle(trees(whole).map(({ tokens }) => tokens))} are generated`,
+      `ended at ${until} generated tokens, medians of ${equal.length} pairs: a token takes ${more(equal)}; ${
+        steps(equal)
+      }`,
+      `to the end, ${whole.length} pairs: a token takes ${more(whole)}; ${steps(whole)}`,
     ].join("; "),
-    milliseconds,
-    tokensPerSecond: median(pairs.map(({ tree }) => 1000 * tree.tokens / tree.milliseconds)),
-    overhead: extra(clock, "tokens"),
+    milliseconds: median(trees(equal).map(({ milliseconds }) => milliseconds)),
+    tokensPerSecond: median(trees(equal).map(({ tokens, milliseconds }) => 1000 * tokens / milliseconds)),
+    overhead: extraTime(equal, gpu.facts.software ? "cpu" : "milliseconds"),
+    mostOverhead: MOST,
     kernelMilliseconds: null,
     gflops: null,
     rows: [],

@@ -41,6 +41,8 @@ export interface StepTime {
   readonly tokensPerSecond: number;
   /** Time of a token over that of the same work without the feature that is measured, less 1. */
   readonly overhead?: number;
+  /** What {@link overhead} may be. */
+  readonly mostOverhead?: number;
   /** By size, for a step that is timed at several; the times above are then the fastest one's. */
   readonly rates?: readonly Rate[];
   /** Sum over the kernels; null without timestamps. The rest of the step is launching, waiting and the host. */

@@ -174,6 +174,14 @@ export async function bench(args: BenchArgs): Promise<number> {
   }
 }
 
+/** The price of the feature that a step measures, beside what it may be where that is set. */
+export function overheadText(overhead: number, most?: number): string {
+  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+  const text = `${percent(overhead)} more time a token than without`;
+  if (most === undefined) return text;
+  return `${text}: ${overhead <= most ? "within" : "over"} the ${percent(most)} that it may be`;
+}
+
 /** What a step holds, mirror textures apart: only software adapters have them. */
 function memoryText(
   memory: Readonly<Record<MemoryClass, number>>,
@@ -219,9 +227,7 @@ function text(r: BenchReport): string {
     const reached = s.gflops === null
       ? ""
       : `, ${rate(s.gflops)} GFLOP/s: ${percent(matmulShare)} % of the best matmul`;
-    const overhead = s.overhead === undefined
-      ? ""
-      : `, ${percent(s.overhead)} % more time a token than without`;
+    const overhead = s.overhead === undefined ? "" : `, ${overheadText(s.overhead, s.mostOverhead)}`;
     parts.push(`${s.name}: ${s.what}\n${speed}${reached}${overhead}`);
     if (s.memory) parts.push(memoryText(s.memory, s.memoryWithout));
     if (s.rates) {

@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { bestOf } from "../../bench/ceilings.ts";
+import { branchingRollouts, extraTime, usedSteps } from "../../bench/branching.ts";
 import { median, timeLaunch } from "../../bench/clock.ts";
 import { fittedExponent, measureScaling, SCALINGS } from "../../bench/scaling.ts";
 import { decodeFinished } from "../../bench/decode_rates.ts";
@@ -10,7 +11,7 @@ import { attentionProduct, patchesIn, TINY_VISION, TOWER_7B } from "../../bench/
 import { meanAttentionCosts } from "../../bench/vision_step.ts";
 import { workload } from "../../bench/workload.ts";
 import { allWorkloads } from "../../bench/workloads.ts";
-import type { BenchReport } from "../../cli/bench.ts";
+import { type BenchReport, overheadText } from "../../cli/bench.ts";
 import { gatherRows } from "../../shaders/rows.ts";
 import { uncovered } from "../shaders/all_cases.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
@@ -126,6 +127,57 @@ Deno.test({
       assert(cpu! > 0);
     });
     assertEquals(tokensPerSecond, Math.max(...rates!.map((r) => r.tokensPerSecond!)));
+    assertEquals(gpu.pool.report().bytes, held);
+  },
+});
+
+Deno.test("bench: what branching costs is time over time at equal tokens, whatever else differs", () => {
+  const run = (milliseconds: number, cpu: number, tokens: number, computed: number) => ({
+    milliseconds,
+    cpu,
+    tokens,
+    computed,
+    rollouts: [],
+  });
+  const pairs = [
+    { plain: run(100, 200, 1000, 1000), tree: run(84, 168, 800, 1000) },
+    { plain: run(100, 200, 1000, 2000), tree: run(103, 220, 1000, 1000) },
+    { plain: run(100, 200, 1000, 1000), tree: run(400, 190, 1000, 1250) },
+  ];
+  assertAlmostEquals(extraTime(pairs, "milliseconds"), 0.05, 1e-12);
+  assertAlmostEquals(extraTime(pairs, "cpu"), 0.05, 1e-12);
+  assertEquals([usedSteps(pairs.map(({ tree }) => tree)), usedSteps(pairs.map(({ plain }) => plain))], [
+    0.8,
+    1,
+  ]);
+  assertEquals(
+    overheadText(0.049, 0.05),
+    "4.9 % more time a token than without: within the 5.0 % that it may be",
+  );
+  assertEquals(
+    overheadText(0.051, 0.05),
+    "5.1 % more time a token than without: over the 5.0 % that it may be",
+  );
+  assertEquals(overheadText(-0.01), "-1.0 % more time a token than without");
+});
+
+Deno.test({
+  name: "bench: rollouts that branch and such that do not are ended at the same number of generated tokens",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const held = gpu.pool.report().bytes;
+    const shape = { ...SHAPES.tiny, slots: 8, prompt: 8, context: 56 };
+    const { what, overhead, mostOverhead } = await branchingRollouts(gpu, shape, 1, 1);
+    assertEquals(mostOverhead, 0.05);
+    assert(Number.isFinite(overhead), what);
+    const [, branches, rollouts] = what.match(/(\d+) of (\d+) branch/)!.map(Number);
+    assert(branches > 0 && branches <= rollouts / 2, what);
+    const [generated, until] = [/(\d+) are generated/, /ended at (\d+)/].map((p) =>
+      Number(what.match(p)![1])
+    );
+    assert(until > 0 && until <= 0.75 * generated, what);
     assertEquals(gpu.pool.report().bytes, held);
   },
 });
