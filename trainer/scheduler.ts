@@ -26,6 +26,7 @@ import { loadRunPolicy } from "./run_policy.ts";
 import { RolloutLog } from "./rollout_log.ts";
 import { curriculumLines, iterationNote } from "./run_report.ts";
 import { loadRows } from "./run_rows.ts";
+import { sampledLine, sampledTotalsOf } from "./sampled_totals.ts";
 import {
   type BlindRecord,
   type EvaluationRecord,
@@ -411,6 +412,8 @@ class Run {
       this.#valueHead?.parameters.free();
       this.#valueHead = undefined;
     }
+    const totals = await sampledTotalsOf(this.#folder.metricsPath);
+    if (totals) monitor.say(`${name}: ${sampledLine(totals)}`);
     return await this.#evaluate("aepo", this.#state.step, "aepo");
   }
 

@@ -117,12 +117,44 @@ Deno.test("report: without rollouts with tokens the rest is there; a folder that
   await withRun({ "metrics.jsonl": `{"step":1,"stage":"adacs","sft/loss":0.5}\n` }, async (folder) => {
     const page = await Deno.readTextFile(await writeReport(folder));
     assertStringIncludes(page, "Fine-tuning (AdaCS)");
+    assertStringIncludes(page, "No model of this run was evaluated on held-out problems so far.");
     assert(!page.includes('id="viewer"'));
   });
   await withRun(
     {},
     (folder) => assertRejects(() => writeReport(folder), UserError, "metrics.jsonl").then(() => {}),
   );
+});
+
+Deno.test("report: without held-out problems the scatter of accuracy against length is that of training", async () => {
+  const rollouts = [line(1, 0, 0, 3), line(1, 0, 1, 5, { accuracy: 0 }), line(2, 1, 0, 8)];
+  const files = { "metrics.jsonl": "", "generations.jsonl": rollouts.join("") };
+  await withRun(files, async (folder) => {
+    const page = reportPage(await readRun(folder, 1e6));
+    assertStringIncludes(page, "Every prompt of training");
+    assertStringIncludes(page, "p0, iteration 1: 50 %, 4.0 tokens");
+    assertStringIncludes(page, "p1, iteration 2: 100 %, 8.0 tokens");
+  });
+});
+
+Deno.test("report: what branches saved by sharing prefixes is drawn, and told in sum", async () => {
+  const iteration = (step: number, shared: number) =>
+    JSON.stringify({
+      step,
+      stage: "aepo",
+      "batch/sampled_trajectories": 8,
+      "batch/branches": 2,
+      "batch/generated_tokens": 100,
+      "batch/shared_tokens": shared,
+    }) + "\n";
+  await withRun({ "metrics.jsonl": iteration(1, 7) + iteration(2, 11) }, async (folder) => {
+    const page = reportPage(await readRun(folder, 1e6));
+    assertStringIncludes(page, `{"name":"saved by sharing prefixes","values":[7,11]}`);
+    assertStringIncludes(
+      page,
+      "16 rollouts sampled, 200 tokens generated, 18 more saved by sharing the prefixes of 4 branches",
+    );
+  });
 });
 
 Deno.test("report: pictures come from the run's folder alone, each once, and names cannot lead out of it", async () => {

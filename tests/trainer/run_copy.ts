@@ -24,31 +24,6 @@ export async function copyRun(from: string, to: string, generations: readonly Js
   return to;
 }
 
-/**
- * Makes rollouts branches: in each group sample 1 leaves sample 0 after a third of its tokens, and sample 2 leaves
- * sample 1 after two thirds of these. A branch begins with its parent's tokens.
- */
-export function branched(generations: readonly Json[]): Json[] {
-  const records = generations.map((r) => structuredClone(r));
-  const rollouts = records.filter((r) => r.stage === "aepo" && r.tokens);
-  for (const [child, parent] of [[1, 0], [2, 1]]) {
-    for (const r of rollouts.filter((r) => r.sample === child)) {
-      const from = rollouts.find((p) => p.step === r.step && p.group === r.group && p.sample === parent)!;
-      const step = Math.floor(from.length * child / 3);
-      for (const key of ["tokens", "logps", "entropies", "windows", "advantages"]) {
-        r[key] = [...from[key].slice(0, step), ...r[key].slice(step)];
-      }
-      Object.assign(r, {
-        parent,
-        branch_step: step,
-        branch_entropy: from.windows[step],
-        length: r.tokens.length,
-      });
-    }
-  }
-  return records;
-}
-
 /** The rollouts of training over and over, as groups of later iterations, until there are so many. */
 export function repeated(generations: readonly Json[], count: number): Json[] {
   const rollouts = generations.filter((r) => r.stage === "aepo" && r.tokens);

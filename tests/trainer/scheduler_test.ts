@@ -11,6 +11,7 @@ import { HighEntropyTokens } from "../../trainer/high_entropy.ts";
 import { KlBudget } from "../../trainer/kl_budget.ts";
 import { Rewarder } from "../../trainer/reward.ts";
 import { RolloutLog } from "../../trainer/rollout_log.ts";
+import { sampledLine, sampledTotalsOf } from "../../trainer/sampled_totals.ts";
 import { train } from "../../trainer/scheduler.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 import { generationsOf } from "./run_copy.ts";
@@ -81,7 +82,8 @@ Deno.test({
   fn: async () => {
     const gpu = await oneGpu();
     const root = await Deno.makeTempDir();
-    const whole = await train(gpu, { config: config(`${root}/whole`), monitor: listener() });
+    const told = listener();
+    const whole = await train(gpu, { config: config(`${root}/whole`), monitor: told });
     assert(!whole.interrupted && whole.model !== undefined);
     assertEquals(Object.keys(whole.evaluations), ["base", "adacs", "aepo_2", "aepo"]);
 
@@ -103,7 +105,8 @@ Deno.test({
       assertStringIncludes(monitor.lines.join("\n"), "--resume");
       assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<dd>interrupted</dd>");
     }
-    const rest = await train(gpu, { config: config(folder), monitor: listener(), resume: folder });
+    const toldRest = listener();
+    const rest = await train(gpu, { config: config(folder), monitor: toldRest, resume: folder });
     assert(!rest.interrupted);
     assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<dd>finished</dd>");
     const [a, b] = [await logs(`${root}/whole`), await logs(folder)];
@@ -116,6 +119,13 @@ Deno.test({
     );
     assert(branches.length === 3 && branches[0] === 0 && branches[2] > 0, `${branches}`);
     assertEquals([rest.evaluations, rest.blind], [whole.evaluations, whole.blind]);
+    // What the stage sampled, also where its iterations were another call's.
+    const sampled = (monitor: { lines: string[] }) =>
+      monitor.lines.filter((line) => line.includes("rollouts sampled"));
+    const totals = await sampledTotalsOf(`${root}/whole/metrics.jsonl`);
+    assert(totals!.shared > 0, "nothing was shared");
+    assertEquals(sampled(told), [`AEPO: ${sampledLine(totals!)}`]);
+    assertEquals(sampled(toldRest), sampled(told));
     assertEquals(await weights(rest.model!), await weights(whole.model!));
     assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/summary.json`)).interrupted, false);
     await Deno.remove(root, { recursive: true });

@@ -139,7 +139,7 @@ export class BranchTree {
     /** @type {Map<number, Node[]>} */
     const marks = new Map();
     for (const [step, child] of branches) {
-      const mark = el("span", { class: "mark" }, `↳${this.data.rollouts[child].sample}`);
+      const mark = el("span", { class: "mark" }, `↳#${this.data.rollouts[child].sample}`);
       marks.set(step, [...marks.get(step) ?? [], mark]);
     }
     const { measure, scale } = this.options;

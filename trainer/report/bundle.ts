@@ -101,6 +101,106 @@ function visible(text) {
 
 // @ts-check
 /**
+ * A rollout's reward as the sum of its terms, and what the entropy term was made from.
+ * @module
+ */
+
+/** @typedef {import("./page_data.ts").ShownRollout} ShownRollout */
+/** @typedef {import("./page_data.ts").Place} Place */
+
+/** @type {Record<string, string>} */
+const NAMES = { shaping: "entropy shaping", overlong: "overlong" };
+
+/**
+ * Terms and their sum; what the known terms do not explain stands as a term of its own.
+ * @param {ShownRollout} r
+ * @returns {[string, number][]}
+ */
+function rewardTerms(r) {
+  const { overall = 0, ...others } = r.reward ?? {};
+  /** @type {[string, number][]} */
+  const terms = [
+    ["accuracy", r.accuracy],
+    ...Object.entries(others).map(
+      /** @returns {[string, number]} */ ([name, value]) => [NAMES[name] ?? name, value],
+    ),
+  ];
+  const rest = overall - terms.reduce((sum, [, value]) => sum + value, 0);
+  if (Math.abs(rest) > 1e-6) terms.push(["other", rest]);
+  return terms;
+}
+
+/**
+ * @param {ShownRollout} r
+ * @param {Place} place
+ */
+function rewardTable(r, place) {
+  const terms = rewardTerms(r);
+  const most = Math.max(1, ...terms.map(([, value]) => Math.abs(value)));
+  const shaping = r.difficulty === undefined ? undefined : place.shaping?.[r.difficulty];
+  return el(
+    "table",
+    { class: "terms" },
+    el("caption", {}, "Reward"),
+    el(
+      "tbody",
+      {},
+      ...terms.map(([name, value]) =>
+        el(
+          "tr",
+          {},
+          el("th", { scope: "row" }, name),
+          el("td", {}, signed(value, 3)),
+          el("td", { class: "bar" }, bar(value / most)),
+        )
+      ),
+    ),
+    el(
+      "tfoot",
+      {},
+      el(
+        "tr",
+        { class: "sum" },
+        el("th", { scope: "row" }, "reward R"),
+        el("td", {}, signed(r.reward?.overall ?? 0, 3)),
+        el("td", { class: "bar" }, bar((r.reward?.overall ?? 0) / most)),
+      ),
+      el(
+        "tr",
+        {},
+        el("th", { scope: "row" }, "advantage A"),
+        el("td", {}, signed(r.advantage ?? 0, 3)),
+        el("td", { class: "dim" }, r.learned ? "of its group" : "filtered out: not learned from"),
+      ),
+      shaping &&
+        el(
+          "tr",
+          {},
+          el("th", { scope: "row" }, "N_HE"),
+          el("td", {}, figure(r.n_he, 0)),
+          el(
+            "td",
+            { class: "dim" },
+            \`target \${figure(shaping.target, 2)}, Δ \${signed(r.n_he - shaping.target, 2)}, λ \${
+              figure(shaping.lambda, 3)
+            } (\${r.difficulty})\`,
+          ),
+        ),
+    ),
+  );
+}
+
+/** @param {number} share from −1 to 1 */
+function bar(share) {
+  const width = 50 * Math.min(1, Math.abs(share));
+  return el("i", {
+    class: share < 0 ? "minus" : "plus",
+    style: \`width:\${width.toFixed(1)}%;margin-left:\${(share < 0 ? 50 - width : 50).toFixed(1)}%\`,
+  });
+}
+
+// @ts-check
+/**
  * A rollout's tokens: shaded by a measure, high-entropy windows marked, everything about a token in a card beside it,
  * and the window entropies as a strip above.
  * @module
@@ -240,12 +340,20 @@ function describe(r, t, threshold) {
     rows.push(["advantage Ã", \`\${signed(r.advantages[t], 3)}\${parts}\`]);
   }
   if (r.kl_weight) rows.push(["KL weight", figure(klWeight(r, t), 4)]);
+  if (r.reward) rows.push(["reward R", rewardSum(r)]);
   if (r.learned === false) rows.push(["update", "filtered out: not learned from"]);
   return [
     el("b", {}, \`“\${visible(r.tokens[t])}”\`),
     el("span", { class: "dim" }, \` token \${t + 1} of \${r.tokens.length}\`),
     el("dl", {}, ...rows.flatMap(([term, value]) => [el("dt", {}, term), el("dd", {}, value)])),
   ];
+}
+
+/** The rollout's reward as the sum of its terms other than 0. @param {ShownRollout} r */
+function rewardSum(r) {
+  const terms = rewardTerms(r).filter(([, value]) => value !== 0);
+  const sum = terms.map(([name, value]) => \`\${name} \${signed(value, 3)}\`).join(", ");
+  return \`\${signed(r.reward?.overall ?? 0, 3)}\${sum && \` = \${sum}\`}\`;
 }
 
 /**
@@ -429,7 +537,7 @@ class BranchTree {
     /** @type {Map<number, Node[]>} */
     const marks = new Map();
     for (const [step, child] of branches) {
-      const mark = el("span", { class: "mark" }, \`↳\${this.data.rollouts[child].sample}\`);
+      const mark = el("span", { class: "mark" }, \`↳#\${this.data.rollouts[child].sample}\`);
       marks.set(step, [...marks.get(step) ?? [], mark]);
     }
     const { measure, scale } = this.options;
@@ -547,106 +655,6 @@ function readout(figure, drawing, output, { domain, range, steps, series }) {
 
 // @ts-check
 /**
- * A rollout's reward as the sum of its terms, and what the entropy term was made from.
- * @module
- */
-
-/** @typedef {import("./page_data.ts").ShownRollout} ShownRollout */
-/** @typedef {import("./page_data.ts").Place} Place */
-
-/** @type {Record<string, string>} */
-const NAMES = { shaping: "entropy shaping", overlong: "overlong" };
-
-/**
- * Terms and their sum; what the known terms do not explain stands as a term of its own.
- * @param {ShownRollout} r
- * @returns {[string, number][]}
- */
-function rewardTerms(r) {
-  const { overall = 0, ...others } = r.reward ?? {};
-  /** @type {[string, number][]} */
-  const terms = [
-    ["accuracy", r.accuracy],
-    ...Object.entries(others).map(
-      /** @returns {[string, number]} */ ([name, value]) => [NAMES[name] ?? name, value],
-    ),
-  ];
-  const rest = overall - terms.reduce((sum, [, value]) => sum + value, 0);
-  if (Math.abs(rest) > 1e-6) terms.push(["other", rest]);
-  return terms;
-}
-
-/**
- * @param {ShownRollout} r
- * @param {Place} place
- */
-function rewardTable(r, place) {
-  const terms = rewardTerms(r);
-  const most = Math.max(1, ...terms.map(([, value]) => Math.abs(value)));
-  const shaping = r.difficulty === undefined ? undefined : place.shaping?.[r.difficulty];
-  return el(
-    "table",
-    { class: "terms" },
-    el("caption", {}, "Reward"),
-    el(
-      "tbody",
-      {},
-      ...terms.map(([name, value]) =>
-        el(
-          "tr",
-          {},
-          el("th", { scope: "row" }, name),
-          el("td", {}, signed(value, 3)),
-          el("td", { class: "bar" }, bar(value / most)),
-        )
-      ),
-    ),
-    el(
-      "tfoot",
-      {},
-      el(
-        "tr",
-        { class: "sum" },
-        el("th", { scope: "row" }, "reward R"),
-        el("td", {}, signed(r.reward?.overall ?? 0, 3)),
-        el("td", { class: "bar" }, bar((r.reward?.overall ?? 0) / most)),
-      ),
-      el(
-        "tr",
-        {},
-        el("th", { scope: "row" }, "advantage A"),
-        el("td", {}, signed(r.advantage ?? 0, 3)),
-        el("td", { class: "dim" }, r.learned ? "of its group" : "filtered out: not learned from"),
-      ),
-      shaping &&
-        el(
-          "tr",
-          {},
-          el("th", { scope: "row" }, "N_HE"),
-          el("td", {}, figure(r.n_he, 0)),
-          el(
-            "td",
-            { class: "dim" },
-            \`target \${figure(shaping.target, 2)}, Δ \${signed(r.n_he - shaping.target, 2)}, λ \${
-              figure(shaping.lambda, 3)
-            } (\${r.difficulty})\`,
-          ),
-        ),
-    ),
-  );
-}
-
-/** @param {number} share from −1 to 1 */
-function bar(share) {
-  const width = 50 * Math.min(1, Math.abs(share));
-  return el("i", {
-    class: share < 0 ? "minus" : "plus",
-    style: \`width:\${width.toFixed(1)}%;margin-left:\${(share < 0 ? 50 - width : 50).toFixed(1)}%\`,
-  });
-}
-
-// @ts-check
-/**
  * Which rollouts are listed, and in which order.
  * @module
  */
@@ -682,7 +690,7 @@ class RolloutFilter {
       { class: "filters", "aria-label": "Filter rollouts" },
       choice("difficulty", "Difficulty", [["", "all"], ...difficulties]),
       choice("answer", "Answer", [["", "all"], ["right", "right"], ["wrong", "wrong"]]),
-      choice("branch", "Branch", [["", "all"], ["branches", "branches"], ["branched", "branched from"], [
+      choice("branch", "Branch", [["", "all"], ["branches", "branches"], ["branched", "parents"], [
         "alone",
         "neither",
       ]]),
@@ -692,11 +700,11 @@ class RolloutFilter {
       ], ...places.map((p, i) => [String(i), p.name])]),
       choice("source", "Source", [["", "all"], ...unique(problems.map((p) => p.source))]),
       choice("sort", "Sort by", [
-        ["", "order of the run"],
-        ["long", "longest first"],
-        ["windows", "most N_HE first"],
-        ["low", "lowest reward first"],
-        ["high", "highest reward first"],
+        ["", "run order"],
+        ["long", "longest"],
+        ["windows", "most N_HE"],
+        ["low", "least reward"],
+        ["high", "most reward"],
       ]),
       el(
         "label",
@@ -1208,9 +1216,11 @@ class Viewer {
     const all = members.map((i) => this.data.rollouts[i]);
     const right = all.filter((r) => r.accuracy > 0).length;
     const branches = all.filter(isBranch).length;
-    const of = this.data.places[all[0].place].evaluation ? "All responses to this problem" : "Its group";
-    return \`\${of}: \${all.length}, \${right} right\${
-      branches > 0 ? \`, \${branches} of them \${branches === 1 ? "a branch" : "branches"}\` : ""
+    const [of, what] = this.data.places[all[0].place].evaluation
+      ? ["All responses to this problem", "responses"]
+      : ["Its group", "rollouts"];
+    return \`\${of}: \${all.length} \${what}, \${right} right\${
+      branches > 0 ? \`; \${branches} \${branches === 1 ? "is a branch" : "are branches"}\` : ""
     }\`;
   }
 }
@@ -1236,8 +1246,8 @@ if (host) new Viewer(JSON.parse(document.getElementById("data")?.textContent ?? 
   --series-1: light-dark(#0b5cad, #7ab8ff);
   --series-2: light-dark(#9a6200, #efb443);
   --series-3: light-dark(#7b3fb5, #c79bf2);
-  --shade: light-dark(#f59e0b, #c2710c);
-  --shade-plus: light-dark(#34b38a, #15795a);
+  --shade: light-dark(#f59e0b, #955508);
+  --shade-plus: light-dark(#34b38a, #126b50);
   --shade-minus: light-dark(#ef7a70, #a8372d);
   --window: light-dark(#b02368, #f482b4);
 }
@@ -1304,7 +1314,15 @@ nav {
   gap: 0.1rem 1.4rem;
   margin: 0.25rem 0 0;
 }
+.facts dt {
+  white-space: nowrap;
+}
+.facts dd {
+  min-width: 0;
+  overflow-wrap: anywhere;
+}
 .facts div {
+  max-width: 100%;
   display: flex;
   gap: 0.4rem;
 }
@@ -1418,6 +1436,10 @@ figcaption b {
 }
 .wide figure {
   max-width: 100%;
+}
+/* Shrunk to a narrow window nobody could read them. */
+.wide svg {
+  max-width: none;
 }
 .key {
   white-space: nowrap;
@@ -1713,8 +1735,9 @@ button:disabled {
 .t.end {
   border-right: 2px solid var(--window);
 }
+/* In full colour: gray would not be read on a full shade. */
 .t.shared {
-  color: var(--dim);
+  font-style: italic;
 }
 .tokens .t:hover,
 .t.pointed {
@@ -1789,6 +1812,7 @@ button:disabled {
   content: "▾";
 }
 .line .open {
+  flex: none;
   padding: 0 0.35rem;
   font-size: 12px;
 }
@@ -1825,6 +1849,33 @@ button:disabled {
   }
   .preview {
     display: none;
+  }
+  .figures caption {
+    max-width: calc(100vw - 2.5rem);
+  }
+  /* What lies side by side in a wide window wraps instead of leading out of a narrow one. */
+  .line {
+    white-space: normal;
+  }
+  .line .how {
+    flex: 1;
+    min-width: 0;
+  }
+  .below {
+    padding-left: 0.3rem;
+  }
+  .tree ul {
+    margin-left: 0.3rem;
+    padding-left: 0.5rem;
+  }
+  .terms {
+    width: 100%;
+  }
+  .terms .bar {
+    width: 40%;
+  }
+  .terms td.dim {
+    white-space: normal;
   }
 }
 @media print {

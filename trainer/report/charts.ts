@@ -82,14 +82,16 @@ export function lineChart(title: string, series: readonly Series[], x: string): 
       ...(points.length <= SMOOTH_FROM ? [Plot.dot(points, { x: "0", y: "1", fill: colour, r: 1.75 })] : []),
     ];
   });
+  const counts = drawn.every((s) => s.points.every(([, y]) => Number.isInteger(y)));
   const steps = [...new Set(drawn.flatMap((s) => s.points.map(([step]) => step)))].sort((a, b) => a - b);
   const chart = plot({
     width: 330,
-    height: 165,
+    height: 170,
     marginLeft: 44,
     marginRight: 10,
     marginTop: 8,
-    marginBottom: 28,
+    // Numbers, and below them the axis' name.
+    marginBottom: 33,
     x: {
       label: x,
       ticks: Math.min(6, steps.length),
@@ -100,7 +102,7 @@ export function lineChart(title: string, series: readonly Series[], x: string): 
       ticks: 4,
       label: null,
       nice: true,
-      tickFormat: (v: number) => String(Number(v.toPrecision(3))),
+      tickFormat: (v: number) => counts && !Number.isInteger(v) ? "" : tickOf(v),
     },
     marks,
   });
@@ -123,6 +125,12 @@ export function lineChart(title: string, series: readonly Series[], x: string): 
   `;
 }
 
+/** A number beside an axis, short enough for its margin. */
+function tickOf(v: number): string {
+  const short = Number(v.toPrecision(3));
+  return short !== 0 && Math.abs(short) < 1e-3 ? short.toExponential().replace("e-", "e−") : String(short);
+}
+
 /** One key for all lines of one label; without a colour where theirs differ. */
 function keys(drawn: readonly Series[]): Markup[] {
   return [...Map.groupBy(drawn, (s) => s.label ?? s.name)].map(([label, same]) =>
@@ -137,6 +145,8 @@ export interface Axes {
   readonly width: number;
   /** y goes from 0 to 100. */
   readonly percent?: boolean;
+  /** x is a count, moved by less than a half: its axis begins at 0. */
+  readonly count?: boolean;
 }
 
 /** Dots over two measures, in facets side by side, with a line through them if wanted. */
@@ -148,17 +158,22 @@ export function scatter(
   const faceted = dots.some((d) => d.facet !== undefined);
   const fx = faceted ? { fx: "facet" } : {};
   const drawing = plot({
-    ...frame(options),
+    ...frame(options, Math.max(1, ...dots.map((d) => d.x))),
     fx: { label: null, domain: faceted ? [...new Set(dots.map((d) => d.facet))] : undefined },
     marks: [
       Plot.frame({ strokeOpacity: 0.2 }),
-      Plot.dot(dots, { x: "x", y: "y", fill: "colour", fillOpacity: 0.45, r: 2.25, title: "title", ...fx }),
+      Plot.dot(dots, { x: "x", y: "y", fill: "colour", title: "title", ...dotSize(dots.length), ...fx }),
       ...(options.regression
         ? [Plot.linearRegressionY(dots, { x: "x", y: "y", stroke: "currentColor", fillOpacity: 0.08 })]
         : []),
     ],
   });
   return figure(caption, options.width, svgOf(drawing));
+}
+
+/** Many dots are small and faint, so that heaps show; few are seen each. */
+function dotSize(dots: number): { r: number; fillOpacity: number } {
+  return dots > 200 ? { r: 2.25, fillOpacity: 0.45 } : { r: 3, fillOpacity: 0.7 };
 }
 
 /** Arrows from model to model over two measures, in facets side by side. */
@@ -213,16 +228,21 @@ export function keyOf(name: string, colour: string, dashed = false): Markup {
 
 /** A drawing of so many pixels' width under its caption. */
 function figure(caption: Insert, width: number, drawing: Markup): Markup {
-  return html`<figure style="width:${width}px"><figcaption>${caption}</figcaption>${drawing}</figure>`;
+  return html`
+    <figure style="width:${width}px">
+      <figcaption>${caption}</figcaption>
+      <div class="scrolls">${drawing}</div>
+    </figure>
+  `;
 }
 
-function frame({ x, y, width, percent }: Axes): Plot.PlotOptions {
+function frame({ x, y, width, percent, count }: Axes, most = 0): Plot.PlotOptions {
   return {
     width,
     height: 240,
     marginLeft: 44,
     marginBottom: 34,
-    x: { label: x, nice: true, ticks: 5 },
+    x: { label: x, ticks: 5, ...(count ? { domain: [-0.5, most + 0.5] } : { nice: true }) },
     y: { label: y, grid: true, ticks: 5, ...(percent ? { domain: [-4, 104] } : { nice: true }) },
   };
 }

@@ -17,7 +17,11 @@ const MOST_SOURCES = 8;
 export function lengthCharts(run: RunLog): Markup {
   const levels = LEVELS.filter((l) => Object.values(run.evaluations).some((e) => e.byLevel[l]));
   const keys = levels.map((l) => keyOf(l, colourOf(l)));
-  const drawings = [movement(run, levels, keys), problems(run, keys), lengthAndWindows(run)];
+  const drawings = [
+    movement(run, levels, keys),
+    problems(run, keys) ?? prompts(run),
+    lengthAndWindows(run),
+  ];
   return html`<div class="wide">${drawings.filter((d) => d !== undefined)}</div>`;
 }
 
@@ -106,6 +110,34 @@ function problems({ responses, evaluations }: RunLog, keys: readonly Markup[]): 
   );
 }
 
+/** Every prompt of training, in place of held-out problems where the run has none. */
+function prompts({ responses }: RunLog): Markup | undefined {
+  const rollouts = responses.filter((r) => r.evaluation === undefined);
+  if (rollouts.length === 0) return undefined;
+  const groups = [...Map.groupBy(rollouts, (r) => JSON.stringify([r.step, r.id])).values()];
+  const dots = thinned(groups, MOST_DOTS).map((list, i): Dot => {
+    const { accuracy, length } = {
+      accuracy: mean(list, (r) => r.accuracy),
+      length: mean(list, (r) => r.length),
+    };
+    return {
+      x: length,
+      y: 100 * accuracy + spread(i, 7),
+      colour: colourOf(list[0].difficulty),
+      title: `${list[0].id}, iteration ${list[0].step}: ${(100 * accuracy).toFixed(0)} %, ${
+        length.toFixed(1)
+      } tokens`,
+    };
+  });
+  return scatter(
+    html`<b>Every prompt of training</b> ${
+      LEVELS.map((l) => keyOf(l, colourOf(l)))
+    } mean over its rollouts; dots are moved up or down by up to 3.5 % to lie apart`,
+    dots,
+    { x: "length, tokens", y: "accuracy, %", width: 440, percent: true },
+  );
+}
+
 /** Rollouts of training. */
 function lengthAndWindows({ responses }: RunLog): Markup | undefined {
   const rollouts = responses.filter((r) => r.evaluation === undefined);
@@ -123,7 +155,7 @@ function lengthAndWindows({ responses }: RunLog): Markup | undefined {
       Number.isFinite(r) && `; correlation of all: ${r.toFixed(2).replace("-", "−")}`
     }`,
     dots,
-    { x: "N_HE", y: "length, tokens", width: 440, regression: true },
+    { x: "N_HE", y: "length, tokens", width: 440, count: true, regression: true },
   );
 }
 

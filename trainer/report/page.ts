@@ -9,6 +9,7 @@ import { blindLine } from "../run_report.ts";
 import { PAGE_PARTS } from "./bundle.ts";
 import { memoryLine } from "../../gpu/pool.ts";
 import { phaseLine } from "../phase_times.ts";
+import { sampledLine, sampledTotals } from "../sampled_totals.ts";
 import { curves } from "./curves.ts";
 import { html, type Insert, Markup, scriptJson } from "./html.ts";
 import { lengthCharts } from "./length_charts.ts";
@@ -27,10 +28,13 @@ export function reportPage(run: RunLog): string {
     {
       id: "table",
       title: "Evaluations",
-      body: hasTable &&
-        html`<div class="scrolls">${evaluationTable(evaluations)}</div>${
+      body: hasTable
+        ? html`<div class="scrolls">${evaluationTable(evaluations)}</div>${
           run.summary?.blind && html`<p>${blindLine(run.summary.blind)}</p>`
-        }`,
+        }`
+        : html`<p class="note">No model of this run was evaluated on held-out problems${
+          run.summary ? "" : " so far"
+        }.</p>`,
     },
     { id: "curves", title: "Training curves", body: curves(run) },
     { id: "lengths", title: "Accuracy and length", body: lengthCharts(run) },
@@ -91,6 +95,7 @@ function facts({ config, summary, metrics, path }: RunLog): [string, string][] {
   const iterations = metrics.filter((m) => m.stage === "aepo" && "actor/lr" in m).length;
   const seconds = metrics.reduce((sum, m) => sum + (m["timing_s/step"] ?? m["timing_s/val"] ?? 0), 0);
   const curriculum = summary?.adacs;
+  const sampled = sampledTotals(metrics);
   const all: [string, string | undefined][] = [
     ["state", summary === undefined ? "not finished" : summary.interrupted ? "interrupted" : "finished"],
     ["model", config.worker?.actor?.model?.model_path],
@@ -98,6 +103,7 @@ function facts({ config, summary, metrics, path }: RunLog): [string, string][] {
     ["problems", config.data?.train_files ?? "micro-world"],
     ["iterations", iterations > 0 ? String(iterations) : undefined],
     ["rollouts of a prompt", iterations > 0 ? String(config.worker?.rollout?.n) : undefined],
+    ["sampling", sampled && sampledLine(sampled)],
     [
       "AdaCS",
       curriculum && `${curriculum.examples} examples, by pass rate 0 … 1: ${curriculum.brackets.join(" ")}`,

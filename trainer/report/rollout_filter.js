@@ -37,7 +37,7 @@ export class RolloutFilter {
       { class: "filters", "aria-label": "Filter rollouts" },
       choice("difficulty", "Difficulty", [["", "all"], ...difficulties]),
       choice("answer", "Answer", [["", "all"], ["right", "right"], ["wrong", "wrong"]]),
-      choice("branch", "Branch", [["", "all"], ["branches", "branches"], ["branched", "branched from"], [
+      choice("branch", "Branch", [["", "all"], ["branches", "branches"], ["branched", "parents"], [
         "alone",
         "neither",
       ]]),
@@ -47,11 +47,11 @@ export class RolloutFilter {
       ], ...places.map((p, i) => [String(i), p.name])]),
       choice("source", "Source", [["", "all"], ...unique(problems.map((p) => p.source))]),
       choice("sort", "Sort by", [
-        ["", "order of the run"],
-        ["long", "longest first"],
-        ["windows", "most N_HE first"],
-        ["low", "lowest reward first"],
-        ["high", "highest reward first"],
+        ["", "run order"],
+        ["long", "longest"],
+        ["windows", "most N_HE"],
+        ["low", "least reward"],
+        ["high", "most reward"],
       ]),
       el(
         "label",

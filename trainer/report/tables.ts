@@ -44,10 +44,11 @@ export function evaluationTable(evaluations: Readonly<Record<string, EvaluationR
       `
     }${rows.map((row) => tableRow(row, levels))}</tbody>`;
   const [first] = entries;
+  const samples = first[1].all.samples / first[1].all.problems;
   return html`<table class="figures">
 <caption>${first[1].all.problems} held-out problems, ${
-    first[1].all.samples / first[1].all.problems
-  } samples each. N_HE: tokens inside windows of entropy above τ = ${first[1].threshold.toFixed(3)} nats${
+    samples === 1 ? "one sample" : `${samples} samples`
+  } each. N_HE: tokens inside windows of entropy above τ = ${first[1].threshold.toFixed(3)} nats${
     entries.length > 1 && `, ${first[0]}’s own for all`
   }.</caption>
 <thead><tr><td rowspan="2"></td>${

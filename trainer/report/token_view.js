@@ -5,6 +5,7 @@
  * @module
  */
 import { el, figure, signed, svg, visible } from "./dom.js";
+import { rewardTerms } from "./reward_terms.js";
 
 /** @typedef {import("./page_data.ts").ShownRollout} ShownRollout */
 /** @typedef {import("./page_data.ts").PageData} PageData */
@@ -140,12 +141,20 @@ function describe(r, t, threshold) {
     rows.push(["advantage Ã", `${signed(r.advantages[t], 3)}${parts}`]);
   }
   if (r.kl_weight) rows.push(["KL weight", figure(klWeight(r, t), 4)]);
+  if (r.reward) rows.push(["reward R", rewardSum(r)]);
   if (r.learned === false) rows.push(["update", "filtered out: not learned from"]);
   return [
     el("b", {}, `“${visible(r.tokens[t])}”`),
     el("span", { class: "dim" }, ` token ${t + 1} of ${r.tokens.length}`),
     el("dl", {}, ...rows.flatMap(([term, value]) => [el("dt", {}, term), el("dd", {}, value)])),
   ];
+}
+
+/** The rollout's reward as the sum of its terms other than 0. @param {ShownRollout} r */
+function rewardSum(r) {
+  const terms = rewardTerms(r).filter(([, value]) => value !== 0);
+  const sum = terms.map(([name, value]) => `${name} ${signed(value, 3)}`).join(", ");
+  return `${signed(r.reward?.overall ?? 0, 3)}${sum && ` = ${sum}`}`;
 }
 
 /**

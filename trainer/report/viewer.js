@@ -313,9 +313,11 @@ class Viewer {
     const all = members.map((i) => this.data.rollouts[i]);
     const right = all.filter((r) => r.accuracy > 0).length;
     const branches = all.filter(isBranch).length;
-    const of = this.data.places[all[0].place].evaluation ? "All responses to this problem" : "Its group";
-    return `${of}: ${all.length}, ${right} right${
-      branches > 0 ? `, ${branches} of them ${branches === 1 ? "a branch" : "branches"}` : ""
+    const [of, what] = this.data.places[all[0].place].evaluation
+      ? ["All responses to this problem", "responses"]
+      : ["Its group", "rollouts"];
+    return `${of}: ${all.length} ${what}, ${right} right${
+      branches > 0 ? `; ${branches} ${branches === 1 ? "is a branch" : "are branches"}` : ""
     }`;
   }
 }
