@@ -1,0 +1,161 @@
+/**
+ * results.json: the numbers behind the page's tables and drawings, without the single responses (their number, means and
+ * fitted lines are there), so small that it can be committed.
+ * @module
+ */
+import { type Claim, claimsOf } from "./claims.ts";
+import { sharedConfiguration } from "./configuration.ts";
+import { withoutMachinePaths } from "./places.ts";
+import type { CoursePoint, RunResult, StudyResults } from "./results.ts";
+import { baseOf, sharedOverrides, type StudySettings } from "./settings.ts";
+import { meanOf, metricsOf } from "./stretches.ts";
+
+/** Most points of a run's series; of more iterations, as many neighbours are averaged as it takes. */
+const MOST_POINTS = 100;
+
+/** Metrics of each iteration that are kept. */
+const SERIES: readonly string[] = [
+  "actor/lr",
+  "reward/accuracy",
+  "reward/entropy_shaping",
+  "frac_reward_zero_std",
+  "response_length/mean",
+  "entropy/mean",
+  "entropy/threshold",
+  "entropy/n_he",
+  "batch/groups",
+  "batch/sampled_trajectories",
+  "batch/shared_tokens",
+  "batch/trained_tokens",
+  "batch/branches",
+  "actor/kl",
+  "actor/ppo_kl",
+  "actor/pg_clipfrac_higher",
+  "actor/grad_norm",
+  "actor/updates",
+  "actor/updates_skipped",
+  ...["easy", "medium", "hard"].flatMap((d) =>
+    [
+      "acc_mean",
+      "len_mean",
+      "n_he",
+      "n_target",
+      "lambda",
+      "kappa",
+      "beta",
+      "alpha",
+      "lambda_dual",
+      "kl_outside",
+      "kl_inside",
+    ].map((name) => `train/${d}/${name}`)
+  ),
+];
+
+/** Columns over a run's iterations; null where none of a point's iterations has the metric. */
+export type Series = Readonly<Record<string, readonly (number | null)[]>>;
+
+/** The file's text. */
+export function resultsJson(study: StudyResults, claims: readonly Claim[] = claimsOf(study)): string {
+  const { settings, base, runs, decisions } = study;
+  const configured = runs.flatMap(({ arm, seed, config }) => config ? [{ arm: arm.name, seed, config }] : []);
+  const configuration = sharedConfiguration(configured);
+  const own = new Map(configured.map(({ config }, i) => [config, configuration.runs[i]]));
+  return compactJson(local(
+    {
+      arms: settings.arms,
+      seeds: settings.seeds,
+      smoke: settings.smoke,
+      overrides: sharedOverrides(settings),
+      base: { folder: baseOf(settings), ...base },
+      adapters: [...new Set(runs.flatMap((r) => r.adapter ?? []))],
+      configuration: {
+        shared: configuration.shared,
+        arms: configuration.arms,
+        seeds: configuration.seeds,
+      },
+      claims,
+      runs: runs.map(({ arm, config, responses, course, logged, ...run }) => ({
+        arm: arm.name,
+        ...run,
+        configuration: config && own.get(config),
+        responses: responses.length,
+        course: thinned(course),
+        ...(arm.kind === "rl" && run.status === "done" && {
+          series: seriesOf({ ...run, arm, responses, course, logged }),
+          logged: columnsOf(
+            logged,
+            Object.keys(logged[0] ?? {}),
+            (values) => values.reduce((a, b) => a + b, 0),
+          ),
+        }),
+      })),
+      decisions: Object.fromEntries(decisions),
+    },
+    settings,
+  ));
+}
+
+/** A run's metrics as columns; metrics that no iteration has are left out. */
+export function seriesOf(run: RunResult): Series {
+  return columnsOf(metricsOf(run), ["step", ...SERIES], meanOf);
+}
+
+/** Rows as columns of at most {@link MOST_POINTS} points; the point's step is that of its last row. */
+function columnsOf(
+  rows: readonly object[],
+  keys: readonly string[],
+  together: (values: number[]) => number | undefined,
+): Series {
+  const records = rows as readonly Readonly<Record<string, number>>[];
+  const width = Math.max(1, Math.ceil(records.length / MOST_POINTS));
+  const points = Array.from(
+    { length: Math.ceil(records.length / width) },
+    (_, i) => records.slice(i * width, (i + 1) * width),
+  );
+  return Object.fromEntries(
+    keys.flatMap((key): [string, (number | null)[]][] => {
+      const column = points.map((point) => {
+        const values = point.flatMap((m) => m[key] ?? []);
+        if (values.length === 0) return null;
+        return key === "step" ? values.at(-1)! : Number(together(values)!.toPrecision(4));
+      });
+      return column.every((x) => x === null) ? [] : [[key, column]];
+    }),
+  );
+}
+
+/** A course without its metrics, and of a long one every so manieth point, the evaluated ones and the last. */
+function thinned(course: readonly CoursePoint[]): Omit<CoursePoint, "metrics">[] {
+  const every = Math.ceil(course.length / (MOST_POINTS + 1));
+  return course.filter((p, i) => i % every === 0 || p.heldOut || i === course.length - 1)
+    .map(({ metrics: _, ...p }) => p);
+}
+
+/** The same without paths of the machine, and numbers with six digits. */
+function local(value: unknown, settings: StudySettings): unknown {
+  const folders = [settings.runs, baseOf(settings)];
+  return JSON.parse(
+    JSON.stringify(
+      value,
+      (_, x) =>
+        typeof x === "string"
+          ? withoutMachinePaths(x, folders)
+          : typeof x === "number" && !Number.isInteger(x)
+          ? Number(x.toPrecision(6))
+          : x,
+    ),
+  );
+}
+
+/** JSON with a line for each list or object that holds no other. */
+export function compactJson(value: unknown, indent = ""): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const parts = Object.values(value);
+  if (parts.every((x) => typeof x !== "object" || x === null)) return JSON.stringify(value);
+  const inner = `${indent} `;
+  const [open, close] = Array.isArray(value) ? "[]" : "{}";
+  const lines = Object.entries(value).map(([key, x]) =>
+    inner + (Array.isArray(value) ? "" : `${JSON.stringify(key)}: `) + compactJson(x, inner)
+  );
+  return `${open}\n${lines.join(",\n")}\n${indent}${close}`;
+}
