@@ -7,7 +7,7 @@ import { type Claim, claimsOf } from "./claims.ts";
 import { sharedConfiguration } from "./configuration.ts";
 import { withoutMachinePaths } from "./places.ts";
 import type { CoursePoint, RunResult, StudyResults } from "./results.ts";
-import { baseOf, sharedOverrides, type StudySettings } from "./settings.ts";
+import { baseOf, configOf, sharedOverrides, type StudySettings } from "./settings.ts";
 import { meanOf, metricsOf } from "./stretches.ts";
 
 /** Most points of a run's series; of more iterations, as many neighbours are averaged as it takes. */
@@ -57,9 +57,12 @@ export type Series = Readonly<Record<string, readonly (number | null)[]>>;
 /** The file's text. */
 export function resultsJson(study: StudyResults, claims: readonly Claim[] = claimsOf(study)): string {
   const { settings, base, runs, decisions } = study;
-  const configured = runs.flatMap(({ arm, seed, config }) => config ? [{ arm: arm.name, seed, config }] : []);
+  const configured = runs.flatMap((run) => {
+    const config = configurationOf(run, settings);
+    return config ? [{ run, arm: run.arm.name, seed: run.seed, config }] : [];
+  });
   const configuration = sharedConfiguration(configured);
-  const own = new Map(configured.map(({ config }, i) => [config, configuration.runs[i]]));
+  const own = new Map(configured.map(({ run }, i) => [run, configuration.runs[i]]));
   return compactJson(local(
     {
       arms: settings.arms,
@@ -74,26 +77,32 @@ export function resultsJson(study: StudyResults, claims: readonly Claim[] = clai
         seeds: configuration.seeds,
       },
       claims,
-      runs: runs.map(({ arm, config, responses, course, logged, ...run }) => ({
-        arm: arm.name,
-        ...run,
-        configuration: config && own.get(config),
-        responses: responses.length,
-        course: thinned(course),
-        ...(arm.kind === "rl" && run.status === "done" && {
-          series: seriesOf({ ...run, arm, responses, course, logged }),
-          logged: columnsOf(
-            logged,
-            Object.keys(logged[0] ?? {}),
-            (values) => values.reduce((a, b) => a + b, 0),
-          ),
-        }),
-      })),
+      runs: runs.map((run) => {
+        const { arm, config: _, responses, course, logged, ...rest } = run;
+        return {
+          arm: arm.name,
+          ...rest,
+          configuration: own.get(run),
+          responses: responses.length,
+          course: thinned(course),
+          ...(arm.kind === "rl" && run.status === "done" && {
+            series: seriesOf(run),
+            logged: columnsOf(logged, Object.keys(logged[0] ?? {}), sum),
+          }),
+        };
+      }),
       decisions: Object.fromEntries(decisions),
     },
     settings,
   ));
 }
+
+/** As the run had it; of one that is not done, as the study has it for it. The base's is that of the AdaCS run. */
+function configurationOf({ arm, seed, status, config }: RunResult, settings: StudySettings) {
+  return config ?? (arm.kind === "base" || status === "done" ? undefined : configOf(settings, arm, seed));
+}
+
+const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
 
 /** A run's metrics as columns; metrics that no iteration has are left out. */
 export function seriesOf(run: RunResult): Series {
