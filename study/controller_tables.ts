@@ -35,25 +35,26 @@ export function digits(x: number): string {
 
 /** An arm's table, and in a sentence τ and what the arm does not have; undefined without runs. */
 export function controllerTable(study: StudyResults, arm: Arm): string | undefined {
-  if (doneRuns(study, arm.name).length === 0) return undefined;
+  const [run] = doneRuns(study, arm.name);
+  if (!run) return undefined;
   const columns = COLUMNS.flatMap(([title, key]) => {
     const cells = BUCKETS.map((d) => courseOf(study, arm.name, `train/${d}/${key}`));
     return cells.some(Boolean) ? [{ title, key, cells }] : [];
   });
-  if (columns.length === 0) return undefined;
   const threshold = courseOf(study, arm.name, "entropy/threshold");
   const has = (key: string) => columns.some((c) => c.key === key);
   const sentence = [
     `**${arm.title}**: ${threshold ? `τ ${threshold} nats` : "no τ"}`,
-    ...(has("kl_outside") || has("kl_inside")
-      ? []
-      : ["no KL: this arm has no reference and no KL term, so there is none to tell"]),
+    ...(has("kl_outside") || has("kl_inside") ? [] : [
+      run.config?.algorithm.disable_kl
+        ? "no KL: this arm has no reference and no KL term (`algorithm.disable_kl`), so there is none to tell"
+        : "no KL was measured",
+    ]),
     ...(has("lambda") || has("n_target") ? [] : ["no entropy shaping: no λ_d and no target"]),
   ].join("; ");
-  return `${sentence}.\n\n${
-    markdownTable(
-      ["", ...columns.map((c) => c.title)],
-      BUCKETS.map((d, i) => [d, ...columns.map((c) => c.cells[i] ?? DASH)]),
-    )
-  }`;
+  const table = markdownTable(
+    ["", ...columns.map((c) => c.title)],
+    BUCKETS.map((d, i) => [d, ...columns.map((c) => c.cells[i] ?? DASH)]),
+  );
+  return columns.length === 0 ? `${sentence}.` : `${sentence}.\n\n${table}`;
 }
