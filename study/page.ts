@@ -8,11 +8,11 @@ import { iterationCount } from "../trainer/config.ts";
 import type { Config } from "../trainer/config_types.ts";
 import { ARMS } from "./arms.ts";
 import { type Claim, claimsOf } from "./claims.ts";
-import { drawings } from "./plots.ts";
 import { doneRuns } from "./compare.ts";
 import { controllerTable } from "./controller_tables.ts";
 import { learningReadings, learningTable } from "./learning.ts";
 import { withoutMachinePaths } from "./places.ts";
+import { drawings } from "./plots.ts";
 import { readStudy, type StudyResults } from "./results.ts";
 import { resultsJson } from "./results_file.ts";
 import { baseOf, configOf, sharedOverrides, type StudySettings } from "./settings.ts";
@@ -63,8 +63,8 @@ export function pageText(study: StudyResults, claims: readonly Claim[], files: r
         "on the claimed side of 0; *not reached*: it lies on the other side; *within noise*: it holds 0, so that these " +
         'runs tell neither; *one seed*: there is no interval. "At least" (AEPO ≥ DAPO) is reached where the interval\'s ' +
         "lower end is 0 or above; where it holds 0 and the lower end is −1 point or above, the verdict is *not worse by " +
-        "more than 1 point*; where all of it lies below 0, it is not reached, however small the difference. Each interval is for its claim alone: of twenty differences " +
-        "that are truly 0, about one would leave its interval by chance.",
+        "more than 1 point*; where all of it lies below 0, it is not reached, however small the difference. Each " +
+        "interval is for its claim alone: of twenty differences that are truly 0, about one would leave its interval by chance.",
       tables.claimTable(claims),
       trainingNote(study),
     ),
@@ -136,9 +136,9 @@ export function pageText(study: StudyResults, claims: readonly Claim[], files: r
         "Five suspects for arms that do not part, by what the runs logged: start → end, means over the first and the " +
           "last tenth of the iterations, then over seeds. Groups all right or wrong and responses with windows are " +
           "counted on the logged rollouts (the first groups of each iteration, dropped or not); windows are runs of " +
-          "neighbouring tokens above the iteration's τ. Groups not trained on are those that filtering dropped, and in an arm with refills " +
-          "the surplus of the last one; an arm without filtering trains on decided groups at advantage 0. – stands where an " +
-          "arm has no such thing.",
+          "neighbouring tokens above the iteration's τ. Groups not trained on are those that filtering dropped, and in an " +
+          "arm with refills the surplus of the last one; an arm without filtering trains on decided groups at " +
+          "advantage 0. – stands where an arm has no such thing.",
         learning,
         learningReadings(),
       )

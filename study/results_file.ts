@@ -12,6 +12,8 @@ import { meanOf, metricsOf } from "./stretches.ts";
 
 /** Most points of a run's series; of more iterations, as many neighbours are averaged as it takes. */
 const MOST_POINTS = 100;
+/** Most points of all series together, so that more arms and seeds leave the file below 1.5 MB. */
+const MOST_OF_ALL = 2400;
 
 /** Metrics of each iteration that are kept. */
 const SERIES: readonly string[] = [
@@ -62,6 +64,8 @@ export function resultsJson(study: StudyResults, claims: readonly Claim[] = clai
     return config ? [{ run, arm: run.arm.name, seed: run.seed, config }] : [];
   });
   const configuration = sharedConfiguration(configured);
+  const curves = runs.filter((r) => r.course.length > 0).length;
+  const most = Math.max(10, Math.min(MOST_POINTS, Math.floor(MOST_OF_ALL / Math.max(1, curves))));
   const own = new Map(configured.map(({ run }, i) => [run, configuration.runs[i]]));
   return compactJson(local(
     {
@@ -84,10 +88,10 @@ export function resultsJson(study: StudyResults, claims: readonly Claim[] = clai
           ...rest,
           configuration: own.get(run),
           responses: responses.length,
-          course: thinned(course),
+          course: thinned(course, most),
           ...(arm.kind === "rl" && run.status === "done" && {
-            series: seriesOf(run),
-            logged: columnsOf(logged, Object.keys(logged[0] ?? {}), sum),
+            series: seriesOf(run, most),
+            logged: columnsOf(logged, Object.keys(logged[0] ?? {}), sum, most),
           }),
         };
       }),
@@ -105,18 +109,19 @@ function configurationOf({ arm, seed, status, config }: RunResult, settings: Stu
 const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
 
 /** A run's metrics as columns; metrics that no iteration has are left out. */
-export function seriesOf(run: RunResult): Series {
-  return columnsOf(metricsOf(run), ["step", ...SERIES], meanOf);
+export function seriesOf(run: RunResult, most = MOST_POINTS): Series {
+  return columnsOf(metricsOf(run), ["step", ...SERIES], meanOf, most);
 }
 
-/** Rows as columns of at most {@link MOST_POINTS} points; the point's step is that of its last row. */
+/** Rows as columns of at most `most` points; the point's step is that of its last row. */
 function columnsOf(
   rows: readonly object[],
   keys: readonly string[],
   together: (values: number[]) => number | undefined,
+  most: number,
 ): Series {
   const records = rows as readonly Readonly<Record<string, number>>[];
-  const width = Math.max(1, Math.ceil(records.length / MOST_POINTS));
+  const width = Math.max(1, Math.ceil(records.length / most));
   const points = Array.from(
     { length: Math.ceil(records.length / width) },
     (_, i) => records.slice(i * width, (i + 1) * width),
@@ -134,8 +139,8 @@ function columnsOf(
 }
 
 /** A course without its metrics, and of a long one every so manieth point, the evaluated ones and the last. */
-function thinned(course: readonly CoursePoint[]): Omit<CoursePoint, "metrics">[] {
-  const every = Math.ceil(course.length / (MOST_POINTS + 1));
+function thinned(course: readonly CoursePoint[], most: number): Omit<CoursePoint, "metrics">[] {
+  const every = Math.ceil(course.length / (most + 1));
   return course.filter((p, i) => i % every === 0 || p.heldOut || i === course.length - 1)
     .map(({ metrics: _, ...p }) => p);
 }

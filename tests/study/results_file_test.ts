@@ -34,6 +34,11 @@ Deno.test("study: results.json holds all series of ten arms, three seeds and 100
   });
   const text = resultsJson(study);
   assert(text.length < 1.5e6, `${text.length} bytes`);
+  // More seeds make no larger file: their series are thinned.
+  const six = { ...study, runs: [...study.runs, ...study.runs.map((r) => ({ ...r, seed: r.seed + 3 }))] };
+  const thinner = resultsJson(six);
+  assert(thinner.length < 1.5e6, `${thinner.length} bytes`);
+  assertEquals(JSON.parse(thinner).runs.at(-1).series.step.length, 50);
   const run = JSON.parse(text).runs.find((r: { arm: string; seed: number }) =>
     r.arm === "dapo" && r.seed === 2
   );
