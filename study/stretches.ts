@@ -22,9 +22,11 @@ export function meanOf(values: readonly number[]): number | undefined {
   return values.length === 0 ? undefined : values.reduce((a, b) => a + b, 0) / values.length;
 }
 
-/** A run's iterations' metrics. */
+/** A run's iterations' metrics; without the KL of a run that has no reference: what is logged there is 0, not measured. */
 export function metricsOf(run: RunResult): Readonly<Record<string, number>>[] {
-  return run.course.flatMap((p) => p.metrics ? [p.metrics] : []);
+  const all = run.course.flatMap((p) => p.metrics ? [p.metrics] : []);
+  if (!run.config?.algorithm.disable_kl) return all;
+  return all.map(({ "actor/kl": _, ...rest }) => rest);
 }
 
 /** Mean over seeds of a figure of the run; seeds without it are left out. */

@@ -45,6 +45,8 @@ function steered(): StudyResults {
         "actor/updates": 2,
         "reward/accuracy": 0.5,
         "actor/lr": 1e-5,
+        // As a run without a reference logs it too.
+        "actor/kl": arm === "aepo" ? 0.01 : 0,
         ...(arm === "aepo" && {
           "train/easy/lambda": i < 3 ? 0.1 : i < 20 ? 0.2 : 0.3 + seed / 10,
           "train/easy/n_target": i < 20 ? 2 : 4,
@@ -52,7 +54,6 @@ function steered(): StudyResults {
           "train/easy/kl_outside": 0.125,
           // A difficulty that many iterations do not have: the two of the last tenth that do count alone.
           ...(i > 27 && { "train/hard/lambda": 0.5 }),
-          "actor/kl": 0.01,
         }),
       })),
     logged: () =>
