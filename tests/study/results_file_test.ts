@@ -40,12 +40,15 @@ Deno.test("study: results.json holds all series of ten arms, three seeds and 100
   assert(thinner.length < 1.5e6, `${thinner.length} bytes`);
   assertEquals(JSON.parse(thinner).runs.at(-1).series.step.length, 50);
   const run = JSON.parse(text).runs.find((r: { arm: string; seed: number }) =>
-    r.arm === "dapo" && r.seed === 2
+    r.arm === "grpo" && r.seed === 2
   );
   for (const [k, key] of KEYS.entries()) {
     assertEquals(run.series[key].length, 100);
     assertAlmostEquals(run.series[key][41], Math.abs(Math.sin(41 * 7 + k * 3 + 2)) / 300, 5e-7, key);
   }
+  // DAPO has no reference: the 0 that it logs is not a KL.
+  const dapo = JSON.parse(text).runs.find((r: { arm: string }) => r.arm === "dapo");
+  assert(!("actor/kl" in dapo.series) && dapo.series["actor/lr"]);
 });
 
 Deno.test("study: a series has null where nothing is known, and of many iterations means of neighbours", () => {
