@@ -25,7 +25,7 @@ const COLOURS: Readonly<Record<string, string>> = {
 };
 const LEVELS: readonly Group[] = ["easy", "medium", "hard", "all"];
 /** Dots of one chart; of more, every so manieth is drawn. */
-const MOST_DOTS = 500;
+const MOST_DOTS = 250;
 
 /** SVG files by name. */
 export function drawings(study: StudyResults): Map<string, string> {
@@ -186,8 +186,7 @@ function rolloutCourse(study: StudyResults): string | undefined {
 
 /** Length against N_HE with fitted lines, correct and wrong apart (appendix J, Figure 4). */
 function lengthAndWindows(study: StudyResults): string | undefined {
-  const arms = withRuns(study).filter((a) => ["base", "adacs", "grpo", "aepo"].includes(a.name));
-  const charts = arms.flatMap((arm) =>
+  const charts = withRuns(study).flatMap((arm) =>
     [true, false].map((correct): Chart => {
       const points = doneRuns(study, arm.name).flatMap((r) => r.responses).filter((r) =>
         r.correct === correct
@@ -220,7 +219,7 @@ function lengthAndWindows(study: StudyResults): string | undefined {
   if (charts.length === 0) return undefined;
   return sheet("Length of held-out responses against N_HE, with the fitted line", [], charts, {
     width: 260,
-    height: 200,
+    height: 170,
     columns: 4,
   });
 }

@@ -5,11 +5,17 @@
  */
 import { dirname, join } from "node:path";
 import { jsonlRecords } from "../data/jsonl.ts";
+import { UserError } from "../gpu/errors.ts";
+import { loadConfig } from "../trainer/config.ts";
+import type { Config } from "../trainer/config_types.ts";
 import type { GroupFigures } from "../trainer/evaluate.ts";
 import type { EvaluationRecord } from "../trainer/run_state.ts";
 import type { Arm } from "./arms.ts";
-import { DECISIONS, type DecisionScores, FAILED, isDone, readJson } from "./runs.ts";
-import { runFolder, type StudySettings } from "./settings.ts";
+import { type BaseWeights, readBase } from "./base_weights.ts";
+import { type LoggedRollouts, readGenerations, type ResponsePoint } from "./generations.ts";
+import { readJson } from "./json_file.ts";
+import { DECISIONS, type DecisionScores, FAILED, isDone } from "./runs.ts";
+import { baseOf, configOf, differencesThatMatter, runFolder, type StudySettings } from "./settings.ts";
 import { fitLine, type Line } from "./statistics.ts";
 
 /** Groups of held-out problems. */
@@ -35,13 +41,6 @@ export interface CoursePoint {
   readonly metrics?: Readonly<Record<string, number>>;
 }
 
-/** A response of the final evaluation. */
-export interface ResponsePoint {
-  readonly highEntropy: number;
-  readonly length: number;
-  readonly correct: boolean;
-}
-
 /** One arm under one seed. */
 export interface RunResult {
   readonly arm: Arm;
@@ -50,6 +49,10 @@ export interface RunResult {
   readonly status: "done" | "failed" | "unfinished" | "not started";
   /** Why it failed. */
   readonly error?: string;
+  /** As it ran, from its own folder; the base has none, the AdaCS run evaluates it. */
+  readonly config?: Config;
+  /** In what that differs from the study's settings, or why it cannot be read; empty where all is well. */
+  readonly otherSettings?: readonly string[];
   /** Of the final model. */
   readonly figures?: Readonly<Partial<Record<Group, Figures>>>;
   /** By family of problems. */
@@ -62,6 +65,8 @@ export interface RunResult {
   readonly course: readonly CoursePoint[];
   /** Responses of the final evaluation. */
   readonly responses: readonly ResponsePoint[];
+  /** By iteration of reinforcement, what the logged rollouts come to. */
+  readonly logged: readonly LoggedRollouts[];
   /** length = intercept + slope · N_HE over correct and over wrong responses. */
   readonly lines: { readonly correct?: Line; readonly wrong?: Line };
 }
@@ -69,6 +74,7 @@ export interface RunResult {
 /** A study as its folders tell it. */
 export interface StudyResults {
   readonly settings: StudySettings;
+  readonly base: BaseWeights;
   readonly runs: readonly RunResult[];
   /** F1 scores by seed. */
   readonly decisions: ReadonlyMap<number, DecisionScores>;
@@ -79,11 +85,11 @@ export async function readStudy(settings: StudySettings): Promise<StudyResults> 
   const runs: RunResult[] = [];
   const decisions = new Map<number, DecisionScores>();
   for (const seed of settings.seeds) {
-    for (const arm of settings.arms) runs.push(await readRun(settings.runs, arm, seed));
+    for (const arm of settings.arms) runs.push(await readRun(settings, arm, seed));
     const scores = await readJson(join(dirname(runFolder(settings.runs, seed, "adacs")), DECISIONS));
     if (scores) decisions.set(seed, scores);
   }
-  return { settings, runs, decisions };
+  return { settings, base: await readBase(settings.runs, baseOf(settings)), runs, decisions };
 }
 
 /** Name of an arm's final evaluation. */
@@ -91,9 +97,9 @@ function evaluationOf(arm: Arm): "base" | "adacs" | "aepo" {
   return arm.kind === "base" ? "base" : arm.kind === "cold" ? "adacs" : "aepo";
 }
 
-async function readRun(runs: string, arm: Arm, seed: number): Promise<RunResult> {
-  const folder = runFolder(runs, seed, arm.name);
-  const empty = { arm, seed, folder, course: [], responses: [], lines: {} };
+async function readRun(settings: StudySettings, arm: Arm, seed: number): Promise<RunResult> {
+  const folder = runFolder(settings.runs, seed, arm.name);
+  const empty = { arm, seed, folder, course: [], responses: [], logged: [], lines: {} };
   const failure = await readJson(join(folder, FAILED));
   if (failure) return { ...empty, status: "failed", error: failure.message };
   if (!await isDone(folder)) {
@@ -103,11 +109,12 @@ async function readRun(runs: string, arm: Arm, seed: number): Promise<RunResult>
   const { evaluations, adapter } = await readJson(join(folder, "summary.json"));
   const name = evaluationOf(arm);
   const record = evaluations[name] as EvaluationRecord;
-  const responses = await responsesOf(folder, name);
+  const { responses, logged } = await readGenerations(folder, name);
   const points = (correct: boolean) =>
     responses.filter((r) => r.correct === correct).map((r) => [r.highEntropy, r.length] as const);
   return {
     ...empty,
+    ...ownConfig(folder, arm, configOf(settings, arm, seed)),
     status: "done",
     figures: figuresOf(record),
     bySource: Object.fromEntries(Object.entries(record.bySource).map(([s, f]) => [s, short(f)])),
@@ -115,8 +122,22 @@ async function readRun(runs: string, arm: Arm, seed: number): Promise<RunResult>
     threshold: record.threshold,
     course: arm.kind === "rl" ? await courseOf(folder, evaluations.adacs) : [],
     responses,
+    logged: arm.kind === "rl" ? logged : [],
     lines: { correct: fitLine(points(true)), wrong: fitLine(points(false)) },
   };
+}
+
+/** The configuration that a run was made with, held against the one that the study has for it. */
+function ownConfig(folder: string, arm: Arm, planned: Config): Pick<RunResult, "config" | "otherSettings"> {
+  if (arm.kind === "base") return {};
+  try {
+    const { config } = loadConfig({ file: join(folder, "config.yaml") });
+    return { config, otherSettings: differencesThatMatter(arm, config, planned) };
+  } catch (error) {
+    // Of another version of the program: its figures can still be read.
+    if (!(error instanceof UserError)) throw error;
+    return { otherSettings: [error.message] };
+  }
 }
 
 function short({ accuracy, length, highEntropy, samples }: GroupFigures): Figures {
@@ -168,16 +189,6 @@ async function courseOf(folder: string, start: EvaluationRecord | undefined): Pr
       const heldOut = { accuracy: m["val/accuracy"], length: m["val/response_length/mean"] };
       points[points.length - 1] = { ...last, heldOut };
     }
-  }
-  return points;
-}
-
-async function responsesOf(folder: string, name: string): Promise<ResponsePoint[]> {
-  const points: ResponsePoint[] = [];
-  for await (const line of jsonlRecords(join(folder, "generations.jsonl"))) {
-    if (!("record" in line) || line.record.stage !== `evaluate ${name}`) continue;
-    const { n_he, length, accuracy } = line.record as Record<string, any>;
-    points.push({ highEntropy: n_he, length, correct: accuracy === 1 });
   }
   return points;
 }

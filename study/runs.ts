@@ -15,7 +15,9 @@ import type { EvaluationRecord } from "../trainer/run_state.ts";
 import { train } from "../trainer/scheduler.ts";
 import { type Arm, ARMS } from "./arms.ts";
 import { everyTokenF1, scoreTraces, type WindowScore, windowScores } from "./decisions.ts";
-import { configOf, differences, runFolder, type StudySettings } from "./settings.ts";
+import { recordBase } from "./base_weights.ts";
+import { ifMissing, readJson } from "./json_file.ts";
+import { baseOf, configOf, differencesThatMatter, runFolder, type StudySettings } from "./settings.ts";
 import { TimeLeft } from "./time_left.ts";
 
 /** Surroundings of a study. */
@@ -69,7 +71,8 @@ function plan(settings: StudySettings): Planned[] {
 /**
  * Runs everything that is not finished.
  * @returns false when the signal ended it
- * @throws UserError before any work for mistakes in the settings, and where finished runs have other settings
+ * @throws UserError before any work for mistakes in the settings, and where runs that are there have other settings or
+ * started from another base
  */
 export async function runStudy(settings: StudySettings, host: StudyHost): Promise<boolean> {
   const { monitor, signal } = host;
@@ -78,6 +81,8 @@ export async function runStudy(settings: StudySettings, host: StudyHost): Promis
     if (arm.kind === "cold") await loadModelConfig(config.worker.actor.model.model_path);
   }
   for (const run of runs) await checkSettings(run);
+  const started = await Promise.all(runs.map((r) => exists(join(r.folder, "config.yaml"))));
+  await recordBase(settings.runs, baseOf(settings), started.includes(true));
   const left = await TimeLeft.of(runs);
   for (const [i, run] of runs.entries()) {
     if (signal?.aborted) return false;
@@ -103,11 +108,7 @@ export async function isDone(folder: string): Promise<boolean> {
 async function checkSettings({ arm, folder, config }: Planned): Promise<void> {
   const file = join(folder, "config.yaml");
   if (!await exists(file)) return;
-  // Where a run lies says nothing about it: the folder may have been moved.
-  const found = differences(loadConfig({ file }).config, config).filter((d) =>
-    !d.startsWith("trainer.save_checkpoint_path") &&
-    !(arm.kind === "rl" && d.startsWith("worker.actor.model.model_path"))
-  );
+  const found = differencesThatMatter(arm, loadConfig({ file }).config, config);
   if (found.length === 0) return;
   throw new UserError(
     `${folder} is a run with other settings: ${found.slice(0, 3).join("; ")}${
@@ -192,16 +193,6 @@ function prefixed(monitor: Monitor, name: string): Monitor {
   };
 }
 
-/** A JSON file's value; undefined where there is no file. */
-export async function readJson(path: string): Promise<any> {
-  const text = await Deno.readTextFile(path).catch(ifMissing);
-  return text === undefined ? undefined : JSON.parse(text);
-}
-
 async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).catch(ifMissing) !== undefined;
-}
-
-function ifMissing(error: unknown): undefined {
-  if (!(error instanceof Deno.errors.NotFound)) throw error;
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { UserError } from "../gpu/errors.ts";
 import { loadConfig } from "../trainer/config.ts";
 import type { Config } from "../trainer/config_types.ts";
-import type { Arm } from "./arms.ts";
+import { type Arm, armsNamed } from "./arms.ts";
 
 /** What a study is made of. */
 export interface StudySettings {
@@ -101,6 +101,20 @@ export function configOf(settings: StudySettings, arm: Arm, seed: number): Confi
   }).config;
 }
 
+/** Folder of a study's base model. */
+export function baseOf(settings: StudySettings): string {
+  const [adacs] = armsNamed(["adacs"]);
+  return configOf(settings, adacs, settings.seeds[0]).worker.actor.model.model_path;
+}
+
+/** What a run's own configuration has other than the study's; where it lies does not count, for it may have been moved. */
+export function differencesThatMatter(arm: Arm, own: Config, planned: Config): string[] {
+  return differences(own, planned).filter((d) =>
+    !d.startsWith("trainer.save_checkpoint_path") &&
+    !(arm.kind === "rl" && d.startsWith("worker.actor.model.model_path"))
+  );
+}
+
 /** Dotted keys in which two configurations differ, with both values. */
 export function differences(a: Config, b: Config): string[] {
   const [left, right] = [flat(a), flat(b)];
@@ -109,7 +123,8 @@ export function differences(a: Config, b: Config): string[] {
     .map((key) => `${key} = ${left.get(key)}, not ${right.get(key)}`);
 }
 
-function flat(tree: object, prefix = ""): Map<string, string> {
+/** A configuration's fields by dotted key, as JSON. */
+export function flat(tree: object, prefix = ""): Map<string, string> {
   return new Map(
     Object.entries(tree).flatMap(([name, value]): [string, string][] =>
       value !== null && typeof value === "object" && !Array.isArray(value)

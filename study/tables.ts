@@ -7,8 +7,10 @@ import { doneRuns, type Measure, overSeeds, pairedDifference } from "./compare.t
 import { type Group, GROUPS, type RunResult, type StudyResults } from "./results.ts";
 import { type Interval, tInterval } from "./statistics.ts";
 import { WINDOWS } from "./decisions.ts";
+import { metricsOf } from "./stretches.ts";
 
-const DASH = "–";
+/** Stands where there is no number. */
+export const DASH = "–";
 
 /** A Markdown table; the first column is to the left, the others to the right. */
 export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -88,20 +90,50 @@ export function familyTable(study: StudyResults): string {
   );
 }
 
+/** Sum of a metric over a run's iterations; one that has it nowhere has none. */
+function total(run: RunResult, key: string): number {
+  return metricsOf(run).reduce((sum, m) => sum + (m[key] ?? 0), 0);
+}
+
+/** A figure of an arm's runs that are done, mean over seeds with its interval. */
+export function perRun(
+  study: StudyResults,
+  arm: string,
+  figure: (r: RunResult) => number,
+  digits: number,
+): string {
+  return withInterval(tInterval(doneRuns(study, arm).map(figure)), { digits });
+}
+
+/** Optimizer steps that changed the weights. */
+export const optimizerSteps = (r: RunResult): number => total(r, "actor/updates");
+/** Response tokens that the loss was over; those of dropped groups are not among them. */
+export const trainedTokens = (r: RunResult): number => total(r, "batch/trained_tokens");
+
 /** What each arm of reinforcement took. */
 export function costTable(study: StudyResults): string {
   const arms = study.settings.arms.filter((a) => a.kind === "rl");
   const last = (r: RunResult) => r.course[r.course.length - 1];
-  const of = (arm: string, f: (r: RunResult) => number, digits: number) =>
-    withInterval(tInterval(doneRuns(study, arm).map(f)), { digits });
+  const of = (arm: string, f: (r: RunResult) => number, digits: number) => perRun(study, arm, f, digits);
   return markdownTable(
-    ["", "rollouts", "generated tokens", "iterations", "optimizer steps", "minutes"],
+    [
+      "",
+      "rollouts",
+      "generated tokens",
+      "tokens saved by shared prefixes",
+      "iterations",
+      "optimizer steps",
+      "trained tokens",
+      "minutes",
+    ],
     arms.map(({ name, title }) => [
       title,
       of(name, (r) => last(r).trajectories, 0),
       of(name, (r) => last(r).tokens, 0),
+      of(name, (r) => total(r, "batch/shared_tokens"), 0),
       of(name, (r) => last(r).step, 1),
-      of(name, (r) => r.course.reduce((sum, p) => sum + (p.metrics?.["actor/updates"] ?? 0), 0), 1),
+      of(name, optimizerSteps, 1),
+      of(name, trainedTokens, 0),
       of(name, (r) => last(r).seconds / 60, 1),
     ]),
   );

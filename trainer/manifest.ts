@@ -84,8 +84,8 @@ async function filesUnder(folder: string, prefix = ""): Promise<string[]> {
   return found;
 }
 
-/** In pieces: a checkpoint's weights may be larger than what should be in memory at once. */
-async function hashFile(path: string): Promise<ManifestEntry> {
+/** Size and SHA-256 of a file. In pieces: a checkpoint's weights may be larger than what should be in memory at once. */
+export async function hashFile(path: string): Promise<ManifestEntry> {
   using file = await Deno.open(path, { read: true });
   const hash = createHash("sha256");
   const piece = new Uint8Array(1 << 22);

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { claimsOf, verdictOf } from "../../study/claims.ts";
+import { ARMS } from "../../study/arms.ts";
+import { claimsOf, verdictAtLeast, verdictOf } from "../../study/claims.ts";
 import { pairedDifference } from "../../study/compare.ts";
 import type { DecisionScores } from "../../study/runs.ts";
 import { pageText } from "../../study/page.ts";
@@ -17,6 +18,42 @@ Deno.test("study: a verdict follows from the interval alone, in both directions"
   assertEquals(verdictOf(at(-0.1, 0.2), -1), "within noise");
   assertEquals(verdictOf({ mean: 5, n: 1 }, 1), "one seed");
   assertEquals(verdictOf(undefined, 1), "no data");
+});
+
+Deno.test("study: at least as good is not above: 0 suffices, a point below is told, and below 0 is not reached", () => {
+  const at = (low: number, high: number) => ({ mean: (low + high) / 2, low, high, n: 3 });
+  assertEquals(verdictAtLeast(at(0, 0.02)), "reached");
+  assertEquals(verdictAtLeast(at(0, 0)), "reached");
+  assertEquals(verdictAtLeast(at(-0.01, 0.02)), "not worse by more than 1 point");
+  assertEquals(verdictAtLeast(at(-0.0101, 0.02)), "within noise");
+  assertEquals(verdictAtLeast(at(-0.008, -0.002)), "not reached");
+  assertEquals(verdictAtLeast(at(-0.05, -0.02)), "not reached");
+  assertEquals(verdictAtLeast({ mean: 0.1, n: 1 }), "one seed");
+  assertEquals(verdictAtLeast(undefined), "no data");
+  const made = (...dapo: number[]) =>
+    madeStudy({ aepo: [seedOf(50), seedOf(60)], dapo: dapo.map((x) => seedOf(x)) });
+  // The same to the digit: at least as accurate, and not more accurate.
+  assertEquals(verdict(made(50, 60), "at least as accurate as DAPO"), "reached");
+  assertEquals(verdict(made(50.05, 59.95), "at least as accurate as DAPO"), "not worse by more than 1 point");
+  assertEquals(verdict(made(52, 58), "at least as accurate as DAPO"), "within noise");
+});
+
+Deno.test("study: every ablation is held against GRPO and against AEPO, each claim once", () => {
+  const study = madeStudy(Object.fromEntries(ARMS.map(({ name }) => {
+    // Each pair of arms differs by another amount, so that a claim's difference tells its arms.
+    const own = ARMS.findIndex((a) => a.name === name);
+    return [name, [seedOf(2 ** own / 10), seedOf(2 ** own / 10)]];
+  })));
+  const claims = claimsOf(study);
+  assertEquals(new Set(claims.map((c) => c.claim)).size, claims.length);
+  const points = (arm: string) => 2 ** ARMS.findIndex((a) => a.name === arm) / 10;
+  for (const ablation of ["aepo-no-kl", "aepo-no-entropy", "aepo-no-branch"]) {
+    for (const [arm, other] of [[ablation, "grpo"], ["aepo", ablation]]) {
+      const difference = points(arm) - points(other);
+      const found = claims.filter((c) => Math.abs(100 * (c.found?.mean ?? NaN) - difference) < 1e-9);
+      assertEquals(found.length, 1, `${arm} against ${other}`);
+    }
+  }
 });
 
 /** Verdict of the first claim that says this. */

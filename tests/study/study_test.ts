@@ -1,5 +1,6 @@
 /** The study as a real process: killed, run again, and what it writes. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { createHash } from "node:crypto";
 import sharp from "sharp";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
@@ -26,7 +27,7 @@ function study(folder: string, ...args: string[]): Deno.ChildProcess {
 async function until(holds: () => Promise<boolean>): Promise<void> {
   const started = Date.now();
   while (!await holds()) {
-    assert(Date.now() - started < 180_000, "it did not come to that in three minutes");
+    assert(Date.now() - started < 1_200_000, "it did not come to that in twenty minutes");
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -81,12 +82,50 @@ Deno.test("study: killed in an arm and run again, done arms are kept, the arm re
     // The whole drawing is parsed, by a parser that takes no broken XML.
     await sharp(`${folder}/page/${file}`).png().toBuffer();
   }
+  // The numbers behind the page: what was run, from which weights, and each iteration as the run logged it.
+  const weights = await Deno.readFile(`${ROOT}models/micro/model.safetensors`);
+  const sha256 = createHash("sha256").update(weights).digest("hex");
+  assertEquals(results.base, {
+    folder: "models/micro",
+    sha256: { "model.safetensors": sha256 },
+    recorded: true,
+  });
+  assertStringIncludes(page, sha256);
+  const { shared, arms } = results.configuration;
+  assertEquals([shared["data.rollout_batch_size"], arms.dapo["algorithm.disable_kl"]], [4, true]);
+  for (const arm of ["grpo", "dapo"]) {
+    const logged = (await read(`${folder}/runs/seed-0/${arm}/metrics.jsonl`)).trim().split("\n")
+      .map((l) => JSON.parse(l)).filter((m) => "batch/sampled_trajectories" in m);
+    const { series } = run(arm);
+    assertEquals(series.step, logged.map((m) => m.step), arm);
+    for (const key of ["entropy/threshold", "train/easy/kl_outside", "batch/trained_tokens"]) {
+      const own = logged.map((m) => m[key] === undefined ? null : Number(m[key].toPrecision(4)));
+      assertEquals(series[key] ?? own.map(() => null), own, `${arm}: ${key}`);
+    }
+    assertEquals(run(arm).logged.step, series.step, arm);
+  }
+  assert(run("grpo").series["actor/kl"] && !run("dapo").series["actor/kl"]);
+  assertMatch(page, /\*\*AdaCS \+ DAPO\*\*: τ [^|\n]*no KL: this arm has no reference/);
+  assertMatch(page, /\| entropy collapsed: token entropy of rollouts, nats \| [\d.]+ → [\d.]+ \|/);
+  assertMatch(page, /\| windows never fire: responses with a window, % \| [\d.]+ → [\d.]+ \|/);
+  for (const told of [page, await read(`${folder}/page/results.json`)]) {
+    assert(!told.includes(folder) && !told.includes(ROOT), "a path of the machine is told");
+  }
+  assert(!page.includes("of other settings"));
   assertStringIncludes(page, "All 4 runs are done");
   assertStringIncludes(page, "**one seed**");
 
   const other = await study(folder, ...args, "worker.actor.optim.lr=1e-5").output();
   assertEquals(other.code, 2);
   assertStringIncludes(text(other.stderr), "worker.actor.optim.lr = 0.00012, not 0.00001");
+
+  // Another base under the same path is found by its hash; the page does not claim the weights of runs without a record.
+  const record = `${folder}/runs/base.json`;
+  await Deno.writeTextFile(record, JSON.stringify({ "model.safetensors": "0123" }));
+  const rebased = await study(folder, ...args).output();
+  assertEquals(rebased.code, 2, text(rebased.stderr));
+  assertStringIncludes(text(rebased.stderr), "model.safetensors is not what the runs in");
+  await Deno.remove(record);
 
   // A run that is there no more, and one that failed: told, not left out.
   await Deno.remove(`${folder}/runs/seed-0/dapo`, { recursive: true });
@@ -96,6 +135,14 @@ Deno.test("study: killed in an arm and run again, done arms are kept, the arm re
   const rest = await read(`${folder}/page/README.md`);
   assertStringIncludes(rest, "**failed**: 3 updates in a row");
   assertStringIncludes(rest, "**not started**");
+  assertStringIncludes(rest, "as it was when this was written");
+  // A page of other settings than the runs' says so.
+  const wrong = await study(folder, ...args, "--report-only", "worker.actor.optim.lr=1e-5").output();
+  assertEquals(wrong.code, 0, text(wrong.stderr));
+  assertMatch(
+    await read(`${folder}/page/README.md`),
+    /1 run of other settings than this page tells\*\*: adacs under seed 0 \(worker.actor.optim.lr = 0.00012, not/,
+  );
   await Deno.remove(folder, { recursive: true });
 });
 
