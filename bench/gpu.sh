@@ -8,14 +8,17 @@ usage() {
 usage: bench/gpu.sh [--kit FOLDER] [--python PROGRAM] [--minutes N] [STEP=SECONDS ...]
        bench/gpu.sh --pack FOLDER
 
-Runs the steps one after another, each cut off at its own limit, and writes what they print, and a summary, to
-bench/results/<adapter>-<date>/:
+Runs the steps one after another, each cut off at its own limit, and writes what they print to
+bench/results/<adapter>-<date>/, and summary.txt, which is there to be committed (git ignores the rest):
 
-  tests=170   the whole test suite
-  waits=20    what a dispatch, a submit, a wait and a read cost
-  bench=80    deno task bench
-  peers=180   deno task bench --peers --save, with PyTorch, transformers and TRL where --python has them
-  train=90    the default training run
+  tests=160     the whole test suite
+  waits=15      what a dispatch, a submit, a wait and a read cost
+  bench=60      deno task bench
+  peers=180     deno task bench --peers --save of the works that have a goal on a GPU (a large product, W2 small,
+                W3, W4), in float32 and float16, with PyTorch, bf16 too, transformers and TRL where --python has them
+  train=75      the default training run
+  others=100    the same comparison of the other works
+  javascript=0  of all works with the JavaScript libraries
 
 STEP=SECONDS changes a limit, 0 leaves the step out. --minutes (default 10) is the limit of the whole: a step
 gets at most what is left.
@@ -26,7 +29,7 @@ END
 }
 
 kit="" pack="" python="" minutes=10
-declare -A limit=([tests]=170 [waits]=20 [bench]=80 [peers]=180 [train]=90)
+declare -A limit=([tests]=160 [waits]=15 [bench]=60 [peers]=180 [train]=75 [others]=100 [javascript]=0)
 while [ $# -gt 0 ]; do
   case "$1" in
     --kit) kit=${2:?} && shift ;;
@@ -92,13 +95,15 @@ if [ -z "${VK_DRIVER_FILES:-}" ] && [ -f "$described" ]; then export VK_DRIVER_F
 
 # --- Steps ----------------------------------------------------------------------------------------------------
 
-if ! facts=$(deno eval 'import { Gpu } from "./gpu/device.ts"; const { name, driver } = (await Gpu.open()).facts;
-    console.log(`${name}\n${driver}`); Deno.exit(0);'); then
+if ! facts=$(deno eval 'import { Gpu } from "./gpu/device.ts";
+    const { name, driver, software } = (await Gpu.open()).facts;
+    console.log(`${name}\n${driver}\n${software}`); Deno.exit(0);'); then
   echo "gpu.sh: no adapter (above: why)" >&2
   exit 1
 fi
 adapter=$(sed -n 1p <<<"$facts")
 driver=$(sed -n 2p <<<"$facts")
+software=$(sed -n 3p <<<"$facts")
 slug=$(tr '[:upper:]' '[:lower:]' <<<"$adapter" | sed 's/[^a-z0-9]\{1,\}/-/g; s/^-//; s/-$//')
 out=bench/results/$slug-$(date -u +%F)
 mkdir -p "$out"
@@ -108,37 +113,67 @@ summary=$out/summary.txt
   echo "driver:  $driver"
   echo "date:    $(date -u +%FT%TZ)"
   echo "commit:  $(git describe --always --dirty 2>/dev/null || echo unknown)"
-  if [ -n "$python" ]; then echo "python:  $python"; fi
+  if [ -n "$python" ]; then
+    "$python" -c 'import sys
+try:
+    import torch
+    print("python:  %s, PyTorch %s" % (sys.version.split()[0], torch.__version__))
+except ImportError:
+    print("python:  %s without PyTorch" % sys.version.split()[0])'
+  fi
 } | tee "$summary"
 
+granted() { # name: its seconds, at most what is left of the whole
+  local left=$((60 * minutes - (SECONDS - begun)))
+  if [ "$left" -lt "${limit[$1]}" ]; then echo "$left"; else echo "${limit[$1]}"; fi
+}
+
+anywhere() { # text that says nothing of where this machine keeps what
+  sed "s#$PWD/##g; s#$PWD#.#g; s#${HOME:-/nowhere}#~#g"
+}
+
 step() { # name, a pattern of the lines that sum it up, command...
-  local name=$1 pattern=$2 left=$((60 * minutes - (SECONDS - begun))) start=$SECONDS code=0
+  local name=$1 pattern=$2 seconds start=$SECONDS code=0
+  seconds=$(granted "$name")
   shift 2
-  local seconds=${limit[$name]}
-  if [ "$seconds" -eq 0 ]; then echo "$name: left out" | tee -a "$summary" && return; fi
-  if [ "$left" -lt 5 ]; then echo "$name: not begun, the $minutes minutes are up" | tee -a "$summary" && return; fi
-  if [ "$seconds" -gt "$left" ]; then seconds=$left; fi
+  if [ "${limit[$name]}" -eq 0 ]; then echo "$name: left out" | tee -a "$summary" && return; fi
+  if [ "$seconds" -lt 5 ]; then echo "$name: not begun, the $minutes minutes are up" | tee -a "$summary" && return; fi
   timeout --kill-after=5 "$seconds" "$@" >"$out/$name.txt" 2>"$out/$name.log" </dev/null || code=$?
   case $code in
     0) echo "$name: done in $((SECONDS - start)) s" ;;
     124 | 137) echo "$name: CUT OFF after $seconds s" ;;
     *) echo "$name: FAILED with exit code $code after $((SECONDS - start)) s: $(tail -n 1 "$out/$name.log")" ;;
-  esac | tee -a "$summary"
-  grep -hE "$pattern" "$out/$name.txt" | tail -n 60 | sed 's/^/  /' | tee -a "$summary"
+  esac | anywhere | tee -a "$summary"
+  grep -hE "$pattern" "$out/$name.txt" | tail -n 60 | sed 's/^/  /' | anywhere | tee -a "$summary"
 }
 
-# The comparison ends by itself, with what it has, before it would be cut off with nothing.
-peer_seconds=$((limit[peers] - 15))
-peer_minutes=$(awk "BEGIN { print ($peer_seconds > 6 ? $peer_seconds : 6) / 60 }")
+compared() { # name of the step, names of works and peers...
+  local name=$1 seconds
+  shift
+  # The comparison ends by itself, with what it has, before it would be cut off with nothing.
+  seconds=$(($(granted "$name") - 15))
+  if [ "$seconds" -lt 6 ]; then seconds=6; fi
+  step "$name" "^targets|failed: |│ (W|AEPO)" deno task --quiet bench --peers --save --rounds 3 --limit 60 \
+    --minutes "$(awk "BEGIN { print $seconds / 60 }")" "${with_python[@]}" "$@"
+}
+
 with_python=()
-if [ -n "$python" ]; then with_python=(--python "$python"); fi
+native=(ares "best product" "passes alone")
+if [ -n "$python" ]; then
+  with_python=(--python "$python")
+  native+=(PyTorch "HF generate" TRL)
+fi
+goals=("W2 small" W3 W4)
+# Minutes on a processor; so do 16 bits wait for their names there.
+if [ "$software" = false ]; then goals=("W1 4096x4096" "${goals[@]}"); fi
 
 step tests "^[0-9]+ passed, [0-9]+ failed|FAILED" deno task --quiet test
 step waits "dispatch" deno run -A bench/waits.ts
 step bench "^best |GFLOP/s: .* best matmul" deno task --quiet bench
-step peers "^targets|│ (W|AEPO)" deno task --quiet bench --peers --save --rounds 3 --limit 40 --minutes "$peer_minutes" \
-  "${with_python[@]}"
+compared peers "${goals[@]}" "${native[@]}"
 step train "base|aepo|peak GPU|trained model" deno task --quiet train --run "gpu-$slug"
+compared others "W1 512" "W1 1024" "W1 8x" "W2 tiny" AEPO "${native[@]}"
+compared javascript js
 
 echo "all of it: $((SECONDS - begun)) s; $summary" | tee -a "$summary"
-! grep -qE "^(tests|waits|bench|peers|train): (FAILED|CUT)" "$summary"
+! grep -qE "^(tests|waits|bench|peers|train|others|javascript): (FAILED|CUT)" "$summary"

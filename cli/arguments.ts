@@ -311,7 +311,7 @@ export function parseArguments(argv: readonly string[]): Invocation {
     )
     .option("--save", "compare, and keep the ratios in bench/results", false)
     .option("--python <program>", "compare with PyTorch, transformers and TRL under this interpreter too")
-    .option("--limit <s>", "seconds that a peer may spend on one work; then it is cut off", integer(1), 180)
+    .option("--limit <s>", "seconds that a peer may spend on one work; then it is cut off", integer(1), 300)
     .option("--minutes <n>", "minutes after which a comparison ends with what it has", number(0.1, 1e4), 60)
     .action((names: string[], options) =>
       void (invocation = { command: "bench", args: { names, ...options } as BenchArgs })

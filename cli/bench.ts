@@ -114,7 +114,8 @@ export async function bench(args: BenchArgs): Promise<number> {
   if (args.peers || args.check || args.save || args.python !== undefined) {
     if (args.kernels !== "auto" || args.precision !== "float32") {
       throw new UserError(
-        "other libraries are compared with what runs by default: leave out --kernels and --precision",
+        "other libraries are compared with what runs by default, those in 16 bits with ares float16: " +
+          "leave out --kernels and --precision",
       );
     }
     return await benchPeers(args);

@@ -1,16 +1,21 @@
 /** `bench --peers`, `--check` and `--save`: installs the peers, compares, and keeps or checks the ratios. @module */
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
+import { type AdapterKind, adapterKind } from "../bench/peers/adapter_kind.ts";
 import { compare, type ComparedRow } from "../bench/peers/comparison.ts";
 import {
-  INSTALL,
+  installArguments,
   OWN,
+  OWN_HALF,
   PACKAGES_FOLDER,
   type Peer,
   PEERS,
   pythonPeers,
   writePythonScripts,
 } from "../bench/peers/peers.ts";
+import { ratiosSection, withRatios } from "../bench/peers/page.ts";
 import { checkText, comparisonText, type PeerReport } from "./peer_tables.ts";
 import { checkRatios, loadResults, type SavedResults, saveResults } from "../bench/peers/results.ts";
 import { steeringOf } from "../bench/peers/targets.ts";
@@ -18,6 +23,9 @@ import { WORKS } from "../bench/peers/work.ts";
 
 /** Where results are kept, in git. */
 export const RESULTS_FOLDER: string = fileURLToPath(new URL("../bench/results", import.meta.url));
+
+/** The page that publishes them. */
+export const RATIOS_PAGE: string = fileURLToPath(new URL("../docs/PERFORMANCE.md", import.meta.url));
 
 /** Fewer say nothing about noise. */
 const LEAST_ROUNDS = 3;
@@ -50,13 +58,14 @@ export async function benchPeers(args: PeerBenchArgs): Promise<number> {
   try {
     await writePythonScripts(scripts);
     const all = args.python === undefined ? PEERS : [...PEERS, ...pythonPeers(args.python, scripts)];
-    const { works, peers } = chosen(args.names, all);
-    if (peers.some(({ group }) => group === "javascript")) await install();
+    const kind = await kindHere();
+    const { works, peers: wanted } = chosen(args.names, all, kind);
+    const peers = await installed(wanted);
     const rows: ComparedRow[] = [];
     for (const work of works) {
       rows.push(...await compare(work, peers, limits, (note) => console.error(note)));
     }
-    const report = reportOf(rows, rounds);
+    const report = reportOf(rows, rounds, kind);
     console.log(args.json ? JSON.stringify(report) : comparisonText(report));
     return await keep(report, saved, args);
   } finally {
@@ -64,13 +73,22 @@ export async function benchPeers(args: PeerBenchArgs): Promise<number> {
   }
 }
 
+/** The kind of the adapter that the peers will have; nothing is open on it while they run. */
+async function kindHere(): Promise<AdapterKind> {
+  const gpu = await Gpu.open();
+  gpu.close();
+  return adapterKind(gpu.facts);
+}
+
 /**
- * Names choose among works, among peers, or both; this project always takes part.
+ * Names choose among works, among peers, or both; this project always takes part, in half precision where somebody does
+ * whom that is held against. On a software adapter what is for hardware is taken only by a name that fits nothing else.
  * @throws UserError for a name that nothing has
  */
 export function chosen(
   names: readonly string[],
   peers: readonly Peer[],
+  kind: AdapterKind,
 ): { works: typeof WORKS; peers: readonly Peer[] } {
   const part = (name: string, text: string) => name.toLowerCase().includes(text.toLowerCase());
   const ofWorks = names.filter((text) => WORKS.some(({ name }) => part(name, text)));
@@ -83,30 +101,51 @@ export function chosen(
       }`,
     );
   }
-  const take = (name: string, texts: readonly string[]) =>
-    texts.length === 0 || texts.some((text) => part(name, text));
+  const take = <T extends { readonly name: string; readonly hardware?: boolean }>(
+    all: readonly T[],
+    texts: readonly string[],
+  ): readonly T[] => {
+    const usual = all.filter(({ hardware }) => kind !== "software" || !hardware);
+    if (texts.length === 0) return usual;
+    return texts.flatMap((text) => {
+      const named = (among: readonly T[]) => among.filter(({ name }) => part(name, text));
+      return named(usual).length > 0 ? named(usual) : named(all);
+    });
+  };
+  const works = take(WORKS, ofWorks);
+  const taken = take(peers, ofPeers);
+  const halved = taken.some(({ half }) => half);
   return {
-    works: WORKS.filter(({ name }) => take(name, ofWorks)),
-    peers: peers.filter(({ name }) => name === OWN || take(name, ofPeers)),
+    works: WORKS.filter((work) => works.includes(work)),
+    peers: peers.filter((peer) =>
+      peer.name === OWN || halved && peer.name === OWN_HALF || taken.includes(peer)
+    ),
   };
 }
 
-/** Fetches the peers' packages; a failure shows again, with its reason, in every row that needs them. */
-async function install(): Promise<void> {
-  console.error(`installing the JavaScript peers into ${PACKAGES_FOLDER}`);
-  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [...INSTALL],
-    env: { DENO_DIR: PACKAGES_FOLDER, NO_COLOR: "1" },
-    stdout: "null",
-    stderr: "piped",
-  }).output();
-  if (!success) console.error(`not all could be installed: ${new TextDecoder().decode(stderr).trim()}`);
+/** Fetches the packages of the peers that have some; whoever's are not to be had is said to be absent, with the reason. */
+async function installed(peers: readonly Peer[]): Promise<readonly Peer[]> {
+  const reasons = new Map<string, string>();
+  for (const script of new Set(peers.flatMap(({ packages }) => packages ?? []))) {
+    console.error(`installing what ${basename(script)} needs into ${PACKAGES_FOLDER}`);
+    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: installArguments(script),
+      env: { DENO_DIR: PACKAGES_FOLDER, NO_COLOR: "1" },
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+    if (!success) reasons.set(script, `is not installed: ${new TextDecoder().decode(stderr).trim()}`);
+  }
+  return peers.map((peer) => {
+    const reason = peer.packages && reasons.get(peer.packages);
+    return reason === undefined ? peer : { ...peer, absent: reason };
+  });
 }
 
-function reportOf(rows: readonly ComparedRow[], rounds: number): PeerReport {
+function reportOf(rows: readonly ComparedRow[], rounds: number, kind: AdapterKind): PeerReport {
   const own = rows.find((row) => row.peer === OWN && row.speed !== null);
   const { adapter, driver } = own === undefined ? { adapter: null, driver: null } : JSON.parse(own.note);
-  return { adapter, driver, date: new Date().toISOString(), rounds, rows };
+  return { adapter, driver, kind, date: new Date().toISOString(), rounds, rows };
 }
 
 /** Works whose iterations are steered at too high a price, in words. */
@@ -126,20 +165,22 @@ async function keep(
   saved: readonly SavedResults[],
   args: PeerBenchArgs,
 ): Promise<number> {
-  const own = report.rows.filter((row) => row.peer === OWN && row.failed).map((row) => row.work);
-  let code = own.length > 0 ? 1 : 0;
+  let code = report.rows.some((row) => row.against === null && row.failed) ? 1 : 0;
   const { adapter, driver, date } = report;
   if (adapter === null || driver === null) return 1;
   const results: SavedResults = { adapter, driver, date, ratios: ratiosOf(report.rows) };
   const say = (text: string) => args.json ? console.error(text) : console.log(text);
   if (args.check) {
-    const { changes, failures } = checkRatios(results, saved, own);
-    const check = { changes, failures: [...failures, ...steeringFailures(report.rows)] };
+    const { changes, failures, ...counts } = checkRatios(results, saved, report.rows);
+    const check = { ...counts, changes, failures: [...failures, ...steeringFailures(report.rows)] };
     say(checkText(check));
     if (check.failures.length > 0) code = 1;
   }
   if (args.save && Object.keys(results.ratios).length > 0) {
     say(`saved as ${await saveResults(RESULTS_FOLDER, results)}`);
+    const page = await Deno.readTextFile(RATIOS_PAGE);
+    const section = ratiosSection(await loadResults(RESULTS_FOLDER));
+    await Deno.writeTextFile(RATIOS_PAGE, withRatios(page, section));
   }
   return code;
 }

@@ -1,5 +1,7 @@
 /** This project itself, as a process like its peers'. @module */
 import type { Gpu } from "../../gpu/device.ts";
+import { UserError } from "../../gpu/errors.ts";
+import type { Precision } from "../../gpu/kernel.ts";
 import { Tuner } from "../../gpu/tuner.ts";
 import { Program } from "../../gpu/program.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
@@ -12,7 +14,7 @@ import { aepoIterations } from "./ares_aepo.ts";
 import { grpoIteration } from "./ares_grpo.ts";
 import { adamw, promptsOf, sampling } from "./ares_setup.ts";
 import { processorName } from "./processor.ts";
-import { serve, type Session } from "./serve.ts";
+import { serve, type Session, Unavailable } from "./serve.ts";
 import { configOf, type GenerateWork, type MatmulWork, type TrainWork, weights, type Work } from "./work.ts";
 import { spread, tokenIds } from "../workload.ts";
 
@@ -22,10 +24,10 @@ const CHUNK = 16;
 /** The forward product of a linear layer; its weight is the transpose of B. */
 function matmul(gpu: Gpu, { m, k, n }: MatmulWork): Session["run"] {
   const b = spread(k * n);
-  const weight = Float32Array.from(
-    { length: n * k },
-    (_, i) => b[i % k * n + Math.floor(i / k)],
-  );
+  const weight = new Float32Array(n * k);
+  for (let row = 0; row < n; row++) {
+    for (let i = 0; i < k; i++) weight[row * k + i] = b[i * n + row];
+  }
   const y = gpu.alloc("c", [m, n], "data");
   const program = new Program(gpu, "matmul").add(
     linearProducts.forward,
@@ -104,8 +106,12 @@ async function aepo(gpu: Gpu, what: string): Promise<Session> {
   };
 }
 
+const precision = (Deno.args[1] ?? "float32") as Precision;
+
 async function open(work: Work): Promise<Session> {
-  const gpu = await Tuner.open();
+  const gpu = await Tuner.open({}, { precision }).catch((error) => {
+    throw precision === "float16" && error instanceof UserError ? new Unavailable(error.message) : error;
+  });
   const { name, driver, software } = gpu.facts;
   // A software adapter is as fast as its processor, whose name it does not tell.
   const what = JSON.stringify({ adapter: software ? `${name} on ${processorName()}` : name, driver });

@@ -4,8 +4,8 @@
  * @module
  */
 import { median } from "../clock.ts";
-import { OWN, type Peer } from "./peers.ts";
-import { PeerFailure, PeerProcess, PeerTooSlow } from "./process.ts";
+import { against, OWN, type Peer } from "./peers.ts";
+import { PeerAbsent, PeerFailure, PeerProcess, PeerTooSlow } from "./process.ts";
 import type { Time } from "./serve.ts";
 import type { Work } from "./work.ts";
 
@@ -20,7 +20,9 @@ export interface ComparedRow {
   readonly speed: number | null;
   /** Seconds of one piece of work, round by round. */
   readonly seconds: readonly number[];
-  /** This project's speed over the peer's: the median of the rounds' ratios; null for itself and without a speed. */
+  /** Who is held against it, {@link OWN} or its half-precision twin; null for this project itself. */
+  readonly against: string | null;
+  /** The speed of `against` over the peer's: the median of the rounds' ratios; null for itself and without a speed. */
   readonly ratio: number | null;
   /** Share of this project's iteration that decides what to learn, the median over the rounds; null where nothing does. */
   readonly steering: number | null;
@@ -28,6 +30,8 @@ export interface ComparedRow {
   readonly note: string;
   /** The peer was to do the work and did not. */
   readonly failed: boolean;
+  /** It never does this work, or is not installed here. */
+  readonly absent: boolean;
 }
 
 /** How long a comparison may take. */
@@ -45,12 +49,20 @@ export type Runner = Pick<PeerProcess, "ready" | "run" | "close">;
 
 /** Relative difference beyond which two programs do not compute the same. */
 const TOLERANCE = 1e-3;
+/** The same for losses where products are of 16 bits. */
+const HALF_TOLERANCE = 2e-3;
+/**
+ * And for an element of a product, over the root of its terms: factors of W1 deviate by 0.29, their bf16 roundings by
+ * 1.1e-3 of that, so that a sum of k terms deviates by 1.3e-4 √k; this is 5 times as much.
+ */
+const HALF_PRODUCT = 6.5e-4;
 
 interface Entrant {
   readonly peer: Peer;
   runner?: Runner;
   note: string;
   failed: boolean;
+  absent: boolean;
   /** Seconds left to it. */
   left: number;
   times: Time[];
@@ -66,8 +78,15 @@ export async function compare(
 ): Promise<ComparedRow[]> {
   const { rounds } = limits;
   const entrants = peers.map((peer): Entrant => {
-    const reason = peer.cannot[work.kind];
-    return { peer, note: reason ?? "", failed: false, left: limits.seconds, times: [] };
+    const reason = peer.cannot[work.kind] ?? peer.absent;
+    return {
+      peer,
+      note: reason ?? "",
+      failed: false,
+      absent: reason !== undefined,
+      left: limits.seconds,
+      times: [],
+    };
   });
   /** Charges the time of `act` to the entrant, who is out when it fails. */
   const turn = async (entrant: Entrant, what: string, act: (seconds: number) => Promise<void>) => {
@@ -83,8 +102,9 @@ export async function compare(
     } catch (error) {
       if (!(error instanceof PeerFailure)) throw error;
       const kept = error instanceof PeerTooSlow ? entrant.times.length : 0;
+      entrant.absent = error instanceof PeerAbsent;
       // Whose turn never came did not fail.
-      entrant.failed = kept === 0 && performance.now() < limits.end;
+      entrant.failed = !entrant.absent && kept === 0 && performance.now() < limits.end;
       entrant.note = kept === 0
         ? error.message
         : `${entrant.note}; ${work.name}: cut off after ${kept} of ${rounds} rounds`;
@@ -103,7 +123,9 @@ export async function compare(
         entrant.note = what;
         if (entrant.peer.name === OWN) own = values;
         // What is not a program of its own computes something else on purpose.
-        else if (entrant.peer.group !== "ceiling") refuseOther(values, own);
+        else if (entrant.peer.group !== "ceiling") {
+          refuseOther(values, own, toleranceOf(work, entrant.peer));
+        }
       });
     }
     for (let round = 0; round < rounds; round++) {
@@ -117,12 +139,13 @@ export async function compare(
   } finally {
     for (const { runner } of entrants) await runner?.close();
   }
-  const ours = entrants.find(({ peer }) => peer.name === OWN)?.times ?? [];
-  return entrants.map(({ peer, note, failed, times }): ComparedRow => {
+  const timesOf = (name: string | null) => entrants.find(({ peer }) => peer.name === name)?.times ?? [];
+  return entrants.map(({ peer, note, failed, absent, times }): ComparedRow => {
     const seconds = times.map((time) => time.seconds);
     const steering = times.flatMap((time) =>
       time.steering === undefined ? [] : [time.steering / time.seconds]
     );
+    const ours = against(peer);
     return {
       work: work.name,
       peer: peer.name,
@@ -130,18 +153,25 @@ export async function compare(
       unit: work.unit,
       speed: seconds.length > 0 ? work.amount / median(seconds) : null,
       seconds,
-      ratio: peer.name === OWN ? null : ratioOf(ours, times),
+      against: ours,
+      ratio: ours === null ? null : ratioOf(timesOf(ours), times),
       steering: steering.length > 0 ? median(steering) : null,
       note,
       failed,
+      absent,
     };
   });
 }
 
+function toleranceOf(work: Work, { half }: Peer): number {
+  if (!half) return TOLERANCE;
+  return work.kind === "matmul" ? HALF_PRODUCT * Math.sqrt(work.k) : HALF_TOLERANCE;
+}
+
 /** @throws PeerFailure when the first runs' numbers are not this project's, as far as both have them */
-function refuseOther(values: readonly number[], own: readonly number[]): void {
+function refuseOther(values: readonly number[], own: readonly number[], tolerance: number): void {
   const other = values.findIndex((value, i) =>
-    i < own.length && !(Math.abs(value - own[i]) <= TOLERANCE * Math.max(1, Math.abs(own[i])))
+    i < own.length && !(Math.abs(value - own[i]) <= tolerance * Math.max(1, Math.abs(own[i])))
   );
   if (other < 0) return;
   throw new PeerFailure(

@@ -9,6 +9,9 @@ export class PeerFailure extends Error {}
 /** It was too slow: what it did before counts. */
 export class PeerTooSlow extends PeerFailure {}
 
+/** What it needs is not on this machine. */
+export class PeerAbsent extends PeerFailure {}
+
 type Ready = Extract<Answer, { kind: "ready" }>;
 
 /** Last characters of what a process prints that are kept for the reason of its failure. */
@@ -99,6 +102,7 @@ export class PeerProcess {
         throw new PeerFailure(`ended (${signal ?? `exit code ${code}`}): ${lastLine(this.#noise)}`);
       }
       if (value.kind === "error") throw new PeerFailure(value.reason);
+      if (value.kind === "unavailable") throw new PeerAbsent(value.reason);
       return value;
     } finally {
       clearTimeout(timer);

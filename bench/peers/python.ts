@@ -12,7 +12,7 @@ try:
     import numpy as np
     import torch
 except ImportError as error:
-    print("@peer " + json.dumps({"kind": "error", "reason": "%s has %s" % (sys.executable, error)}), flush=True)
+    print("@peer " + json.dumps({"kind": "unavailable", "reason": "not under this Python: %s" % error}), flush=True)
     sys.exit(1)
 
 work = json.loads(sys.argv[1])
@@ -20,10 +20,15 @@ work = json.loads(sys.argv[1])
 torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
 device = "cuda" if torch.cuda.is_available() else "cpu"
 card = torch.cuda.get_device_name() if device == "cuda" else "cpu, %d threads" % torch.get_num_threads()
+# 32-bit products are of 32-bit numbers: TF32 would round them to 19.
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cudnn.allow_tf32 = False
+torch.set_float32_matmul_precision("highest")
+half = sys.argv[2:] == ["bfloat16"]
 STEP, SECONDS, TOP_P = 0.6180339887, 0.4, 0.99
 LR, BETAS, EPS, DECAY, MAX_NORM = 1e-4, (0.9, 0.99), 1e-8, 0.01, 1.0
 CLIP, KL = 0.2, 0.05
-what = "PyTorch %s, %s" % (torch.__version__, card)
+what = "PyTorch %s, %s, %s" % (torch.__version__, card, "bf16" if half else "float32, TF32 off")
 
 
 def wait():
@@ -36,7 +41,10 @@ def say(**answer):
 
 
 def fail(error):
-    say(kind="error", reason="%s: %s" % (type(error).__name__, error))
+    if isinstance(error, ModuleNotFoundError):
+        say(kind="unavailable", reason="not under this Python: %s" % error)
+    else:
+        say(kind="error", reason="%s: %s" % (type(error).__name__, error))
     sys.exit(1)
 
 
@@ -47,8 +55,11 @@ def serve(opens):
         values = []
 
         def timed(repeats):
+            # Launches return before the card is done, and nobody's clock may run into another's work.
+            wait()
             start = time.perf_counter()
             values.append(run(repeats))
+            wait()
             return time.perf_counter() - start
 
         if timed(1) < 10:

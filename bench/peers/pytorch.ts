@@ -1,8 +1,21 @@
-/** PyTorch: products, and the loops that one would write by hand around a plain Qwen2. @module */
+/**
+ * PyTorch: products, and the loops that one would write by hand around a plain Qwen2. In bf16 as one would: products of
+ * bf16 matrices; training under `autocast`, weights and moments in float32; sampling with a model and a cache in bf16.
+ * @module
+ */
 
 /** The script, without what all of them share. */
 export const PYTORCH = String.raw`
+import copy
 import torch.nn.functional as F
+
+
+def mixed():
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=half)
+
+
+def halved(model):
+    return model.bfloat16() if half else model
 
 
 class Block(torch.nn.Module):
@@ -92,6 +105,8 @@ class Model(torch.nn.Module):
 def matmul():
     m, k, n = work["m"], work["k"], work["n"]
     a, b = spread(m * k).view(m, k), spread(k * n).view(k, n)
+    if half:
+        a, b = a.bfloat16(), b.bfloat16()
 
     def run(repeats):
         for _ in range(repeats):
@@ -112,8 +127,9 @@ def train():
 
     def run(repeats):
         for _ in range(repeats):
-            logits = model(ids)[:, :-1] @ model.embed_tokens.weight.T
-            loss = F.cross_entropy(logits.reshape(-1, c["vocab_size"]), ids[:, 1:].reshape(-1))
+            with mixed():
+                logits = model(ids)[:, :-1] @ model.embed_tokens.weight.T
+                loss = F.cross_entropy(logits.reshape(-1, c["vocab_size"]), ids[:, 1:].reshape(-1))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
@@ -135,7 +151,7 @@ def generate():
     c, n, prompt, fresh = work["model"], work["sequences"], work["prompt"], work["fresh"]
     ids = token_ids(n * prompt, c["vocab_size"]).view(n, prompt)
     what += ", lean Qwen2"
-    model = fill(Model(c, prompt + fresh), "model.").eval()
+    model = halved(fill(Model(c, prompt + fresh), "model.").eval())
 
     def run(repeats):
         for _ in range(repeats):
@@ -150,11 +166,12 @@ def rollouts(model, ids, fresh):
     """New tokens [sequences, fresh]."""
     c, (n, prompt) = model.c, ids.shape
     shape = (n, c["num_key_value_heads"], prompt + fresh, c["head_dim"])
-    caches = [(torch.zeros(shape, device=device), torch.zeros(shape, device=device)) for _ in model.layers]
+    zeros = lambda: torch.zeros(shape, device=device, dtype=model.embed_tokens.weight.dtype)
+    caches = [(zeros(), zeros()) for _ in model.layers]
     tokens, made = ids, []
     for step in range(fresh):
         h = model(tokens, caches, 0 if step == 0 else prompt + step - 1)
-        tokens = sample(h[:, -1] @ model.embed_tokens.weight.T)
+        tokens = sample((h[:, -1] @ model.embed_tokens.weight.T).float())
         made.append(tokens)
     return torch.cat(made, 1)
 
@@ -162,7 +179,7 @@ def rollouts(model, ids, fresh):
 def logps(model, ids, prompt):
     """log-probabilities of everything after the prompt."""
     logits = model(ids)[:, prompt - 1:-1] @ model.embed_tokens.weight.T
-    return logits.log_softmax(-1).gather(-1, ids[:, prompt:, None])[..., 0]
+    return logits.float().log_softmax(-1).gather(-1, ids[:, prompt:, None])[..., 0]
 
 
 def grpo():
@@ -170,7 +187,8 @@ def grpo():
     what += ", lean loop"
     c, prompt, fresh = work["model"], work["prompt"], work["fresh"]
     model = fill(Model(c, prompt + fresh), "model.")
-    reference = fill(Model(c, prompt + fresh), "model.")
+    reference = halved(fill(Model(c, prompt + fresh), "model."))
+    sampler = halved(copy.deepcopy(model)) if half else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=BETAS, eps=EPS, weight_decay=DECAY)
     ids = token_ids(work["prompts"] * prompt, c["vocab_size"]).view(-1, prompt)
     ids = ids.repeat_interleave(work["rollouts"], 0)
@@ -179,10 +197,18 @@ def grpo():
 
     def run(repeats):
         for _ in range(repeats):
-            whole = torch.cat([ids, rollouts(model, ids, fresh)], 1)
+            if half:
+                with torch.no_grad():
+                    for mine, its in zip(sampler.parameters(), model.parameters()):
+                        mine.copy_(its)
+            whole = torch.cat([ids, rollouts(sampler, ids, fresh)], 1)
+            with torch.no_grad(), mixed():
+                old = logps(model, whole, prompt)
             with torch.no_grad():
-                old, ref = logps(model, whole, prompt), logps(reference, whole, prompt)
-            new = logps(model, whole, prompt)
+                ref = logps(reference, whole, prompt)
+            # Two contexts: autocast keeps the weights that it casts, and those of the first have no gradient.
+            with mixed():
+                new = logps(model, whole, prompt)
             ratio = (new - old).exp()
             gain = torch.minimum(ratio * advantage, ratio.clamp(1 - CLIP, 1 + CLIP) * advantage)
             gap = ref - new

@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import { UserError } from "../../gpu/errors.ts";
+import type { ComparedRow } from "./comparison.ts";
 
 /** The share of a saved ratio that may be lost. */
 export const ALLOWED_FALL = 0.2;
@@ -28,6 +29,12 @@ export interface RatioChange {
   readonly now: number | null;
   readonly fell: boolean;
 }
+
+/** What a check has to know of each row of a comparison. */
+export type CheckedRow = Pick<
+  ComparedRow,
+  "work" | "peer" | "against" | "ratio" | "note" | "failed" | "absent"
+>;
 
 /** What a check came to. */
 export interface CheckResult {
@@ -90,41 +97,77 @@ function parse(text: string, path: string): SavedResults {
   return json;
 }
 
-/**
- * Compares with the newest saved ratio of the same adapter, work and peer.
- * @param ownFailures works in which this project itself failed
- */
-export function checkRatios(
-  now: SavedResults,
-  saved: readonly SavedResults[],
-  ownFailures: readonly string[] = [],
-): CheckResult {
-  const same = saved.filter(({ adapter }) => adapter === now.adapter)
-    .sort((a, b) => Date.parse(a.date) - Date.parse(b.date));
-  const newest = new Map<string, RatioChange>();
-  for (const { ratios } of same) {
+/** A saved ratio. */
+export interface SavedRatio {
+  readonly work: string;
+  readonly peer: string;
+  readonly ratio: number;
+}
+
+/** The newest ratio of every work and peer on an adapter, whichever file holds it. */
+export function newestRatios(saved: readonly SavedResults[], adapter: string): SavedRatio[] {
+  const newest = new Map<string, SavedRatio>();
+  for (const { ratios } of resultsOn(saved, adapter)) {
     for (const [work, peers] of Object.entries(ratios)) {
-      for (const [peer, before] of Object.entries(peers)) {
-        const ratio = now.ratios[work]?.[peer] ?? null;
-        const fell = ratio !== null && !(ratio >= (1 - ALLOWED_FALL) * before);
-        newest.set(`${work}\n${peer}`, { work, peer, before, now: ratio, fell });
+      for (const [peer, ratio] of Object.entries(peers)) {
+        newest.set(`${work}\n${peer}`, { work, peer, ratio });
       }
     }
   }
-  const changes = [...newest.values()];
-  const failures = ownFailures.map((work) => `${work}: this project itself failed`);
-  for (const { work, peer, before, now, fell } of changes) {
-    if (!fell) continue;
-    failures.push(
-      `${work}: ${now!.toPrecision(3)} times ${peer}'s speed, ${before.toPrecision(3)} before (${
-        Math.round(100 * (1 - now! / before))
-      } % less)`,
-    );
+  return [...newest.values()];
+}
+
+/** The results of an adapter, the newest last. */
+export function resultsOn(saved: readonly SavedResults[], adapter: string): SavedResults[] {
+  return saved.filter((results) => results.adapter === adapter)
+    .sort((a, b) => Date.parse(a.date) - Date.parse(b.date));
+}
+
+function rowOf(rows: readonly CheckedRow[], { work, peer }: Pick<RatioChange, "work" | "peer">) {
+  return rows.find((row) => row.work === work && row.peer === peer);
+}
+
+/**
+ * Compares with the newest saved ratio of the same adapter, work and peer. It fails where a ratio fell, and where one that
+ * was asked for was not measured, unless the peer is not installed: whoever is not among the rows was not asked for.
+ * @param rows everyone that was asked for, by work
+ */
+export function checkRatios(
+  now: Omit<SavedResults, "ratios">,
+  saved: readonly SavedResults[],
+  rows: readonly CheckedRow[],
+): CheckResult {
+  const changes = newestRatios(saved, now.adapter).map(({ work, peer, ratio: before }): RatioChange => {
+    const ratio = rowOf(rows, { work, peer })?.ratio ?? null;
+    return {
+      work,
+      peer,
+      before,
+      now: ratio,
+      fell: ratio !== null && !(ratio >= (1 - ALLOWED_FALL) * before),
+    };
+  });
+  const own = rows.filter((row) => row.against === null && row.failed);
+  const failures = own.map(({ work, peer }) => `${work}: ${peer}, this project itself, failed`);
+  for (const change of changes) {
+    const { work, peer, before, now, fell } = change;
+    if (fell) {
+      failures.push(
+        `${work}: ${now!.toPrecision(3)} times ${peer}'s speed, ${before.toPrecision(3)} before (${
+          Math.round(100 * (1 - now! / before))
+        } % less)`,
+      );
+    }
+    const row = now === null && rowOf(rows, change);
+    if (!row || row.absent) continue;
+    // Where this project failed nobody has a ratio, which is said once.
+    if (own.some((other) => other.work === work && other.peer === row.against)) continue;
+    failures.push(`${work}: ${peer} was not measured, saved at ${before.toPrecision(3)} (${row.note})`);
   }
   // A check that compared nothing must not look like one that passed.
   if (!changes.some(({ now }) => now !== null)) {
     failures.push(
-      same.length === 0
+      changes.length === 0
         ? `no saved results of ${now.adapter}: make some with --save`
         : "none of the saved ratios was measured this time",
     );

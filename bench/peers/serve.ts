@@ -20,7 +20,9 @@ export type Answer =
     readonly values: readonly number[];
   }
   | ({ readonly kind: "time" } & Time)
-  | { readonly kind: "error"; readonly reason: string };
+  | { readonly kind: "error"; readonly reason: string }
+  /** What it needs is not on this machine: no failure. */
+  | { readonly kind: "unavailable"; readonly reason: string };
 
 /** The time of one piece of work. */
 export interface Time {
@@ -30,6 +32,9 @@ export interface Time {
   /** Seconds of it that iterations spend on deciding what to learn, as `steeringSeconds` counts them. */
   readonly steering?: number;
 }
+
+/** What a peer needs is not on this machine. */
+export class Unavailable extends Error {}
 
 /** A peer that is ready for its work. */
 export interface Session {
@@ -89,10 +94,12 @@ export async function serve(
       }
     }
   } catch (error) {
-    say({
-      kind: "error",
-      reason: error instanceof Error ? `${error.name}: ${error.message}` : String(error),
-    });
+    say(
+      error instanceof Unavailable ? { kind: "unavailable", reason: error.message } : {
+        kind: "error",
+        reason: error instanceof Error ? `${error.name}: ${error.message}` : String(error),
+      },
+    );
     Deno.exit(1);
   }
   // Devices and worker threads would keep the process alive.

@@ -1,5 +1,6 @@
-/** What this project's speed is measured against: ratios to its peers, by work. @module */
+/** What this project's speed is measured against: ratios to its peers, by kind of adapter and work. @module */
 import { STEERING_NAMES } from "../../trainer/phase_times.ts";
+import type { AdapterKind } from "./adapter_kind.ts";
 import type { ComparedRow } from "./comparison.ts";
 import { BEST_PRODUCT, PASSES } from "./peers.ts";
 
@@ -27,11 +28,12 @@ export function steeringOf({ work, steering }: Pick<ComparedRow, "work" | "steer
   } the ${percent(MOST_STEERING)} that they may`;
   return { text, tooMuch };
 }
+type Targets = Readonly<Record<string, Readonly<Record<string, Target>>>>;
 
 const NONE: Target = { floor: null, goal: null };
 
-/** Set for software adapters, by work and peer; other pairs are compared without a target. Changed here and nowhere else. */
-const TARGETS: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
+/** By work and peer; other pairs are compared without a target. Changed here and nowhere else. */
+const SOFTWARE: Targets = {
   "W1 512x512x512": { "jax-js webgpu": { floor: 4, goal: 8 }, "tf.js webgpu": { floor: 4, goal: 8 } },
   "W1 8x1024x4096": { "jax-js webgpu": { floor: 4, goal: 10 }, "tf.js webgpu": { floor: 4, goal: 10 } },
   "W2 tiny": {
@@ -48,14 +50,29 @@ const TARGETS: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   "AEPO iteration": { [PASSES]: { floor: 0.85, goal: 0.95 } },
 };
 
-/** Works and peers that have a target, to hold against the ones that there are. */
-export const TARGETED: readonly (readonly [work: string, peer: string])[] = Object.entries(TARGETS).flatMap(
-  ([work, peers]) => Object.keys(peers).map((peer) => [work, peer] as const),
-);
+const goal = (ratio: number): Target => ({ floor: null, goal: ratio });
 
-/** The targets of a row. */
-export function targetOf({ work, peer }: Pick<ComparedRow, "work" | "peer">): Target {
-  return TARGETS[work]?.[peer] ?? NONE;
+/** Against PyTorch on the same card, in float32 without TF32: its products are cuBLAS's. */
+const DISCRETE: Targets = {
+  "W1 4096x4096x4096": { PyTorch: goal(0.5) },
+  "W2 small": { PyTorch: goal(0.6) },
+  "W3 tiny": { PyTorch: goal(1), "HF generate": goal(1) },
+  "W4 tiny": { PyTorch: goal(1), TRL: goal(1) },
+};
+
+/** Nobody has measured anything on the rest. */
+const TARGETS: Readonly<Record<AdapterKind, Targets>> = { software: SOFTWARE, discrete: DISCRETE, other: {} };
+
+/** Works and peers that have a target on this kind of adapter, to hold against the ones that there are. */
+export function targeted(kind: AdapterKind): (readonly [work: string, peer: string])[] {
+  return Object.entries(TARGETS[kind]).flatMap(([work, peers]) =>
+    Object.keys(peers).map((peer) => [work, peer] as const)
+  );
+}
+
+/** The targets of a row on this kind of adapter. */
+export function targetOf({ work, peer }: Pick<ComparedRow, "work" | "peer">, kind: AdapterKind): Target {
+  return TARGETS[kind][work]?.[peer] ?? NONE;
 }
 
 /** What a ratio is beside its targets, in words. */

@@ -48,6 +48,7 @@ def train(folder):
                 say(kind="ready", what=what, values=[made[0]])
             if self.done >= WARM and sys.stdin.readline().strip() != "run":
                 sys.exit(0)
+            wait()
             self.start = time.perf_counter()
 
         def on_step_end(self, args, state, control, **_):

@@ -25,6 +25,8 @@ interface Named {
   readonly amount: number;
   /** `GFLOP/s`, `tokens/s`, … */
   readonly unit: string;
+  /** Minutes on a software adapter: there it waits to be asked for by name. */
+  readonly hardware?: boolean;
 }
 
 /** C [m, n] = A [m, k] B [k, n], all f32, `A = spread(m k)`, `B = spread(k n)`. */
@@ -137,6 +139,8 @@ function train(name: string, model: PeerModel, sequences: number): TrainWork {
 export const WORKS: readonly Work[] = [
   matmul(512, 512, 512),
   matmul(1024, 1024, 1024),
+  // Large enough for a card: one of its products takes milliseconds.
+  { ...matmul(4096, 4096, 4096), hardware: true },
   matmul(8, 1024, 4096),
   train("tiny", TINY, 16),
   train("small", SMALL, 4),

@@ -130,7 +130,7 @@ Deno.test("arguments: the other commands' defaults", () => {
       peers: false,
       check: false,
       save: false,
-      limit: 180,
+      limit: 300,
       minutes: 60,
     },
   });
@@ -205,7 +205,7 @@ Deno.test("arguments: the other commands with everything", () => {
       peers: false,
       check: false,
       save: false,
-      limit: 180,
+      limit: 300,
       minutes: 60,
     },
   });

@@ -21,6 +21,7 @@ import { PassTimes } from "../../bench/peers/passes.ts";
 import { PeerFailure, PeerProcess, PeerTooSlow } from "../../bench/peers/process.ts";
 import { generationOf, processorName } from "../../bench/peers/processor.ts";
 import {
+  type CheckedRow,
   checkRatios,
   loadResults,
   resultsName,
@@ -28,7 +29,7 @@ import {
   saveResults,
 } from "../../bench/peers/results.ts";
 import { MARK } from "../../bench/peers/serve.ts";
-import { TARGETED, targetOf, verdict } from "../../bench/peers/targets.ts";
+import { targeted, targetOf, verdict } from "../../bench/peers/targets.ts";
 import { configOf, weights, WORKS } from "../../bench/peers/work.ts";
 import { SHAPES } from "../../bench/shapes.ts";
 import { waitCosts } from "../../bench/waits.ts";
@@ -56,6 +57,21 @@ const peer = (name: string, more: Partial<Peer> = {}): Peer => ({
   ...more,
 });
 
+/** The rows of these ratios; null: asked for and not measured. */
+function rowsOf(ratios: Record<string, Record<string, number | null>>): CheckedRow[] {
+  return Object.entries(ratios).flatMap(([work, peers]) =>
+    Object.entries(peers).map(([peer, ratio]) => ({
+      work,
+      peer,
+      against: peer === OWN ? null : OWN,
+      ratio,
+      note: "too slow",
+      failed: ratio === null,
+      absent: false,
+    }))
+  );
+}
+
 /** Answers with the given seconds in turn; a string is a failure with that reason. */
 function runner(value: number, answers: readonly (number | string)[], log: string[] = [], name = ""): Runner {
   let next = 0;
@@ -77,7 +93,8 @@ function runner(value: number, answers: readonly (number | string)[], log: strin
 
 Deno.test("peers: a ratio that fell by more than 20 % fails the check, one that fell by 20 % does not", () => {
   const saved = [results("2026-01-01", { W1: { a: 1, b: 10 }, W2: { a: 2 } })];
-  const check = (ratios: SavedResults["ratios"]) => checkRatios(results("2026-02-01", ratios), saved);
+  const check = (ratios: SavedResults["ratios"]) =>
+    checkRatios(results("2026-02-01", {}), saved, rowsOf(ratios));
   assertEquals(check({ W1: { a: 0.8, b: 8 }, W2: { a: 1.6 } }).failures, []);
   assertEquals(check({ W1: { a: 5, b: 50 }, W2: { a: 9 } }).failures, []);
   const { failures, changes } = check({ W1: { a: 1, b: 7.99 }, W2: { a: 1 } });
@@ -96,24 +113,48 @@ Deno.test("peers: a check takes the newest ratio of the same adapter, whichever 
     results("2026-01-01", { W1: { a: 9, b: 4 } }),
     results("2026-04-01", { W1: { a: 100, b: 100 } }, "another card"),
   ];
-  const { changes, failures } = checkRatios(results("2026-05-01", { W1: { a: 1.9, b: 3 } }), saved);
+  const { changes, failures } = checkRatios(
+    results("2026-05-01", {}),
+    saved,
+    rowsOf({ W1: { a: 1.9, b: 3 } }),
+  );
   assertEquals(changes.map(({ peer, before }) => [peer, before]), [["a", 2], ["b", 4]]);
   assertEquals(failures, ["W1: 3.00 times b's speed, 4.00 before (25 % less)"]);
 });
 
-Deno.test("peers: a check that compared nothing fails; what was not measured is named", () => {
-  const now = results("2026-05-01", { W1: { a: 1 } });
-  assertMatch(checkRatios(now, []).failures[0], /no saved results of card/);
+Deno.test("peers: a check that compared nothing fails; what was not measured is named and counted", () => {
+  const now = results("2026-05-01", {});
+  const rows = rowsOf({ W1: { a: 1 } });
+  assertMatch(checkRatios(now, [], rows).failures[0], /no saved results of card/);
   assertMatch(
-    checkRatios(now, [results("2026-01-01", { W1: { a: 1 } }, "other")]).failures[0],
+    checkRatios(now, [results("2026-01-01", { W1: { a: 1 } }, "other")], rows).failures[0],
     /no saved results of card/,
   );
-  const elsewhere = checkRatios(now, [results("2026-01-01", { W2: { a: 1 } })]);
+  const elsewhere = checkRatios(now, [results("2026-01-01", { W2: { a: 1 } })], rows);
   assertMatch(elsewhere.failures[0], /none of the saved ratios was measured/);
-  const part = checkRatios(now, [results("2026-01-01", { W1: { a: 1, b: 1 } })]);
+  const part = checkRatios(now, [results("2026-01-01", { W1: { a: 1, b: 1 }, W2: { a: 1 } })], rows);
   assertEquals(part.failures, []);
-  assertMatch(checkText(part), /b .*not measured[^]*check passed/);
-  assertEquals(checkRatios(now, [now], ["W2"]).failures, ["W2: this project itself failed"]);
+  assertMatch(
+    checkText(part),
+    /b .*not measured[^]*check passed: 1 of 3 saved ratios measured, none fell by more than 20 %$/,
+  );
+});
+
+Deno.test("peers: a saved ratio that was asked for fails the check when it is not measured, unless its peer is absent", () => {
+  const saved = [results("2026-01-01", { W1: { a: 1, b: 2 } })];
+  const now = results("2026-05-01", {});
+  const rows = rowsOf({ W1: { [OWN]: null, a: 1, b: null } }).map((row) =>
+    row.peer === OWN ? { ...row, failed: false } : row
+  );
+  const missed = checkRatios(now, saved, rows);
+  assertEquals(missed.failures, ["W1: b was not measured, saved at 2.00 (too slow)"]);
+  assertMatch(checkText(missed), /check failed: 1 of 2 saved ratios measured, 1 reasons above$/);
+  const absent = rows.map((row) => row.peer === "b" ? { ...row, failed: false, absent: true } : row);
+  assertEquals(checkRatios(now, saved, absent).failures, []);
+  // Where this project failed nobody has a ratio: that is said once, not for each peer.
+  const own = rowsOf({ W1: { [OWN]: null, a: null, b: null }, W2: { a: 1 } });
+  const both = [...saved, results("2026-01-02", { W2: { a: 1 } })];
+  assertEquals(checkRatios(now, both, own).failures, [`W1: ${OWN}, this project itself, failed`]);
 });
 
 Deno.test("peers: results are saved under adapter and date, joined to the same day's, and read back", async () => {
@@ -325,7 +366,7 @@ Deno.test("peers: who fails, computes something else or cannot stays in the tabl
     [false, null, true],
     [false, null, false],
   ]);
-  const text = comparisonText({ adapter: "card", driver: "1", date: "", rounds: 3, rows });
+  const text = comparisonText({ adapter: "card", driver: "1", kind: "other", date: "", rounds: 3, rows });
   assertStringIncludes(text, `${MATMUL.name}, broken: failed: took fire`);
   assertStringIncludes(text, `${MATMUL.name}, wrong: failed: computes something else: 5.1`);
   assertStringIncludes(text, `unable: has no products (${MATMUL.name})`);
@@ -405,13 +446,17 @@ Deno.test("peers: a program that is not there fails with its name", async () => 
 
 Deno.test("peers: names choose works, peers or both; this project always takes part", () => {
   const names = (...wanted: string[]) => {
-    const { works, peers } = chosen(wanted, PEERS);
+    const { works, peers } = chosen(wanted, PEERS, "discrete");
     return [works.length, peers.map(({ name }) => name)];
   };
   assertEquals(names(), [WORKS.length, PEERS.map(({ name }) => name)]);
-  assertEquals(names("w1", "jax-js"), [3, [OWN, "jax-js webgpu", "jax-js wasm"]]);
+  assertEquals(names("w1", "jax-js"), [4, [OWN, "jax-js webgpu", "jax-js wasm"]]);
   assertEquals(names("gpu.js"), [WORKS.length, [OWN, "gpu.js webgpu"]]);
-  assertThrows(() => chosen(["W1", "nothing"], PEERS), UserError, "no work and no peer is called nothing");
+  assertThrows(
+    () => chosen(["W1", "nothing"], PEERS, "other"),
+    UserError,
+    "no work and no peer is called nothing",
+  );
 });
 
 Deno.test("peers: every peer says why it leaves out work; every kind of work has somebody but W4 and AEPO", () => {
@@ -441,12 +486,20 @@ Deno.test("peers: what a ratio is beside floor and goal", () => {
   assertEquals(verdict(1.5, { floor: 1, goal: 2 }), "below the goal");
   assertEquals(verdict(2, { floor: null, goal: 2 }), "goal reached");
   assertEquals(verdict(null, { floor: 1, goal: 2 }), "");
-  assertEquals(targetOf({ work: "W3 tiny", peer: "HF generate" }), { floor: 0.4, goal: 1 });
-  assertEquals(targetOf({ work: "W3 tiny", peer: "gpu.js" }), { floor: null, goal: null });
-  // A target under a name that nothing has would never be looked at.
-  for (const [work, peer] of TARGETED) {
-    assert(WORKS.some(({ name }) => name === work), work);
-    assert([...PEERS, ...pythonPeers("", "")].some(({ name }) => name === peer), peer);
+  const none = { floor: null, goal: null };
+  assertEquals(targetOf({ work: "W3 tiny", peer: "HF generate" }, "software"), { floor: 0.4, goal: 1 });
+  assertEquals(targetOf({ work: "W3 tiny", peer: "gpu.js" }, "software"), none);
+  assertEquals(targetOf({ work: "W2 small", peer: "PyTorch" }, "discrete"), { floor: null, goal: 0.6 });
+  assertEquals(targetOf({ work: "W2 small", peer: "PyTorch" }, "software"), none);
+  assertEquals(targetOf({ work: "W2 small", peer: "jax-js webgpu" }, "discrete"), none);
+  assertEquals(targeted("other"), []);
+  // A target under a name that nothing has would never be looked at, nor one of a work that is not done there.
+  for (const kind of ["software", "discrete"] as const) {
+    const { works, peers } = chosen([], [...PEERS, ...pythonPeers("", "")], kind);
+    for (const [work, peer] of targeted(kind)) {
+      assert(works.some(({ name }) => name === work), work);
+      assert(peers.some(({ name }) => name === peer), peer);
+    }
   }
 });
 
