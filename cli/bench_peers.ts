@@ -171,8 +171,8 @@ async function keep(
   const results: SavedResults = { adapter, driver, date, ratios: ratiosOf(report.rows) };
   const say = (text: string) => args.json ? console.error(text) : console.log(text);
   if (args.check) {
-    const { changes, failures, ...counts } = checkRatios(results, saved, report.rows);
-    const check = { ...counts, changes, failures: [...failures, ...steeringFailures(report.rows)] };
+    const { changes, failures } = checkRatios(results, saved, report.rows);
+    const check = { changes, failures: [...failures, ...steeringFailures(report.rows)] };
     say(checkText(check));
     if (check.failures.length > 0) code = 1;
   }

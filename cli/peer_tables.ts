@@ -121,7 +121,7 @@ export function checkText({ changes, failures }: CheckResult): string {
     ...parts,
     ...failures,
     failures.length === 0
-      ? `check passed: ${count}, none fell by more than 20 %, no iteration is steered for too long`
+      ? `check passed: ${count}, none fell by more than 20 %, nothing is steered for too long`
       : `check failed: ${count}, ${failures.length} reasons above`,
   ].join("\n");
 }

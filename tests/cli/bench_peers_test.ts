@@ -136,7 +136,7 @@ Deno.test("peers: a check that compared nothing fails; what was not measured is 
   assertEquals(part.failures, []);
   assertMatch(
     checkText(part),
-    /b .*not measured[^]*check passed: 1 of 3 saved ratios measured, none fell by more than 20 %$/,
+    /b .*not measured[^]*check passed: 1 of 3 saved ratios measured, none fell by more than 20 %, nothing is steered for too long$/,
   );
 });
 
@@ -250,7 +250,7 @@ Deno.test("peers: what an iteration is steered for is shown, and too much of it 
     return await compare(work, [peer(OWN), peer("other")], limits(3), () => {}, start);
   };
   const text = (rows: readonly ComparedRow[]) =>
-    comparisonText({ adapter: "card", driver: "1", date: "", rounds: 3, rows });
+    comparisonText({ adapter: "card", driver: "1", kind: "discrete", date: "", rounds: 3, rows });
   // The median, over one round on a busy machine.
   const good = await steered([0.012, 0.5, 0.01]);
   assertEquals(good.map(({ steering }) => steering), [0.012, null]);
