@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1709,8 +1709,8 @@ fn finish(@builtin(local_invocation_index) lane: u32) {
 // gradient   replaces the tile by ∂L/∂z, from one scalar ∂L/∂logp and one ∂L/∂H a row:
 //              ∂L/∂z_v = (∂L/∂logp (1[v=y] − p_v) − ∂L/∂H p_v (log p_v + H)) / T
 // Kept for backward: lse and H. Source: log-softmax and the entropy of its distribution (ARES eq. of §1, exact over V).
-// reduce: one invocation a row; lanes walk their rows in step, four columns at a time; padding columns are skipped by the
-// bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
+// reduce: a team of threads a row (team_workgroup.wgsl; of one on software adapters, whose lanes walk their rows in step),
+// four columns at a time; padding columns are skipped by the bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
 // once for these.
 
 struct Dims {
@@ -1732,17 +1732,20 @@ struct Dims {
 
 const LOWEST = -3.0e38;
 
-@compute @workgroup_size(16)
-fn reduce(@builtin(global_invocation_id) id: vec3u) {
-  let row = id.y * 65535u * 16u + id.x;
-  if (row >= d.rows) { return; }
+// The team's part of row \`mine\` of the workgroup's, whose first one is \`group\`.
+fn reduce_row(team: Team, group: u32, mine: u32) {
+  let row = group + mine;
+  let here = mine < ROWS && row < d.rows;
   var state = vec4f(LOWEST, 0.0, 0.0, 0.0);
-  if (d.first > 0u) { state = running[row]; }
+  if (here && d.first > 0u) { state = running[row]; }
   let base = row * (d.stride / 4u);
-  let whole = d.columns / 4u;
-  let rest = d.columns % 4u;
+  let whole = select(0u, d.columns / 4u, here);
+  // The columns that are left over are the first member's.
+  let rest = select(0u, d.columns % 4u, here && team_member(team) == 0u);
   var most = vec4f(state.x);
-  for (var j = 0u; j < whole; j++) { most = max(most, logits[base + j] * d.inverse_temperature); }
+  for (var j = team_member(team); j < whole; j += team_size(team)) {
+    most = max(most, logits[base + j] * d.inverse_temperature);
+  }
   var m = max(max(most.x, most.y), max(most.z, most.w));
   var tail = vec4f(LOWEST);
   if (rest > 0u) {
@@ -1750,9 +1753,10 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
     tail = select(tail, z, vec4u(0u, 1u, 2u, 3u) < vec4u(rest));
     m = max(m, max(max(tail.x, tail.y), max(tail.z, tail.w)));
   }
+  m = team_max(team, m);
   var sum = vec4f(0.0);
   var weighted = vec4f(0.0);
-  for (var j = 0u; j < whole; j++) {
+  for (var j = team_member(team); j < whole; j += team_size(team)) {
     let z = logits[base + j] * d.inverse_temperature;
     let e = exp(z - m);
     sum += e;
@@ -1763,11 +1767,16 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
     sum += e;
     weighted += select(vec4f(0.0), e * tail, vec4u(0u, 1u, 2u, 3u) < vec4u(rest));
   }
+  let sums = team_sum2(team, vec2f(
+    (sum.x + sum.y) + (sum.z + sum.w),
+    (weighted.x + weighted.y) + (weighted.z + weighted.w),
+  ));
+  if (!here || team_member(team) > 0u) { return; }
   let scale = select(exp(state.x - m), 0.0, state.x == LOWEST);
   var next = vec4f(
     m,
-    state.y * scale + (sum.x + sum.y) + (sum.z + sum.w),
-    state.z * scale + (weighted.x + weighted.y) + (weighted.z + weighted.w),
+    state.y * scale + sums.x,
+    state.z * scale + sums.y,
     state.w,
   );
   let y = targets[row];
@@ -1780,6 +1789,14 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
     let lse = next.x + log(next.y);
     result[row] = vec4f(next.w - lse, lse - next.z / next.y, lse, 0.0);
   }
+}
+
+@compute @workgroup_size(GROUP)
+fn reduce(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
+  let first = (wid.y * groups.x + wid.x) * ROWS;
+  //# for turn in TURNS
+  reduce_row(team, first, team_row(team, \$turn));
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read_write> tile: array<vec4f>;
@@ -3104,7 +3121,8 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 // forward            writes y and keeps r for backward.
 // backward           dx[t,j] += r * (dy[t,j] w[j] - x[t,j] * r^2 * mean_i(dy[t,i] w[i] x[t,i])).
 // backward_weight    partial[c,j] = sum over the tokens t of chunk c of dy[t,j] x[t,j] r[t]; column_sum.wgsl adds the chunks.
-// Prelude: Value, LANES, total, place. GROUP threads a workgroup; SHARE of them work on one row, side by side.
+// Preludes: Value, LANES, total, place; Team, of which each has a row (team_workgroup.wgsl, team_subgroup.wgsl). GROUP
+// threads and ROWS rows a workgroup.
 
 struct ForwardDims { tokens: u32, width: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
@@ -3126,50 +3144,50 @@ struct WeightDims { tokens: u32, width: u32, chunk: u32 }
 @group(0) @binding(3) var<storage, read> weight_rstd: array<f32>;
 @group(0) @binding(4) var<storage, read_write> partial: array<Value>;
 
-var<workgroup> shares: array<f32, GROUP>;
-
-// The sum of \`mine\` over the SHARE threads of a row.
-fn row_sum(mine: f32, lane: u32) -> f32 {
-  if (SHARE == 1u) { return mine; }
-  shares[lane] = mine;
-  workgroupBarrier();
-  let first = lane - lane % SHARE;
-  var sum = 0.0;
-  for (var i = 0u; i < SHARE; i++) { sum += shares[first + i]; }
-  return sum;
-}
-
-@compute @workgroup_size(GROUP)
-fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
-           @builtin(local_invocation_index) lane: u32) {
-  let t = (wid.y * groups.x + wid.x) * (GROUP / SHARE) + lane / SHARE;
-  let here = t < forward_dims.tokens;
+// The team's part of row \`row\` of the workgroup's, whose first one is \`first\`.
+fn forward_row(team: Team, first: u32, row: u32) {
+  let t = first + row;
+  let here = row < ROWS && t < forward_dims.tokens;
   let n = select(0u, forward_dims.width / LANES, here);
   var squares = Value(0.0);
-  for (var j = lane % SHARE; j < n; j += SHARE) {
+  for (var j = team_member(team); j < n; j += team_size(team)) {
     let v = x[t * n + j];
     squares += v * v;
   }
-  let r = 1.0 / sqrt(row_sum(total(squares), lane) / f32(forward_dims.width) + forward_dims.eps);
-  for (var j = lane % SHARE; j < n; j += SHARE) { y[t * n + j] = x[t * n + j] * r * weight[j]; }
-  if (here && lane % SHARE == 0u) { rstd[t] = r; }
+  let r = 1.0 / sqrt(team_sum(team, total(squares)) / f32(forward_dims.width) + forward_dims.eps);
+  for (var j = team_member(team); j < n; j += team_size(team)) { y[t * n + j] = x[t * n + j] * r * weight[j]; }
+  if (here && team_member(team) == 0u) { rstd[t] = r; }
 }
 
 @compute @workgroup_size(GROUP)
-fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
-            @builtin(local_invocation_index) lane: u32) {
-  let t = (wid.y * groups.x + wid.x) * (GROUP / SHARE) + lane / SHARE;
-  let n = select(0u, backward_dims.width / LANES, t < backward_dims.tokens);
+fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
+  let first = (wid.y * groups.x + wid.x) * ROWS;
+  //# for turn in TURNS
+  forward_row(team, first, team_row(team, \$turn));
+  //# end
+}
+
+fn backward_row(team: Team, first: u32, row: u32) {
+  let t = first + row;
+  let n = select(0u, backward_dims.width / LANES, row < ROWS && t < backward_dims.tokens);
   var products = Value(0.0);
-  for (var j = lane % SHARE; j < n; j += SHARE) {
+  for (var j = team_member(team); j < n; j += team_size(team)) {
     products += dy[t * n + j] * backward_weight_of[j] * backward_x[t * n + j];
   }
   let r = backward_rstd[t];
-  let slope = row_sum(total(products), lane) / f32(backward_dims.width) * r * r;
-  for (var j = lane % SHARE; j < n; j += SHARE) {
+  let slope = team_sum(team, total(products)) / f32(backward_dims.width) * r * r;
+  for (var j = team_member(team); j < n; j += team_size(team)) {
     let at = t * n + j;
     dx[at] = dx[at] + r * (dy[at] * backward_weight_of[j] - backward_x[at] * slope);
   }
+}
+
+@compute @workgroup_size(GROUP)
+fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
+  let first = (wid.y * groups.x + wid.x) * ROWS;
+  //# for turn in TURNS
+  backward_row(team, first, team_row(team, \$turn));
+  //# end
 }
 
 @compute @workgroup_size(GROUP)
@@ -4281,6 +4299,69 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   let d = dy[i];
   dgate_up[at] = d * gate_up[at + n] * s * (1.0 + g * (1.0 - s));
   dgate_up[at + n] = d * g * s;
+}
+`,
+  team_subgroup: `// Prelude: as team_workgroup.wgsl, but a team is a subgroup, of whatever size: it needs neither memory nor barriers. A
+// workgroup's subgroups share out its ROWS rows in up to TURNS = ROWS turns.
+struct Team {
+  @builtin(subgroup_id) id: u32,
+  @builtin(num_subgroups) teams: u32,
+  @builtin(subgroup_invocation_id) member: u32,
+  @builtin(subgroup_size) size: u32,
+}
+
+// Which of the workgroup's rows the team has in this turn; ROWS or more: none.
+fn team_row(team: Team, turn: u32) -> u32 { return turn * team.teams + team.id; }
+fn team_member(team: Team) -> u32 { return team.member; }
+fn team_size(team: Team) -> u32 { return team.size; }
+
+fn team_sum(team: Team, mine: f32) -> f32 { return subgroupAdd(mine); }
+fn team_sum2(team: Team, mine: vec2f) -> vec2f { return subgroupAdd(mine); }
+fn team_max(team: Team, mine: f32) -> f32 { return subgroupMax(mine); }
+`,
+  team_workgroup: `// Prelude: a row is reduced by a team of SHARE threads, side by side in a workgroup of GROUP, through workgroup memory; a
+// workgroup has ROWS teams, one for each of its rows. Each reduction is done once at most by an entry point.
+struct Team { @builtin(local_invocation_index) lane: u32 }
+
+var<workgroup> team_sums: array<f32, GROUP>;
+var<workgroup> team_pairs: array<vec2f, GROUP>;
+var<workgroup> team_tops: array<f32, GROUP>;
+
+// Which of the workgroup's rows the team has.
+fn team_row(team: Team, turn: u32) -> u32 { return team.lane / SHARE; }
+fn team_member(team: Team) -> u32 { return team.lane % SHARE; }
+fn team_size(team: Team) -> u32 { return SHARE; }
+
+// The sum of \`mine\` over the team, to all of it.
+fn team_sum(team: Team, mine: f32) -> f32 {
+  if (SHARE == 1u) { return mine; }
+  team_sums[team.lane] = mine;
+  workgroupBarrier();
+  let first = team.lane - team.lane % SHARE;
+  var sum = 0.0;
+  for (var i = 0u; i < SHARE; i++) { sum += team_sums[first + i]; }
+  return sum;
+}
+
+fn team_sum2(team: Team, mine: vec2f) -> vec2f {
+  if (SHARE == 1u) { return mine; }
+  team_pairs[team.lane] = mine;
+  workgroupBarrier();
+  let first = team.lane - team.lane % SHARE;
+  var sum = vec2f();
+  for (var i = 0u; i < SHARE; i++) { sum += team_pairs[first + i]; }
+  return sum;
+}
+
+// The largest of \`mine\` over the team, to all of it.
+fn team_max(team: Team, mine: f32) -> f32 {
+  if (SHARE == 1u) { return mine; }
+  team_tops[team.lane] = mine;
+  workgroupBarrier();
+  let first = team.lane - team.lane % SHARE;
+  var top = mine;
+  for (var i = 0u; i < SHARE; i++) { top = max(top, team_tops[first + i]); }
+  return top;
 }
 `,
   texel: `// A tensor that the program mirrors in a texture: four f32 values to a texel, 1024 texels to a row. A storage texture, since

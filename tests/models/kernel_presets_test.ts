@@ -193,11 +193,18 @@ Deno.test("an adapter without shader-f16 is told so; presets decide whatever the
     "float16 needs the WebGPU feature shader-f16, which Some GPU does not have",
   );
   const precision = "float32";
-  assertEquals(traitsFor(adapter), { software: false, subgroup: 32, precision });
-  assertEquals(traitsFor(adapter, { preset: "software" }), { software: true, subgroup: 32, precision });
+  const subgroups = true;
+  assertEquals(traitsFor(adapter), { software: false, subgroup: 32, subgroups, precision });
+  assertEquals(traitsFor(adapter, { preset: "software" }), {
+    software: true,
+    subgroup: 32,
+    subgroups,
+    precision,
+  });
   assertEquals(traitsFor({ ...adapter, software: true }, { preset: "gpu" }), {
     software: false,
     subgroup: 32,
+    subgroups,
     precision,
   });
   assertEquals(traitsFor({ ...adapter, software: true }, { preset: "portable" }), {
