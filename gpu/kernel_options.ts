@@ -35,7 +35,7 @@ export interface KernelOptions {
 }
 
 /** What is known about an adapter that decides. */
-interface Adapter extends Pick<AdapterTraits, "software" | "subgroup"> {
+export interface Adapter extends Pick<AdapterTraits, "software" | "subgroup"> {
   readonly name: string;
   readonly features: readonly string[];
 }

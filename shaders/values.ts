@@ -141,6 +141,11 @@ function rowWidth(dims: Readonly<Record<string, unknown>>): number {
   return typeof dims.head_dim === "number" ? dims.head_dim / 2 : 1;
 }
 
+/** All siblings of a kernel that has variants; of another one none. */
+export function siblingsOf(kernel: KernelSpec): readonly KernelSpec[] {
+  return [...families.get(kernel)?.values() ?? []];
+}
+
 /**
  * The sibling of `kernel` that suits rows of `width` values (for flat kernels: all the values) and the adapter; the same
  * bindings and dims, the same object at every call. A kernel without variants comes back as it is.

@@ -33,10 +33,11 @@ export function cases(): KernelCase[] {
       partial: Float32Array<ArrayBuffer>,
       parts: number,
       max_norm: number,
+      width = 1,
     ): void => {
       list.push({
         name: `${name} parts=${parts} max_norm=${max_norm}${suffix}`,
-        kernel: fitted(gradNormFinish, 1, adapter),
+        kernel: fitted(gradNormFinish, width, adapter),
         inputs: { partial, result: randomArray([4]) },
         dims: { parts, max_norm },
         expected: () => ({ result: reference.gradNormFinish(partial, parts, max_norm) }),
@@ -49,6 +50,7 @@ export function cases(): KernelCase[] {
     finish("not clipped", partial, 200, 1000);
     finish("zero", new Float32Array(5), 5, 1);
     for (const bad of [NaN, Infinity]) finish(`${bad}`, partial.with(70, bad), 130, 1);
+    finish("in fours", partial, 64, 1, 4);
     finish("overflow", new Float32Array(4).fill(3e38), 4, 1);
   }
   return list;

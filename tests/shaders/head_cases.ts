@@ -43,7 +43,26 @@ export function cases(): KernelCase[] {
       tolerance: 1e-5,
       expected: () => ({ result: packed }),
     };
+    const gradient = {
+      inputs: { tile: logits, targets, result: packed, dlogp, dentropy },
+      dims,
+      tolerance: 1e-5,
+      expected: () => ({
+        tile: gradientLoops(logits, targets, dlogp, dentropy, rows, vocabulary, stride, temperature),
+      }),
+    };
     for (const adapter of REDUCERS) {
+      // The texts read in fours in either prelude.
+      if (vocabulary === 64) {
+        list.push({ name: `${name} ${adapter} by ones`, kernel: fitted(headReduce, 1, adapter), ...reduce });
+        if (adapter !== "subgroups") {
+          list.push({
+            name: `${name} ${adapter} by ones`,
+            kernel: fitted(headGradient, 1, adapter),
+            ...gradient,
+          });
+        }
+      }
       list.push({
         name: `${name} ${adapter}`,
         kernel: fitted(headReduce, stride, adapter),
@@ -61,12 +80,7 @@ export function cases(): KernelCase[] {
       list.push({
         name: `${name} ${adapter}`,
         kernel: fitted(headGradient, stride, adapter),
-        inputs: { tile: logits, targets, result: packed, dlogp, dentropy },
-        dims,
-        tolerance: 1e-5,
-        expected: () => ({
-          tile: gradientLoops(logits, targets, dlogp, dentropy, rows, vocabulary, stride, temperature),
-        }),
+        ...gradient,
       });
     }
   }
