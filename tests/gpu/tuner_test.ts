@@ -61,13 +61,18 @@ function tuner(gpu: Gpu, options: TuneOptions): { tuner: Tuner; said: string[] }
 }
 
 tunerTest("takes the faster of two, whichever the rule prefers, and measures a class once", async (gpu) => {
-  const { tuner: t, said } = tuner(gpu, {});
+  const passed: string[] = [];
+  const { tuner: t, said } = tuner(gpu, { pass: (line) => passed.push(line) });
   assertEquals(name(await t.choose(slow, { kernels: [slow, quick], dims })), "test.quick");
   assertEquals(name(await t.choose(quick, { kernels: [slow, quick], dims })), "test.quick");
   assertEquals(t.spent.classes, 2);
   assertEquals(name(await t.choose(slow, { kernels: [slow, quick], dims })), "test.quick");
   assertEquals(t.spent.classes, 2);
   assertEquals(said, ["tuning kernels for this adapter: at most 60 s, once"]);
+  assertEquals(passed.map((line) => line.replace(/\d+\.\d/, "#")), [
+    "tuning kernels: 1 classes of launches, # of at most 60 s",
+    "tuning kernels: 2 classes of launches, # of at most 60 s",
+  ]);
   assertEquals(Object.keys(t.choices().choices), ["test.quick n=1024 value=3", "test.slow n=1024 value=3"]);
 });
 
