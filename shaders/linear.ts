@@ -37,10 +37,15 @@ const MANY_ROWS: readonly LinearVariant[] = [
   "linear_tiled_32x32",
   "linear_tiled_128x64",
   "linear_tiled_128x128",
+  "linear_tiled_double",
 ];
 /** The same with operands rounded to f16. */
 const FEW_ROWS_HALF: readonly LinearVariant[] = ["linear_half", "linear_half_32x32"];
-const MANY_ROWS_HALF: readonly LinearVariant[] = ["linear_half_32x32", "linear_half_128x128"];
+const MANY_ROWS_HALF: readonly LinearVariant[] = [
+  "linear_half_32x32",
+  "linear_half_128x128",
+  "linear_half_double",
+];
 /** Of gradients only: what forward products round is to be the same in sampling and in training, whatever their sizes. */
 const SUMS_HALF: readonly LinearVariant[] = ["linear_half_sums", "linear_half_sums_128x128"];
 

@@ -1,7 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { AdapterTraits } from "../../gpu/kernel.ts";
 import { linearProducts } from "../../shaders/linear.ts";
-import type { LinearKernels } from "../../shaders/linear_variants.ts";
+import { type Forwards, type LinearKernels, linearKernels } from "../../shaders/linear_variants.ts";
 import { checkKernels } from "./check_kernels.ts";
 import { cases, mistakes } from "./linear_cases.ts";
 
@@ -38,4 +38,13 @@ Deno.test("linear: on a GPU forward products of few rows take the variants for t
   assertEquals(rule(4, {}, "forwardBias").name, "linear_rows_2.forward_bias");
   assertEquals(rule(4, {}, "backwardInput").name, "linear_tiled.backward_input");
   assertEquals(rule(4, {}, "backwardWeight").name, "linear_tiled.backward_weight");
+});
+
+Deno.test("linear: no tile needs more workgroup memory than every adapter has", () => {
+  for (const { forward: { name, needs, consts } } of Object.values<Forwards>(linearKernels)) {
+    if (consts?.LEFT === undefined) continue;
+    const bytes = (consts.LEFT + consts.RIGHT) * (needs === "shader-f16" ? 8 : 16);
+    // What WebGPU guarantees.
+    assert(bytes > 0 && bytes <= 16384, `${name}: ${bytes} bytes`);
+  }
 });
