@@ -5,6 +5,7 @@ struct Team { @builtin(local_invocation_index) lane: u32 }
 var<workgroup> team_sums: array<f32, GROUP>;
 var<workgroup> team_pairs: array<vec2f, GROUP>;
 var<workgroup> team_tops: array<f32, GROUP>;
+var<workgroup> group_pairs: array<vec2f, GROUP>;
 
 // Which of the workgroup's rows the team has.
 fn team_row(team: Team, turn: u32) -> u32 { return team.lane / SHARE; }
@@ -41,4 +42,14 @@ fn team_max(team: Team, mine: f32) -> f32 {
   var top = mine;
   for (var i = 0u; i < SHARE; i++) { top = max(top, team_tops[first + i]); }
   return top;
+}
+
+// The sum of `mine` over the whole workgroup, to its first thread; GROUP is a power of two.
+fn group_sum2(team: Team, mine: vec2f) -> vec2f {
+  group_pairs[team.lane] = mine;
+  for (var half = GROUP / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (team.lane < half) { group_pairs[team.lane] += group_pairs[team.lane + half]; }
+  }
+  return group_pairs[team.lane];
 }
