@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -3327,7 +3327,7 @@ fn scatter(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
 // y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
 // and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
-// Preludes: philox.wgsl, sample_slot.wgsl, sample_filter.wgsl.
+// Preludes: philox.wgsl, sample_slot.wgsl, sample_lanes.wgsl or sample_lanes_subgroup.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
 
 fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
@@ -3408,10 +3408,11 @@ fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
 }
 
 @compute @workgroup_size(64)
-fn sample(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+fn sample(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
   if (s >= d.slots) { return; }
-  let lane = lid.x;
+  let lane = lanes.lane;
+  enter(lanes);
   if (lane == 0u) {
     alive = slots[s * 8u + 2u];
     step = atomicAdd(&tick[0], 1u) / d.slots;
@@ -3458,9 +3459,10 @@ fn write_four(s: u32, v: u32, p: vec4f) {
 
 // What \`sample\` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
 @compute @workgroup_size(64)
-fn filtered(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
-  let lane = lid.x;
+  let lane = lanes.lane;
+  enter(lanes);
   if (lane == 0u) { alive = slots[s * 8u + 2u]; }
   let live = workgroupUniformLoad(&alive) == 1u;
   var row = read_row(s, lane);
@@ -3506,9 +3508,6 @@ struct Row {
   bad: bool,         // a logit is not finite, or every token is banned
 }
 
-var<workgroup> parts: array<vec4f, 256>;
-var<workgroup> rows_of_parts: array<vec4f, 32>;
-var<workgroup> whole: array<vec4f, 4>;
 var<workgroup> lane_mass: array<f32, 64>;
 var<workgroup> lane_first: array<u32, 64>;
 var<workgroup> alive: u32;
@@ -3553,43 +3552,6 @@ fn load_quad(row: Row, v: u32) -> Quad {
 // exp of what lies below the maximum; nothing for banned tokens.
 fn weights(row: Row, y: vec4f) -> vec4f {
   return select(exp(max((y - row.top) * row.inverse, vec4f(-104.0))), vec4f(), y <= vec4f(LOWEST));
-}
-
-// Sums of the lanes' values, to all lanes; the order is fixed.
-fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
-  parts[lane * 4u] = value[0];
-  parts[lane * 4u + 1u] = value[1];
-  parts[lane * 4u + 2u] = value[2];
-  parts[lane * 4u + 3u] = value[3];
-  workgroupBarrier();
-  if (lane < 32u) {
-    var sum = parts[lane];
-    for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
-    rows_of_parts[lane] = sum;
-  }
-  workgroupBarrier();
-  if (lane < 4u) {
-    var sum = rows_of_parts[lane];
-    for (var i = 1u; i < 8u; i++) { sum += rows_of_parts[lane + 4u * i]; }
-    whole[lane] = sum;
-  }
-  workgroupBarrier();
-  return mat4x4f(whole[0], whole[1], whole[2], whole[3]);
-}
-
-// Largest of each component, to all lanes.
-fn max_lanes(lane: u32, value: vec4f) -> vec4f {
-  parts[lane] = value;
-  workgroupBarrier();
-  if (lane < 8u) {
-    var top = parts[lane];
-    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
-    rows_of_parts[lane] = top;
-  }
-  workgroupBarrier();
-  var top = rows_of_parts[0];
-  for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
-  return top;
 }
 
 fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
@@ -3746,6 +3708,104 @@ fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
     }
   }
   return threshold;
+}
+`,
+  sample_lanes: `// Prelude of sample.wgsl: the 64 lanes of a workgroup add up through workgroup memory.
+struct Lanes { @builtin(local_invocation_index) lane: u32 }
+
+var<workgroup> parts: array<vec4f, 256>;
+var<workgroup> rows_of_parts: array<vec4f, 32>;
+var<workgroup> whole: array<vec4f, 4>;
+
+// To be called first.
+fn enter(lanes: Lanes) {}
+
+// Sums of the lanes' values, to all lanes; the order is fixed.
+fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
+  parts[lane * 4u] = value[0];
+  parts[lane * 4u + 1u] = value[1];
+  parts[lane * 4u + 2u] = value[2];
+  parts[lane * 4u + 3u] = value[3];
+  workgroupBarrier();
+  if (lane < 32u) {
+    var sum = parts[lane];
+    for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
+    rows_of_parts[lane] = sum;
+  }
+  workgroupBarrier();
+  if (lane < 4u) {
+    var sum = rows_of_parts[lane];
+    for (var i = 1u; i < 8u; i++) { sum += rows_of_parts[lane + 4u * i]; }
+    whole[lane] = sum;
+  }
+  workgroupBarrier();
+  return mat4x4f(whole[0], whole[1], whole[2], whole[3]);
+}
+
+// Largest of each component, to all lanes.
+fn max_lanes(lane: u32, value: vec4f) -> vec4f {
+  parts[lane] = value;
+  workgroupBarrier();
+  if (lane < 8u) {
+    var top = parts[lane];
+    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
+    rows_of_parts[lane] = top;
+  }
+  workgroupBarrier();
+  var top = rows_of_parts[0];
+  for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
+  return top;
+}
+`,
+  sample_lanes_subgroup: `// Prelude of sample.wgsl: as sample_lanes.wgsl, but the lanes add up within their subgroups, of whatever size, first.
+struct Lanes {
+  @builtin(local_invocation_index) lane: u32,
+  @builtin(subgroup_id) id: u32,
+  @builtin(num_subgroups) count: u32,
+  @builtin(subgroup_invocation_id) member: u32,
+}
+
+// Four of each subgroup, which has one thread at least.
+var<workgroup> parts: array<vec4f, 256>;
+var<private> own_id: u32;
+var<private> subgroups: u32;
+var<private> first_member: bool;
+
+// To be called first.
+fn enter(lanes: Lanes) {
+  own_id = lanes.id;
+  subgroups = lanes.count;
+  first_member = lanes.member == 0u;
+}
+
+// Sums of the lanes' values, to all lanes; the order is fixed.
+fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
+  let own = mat4x4f(subgroupAdd(value[0]), subgroupAdd(value[1]), subgroupAdd(value[2]), subgroupAdd(value[3]));
+  if (first_member) {
+    parts[own_id * 4u] = own[0];
+    parts[own_id * 4u + 1u] = own[1];
+    parts[own_id * 4u + 2u] = own[2];
+    parts[own_id * 4u + 3u] = own[3];
+  }
+  workgroupBarrier();
+  var sum = mat4x4f();
+  for (var i = 0u; i < subgroups; i++) {
+    sum += mat4x4f(parts[i * 4u], parts[i * 4u + 1u], parts[i * 4u + 2u], parts[i * 4u + 3u]);
+  }
+  // The next call writes where slower lanes still read.
+  workgroupBarrier();
+  return sum;
+}
+
+// Largest of each component, to all lanes.
+fn max_lanes(lane: u32, value: vec4f) -> vec4f {
+  let own = subgroupMax(value);
+  if (first_member) { parts[own_id] = own; }
+  workgroupBarrier();
+  var top = parts[0];
+  for (var i = 1u; i < subgroups; i++) { top = max(top, parts[i]); }
+  workgroupBarrier();
+  return top;
 }
 `,
   sample_slot: `// What both variants of sample.wgsl share, as their prelude: sizes and settings, all bindings but the logits, the draw's
