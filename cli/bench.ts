@@ -122,7 +122,7 @@ export async function bench(args: BenchArgs): Promise<number> {
   }
   const wanted = (name: string) => names.length === 0 || names.some((part) => name.includes(part));
   const progress = new Progress();
-  const gpu = await openTuned(args, (line) => progress.say(line));
+  const gpu = await openTuned(args, progress);
   try {
     const { software, name: adapter, driver } = gpu.facts;
     const clock = clockOf(gpu);

@@ -9,7 +9,7 @@ import { UserError } from "../gpu/errors.ts";
 import { openCheckpoint } from "../models/checkpoint_folder.ts";
 import { loadModelConfig, parameterShapes } from "../models/config.ts";
 import { Tokenizer } from "../models/tokenizer.ts";
-import { allCases, type OpCases, uncovered } from "../tests/shaders/all_cases.ts";
+import { allCases, type OpCases, uncovered, uncoveredSiblings } from "../tests/shaders/all_cases.ts";
 import { lacking, runCase } from "../tests/shaders/case.ts";
 import { loadConfig } from "../trainer/config.ts";
 import type { DoctorArgs } from "./arguments.ts";
@@ -57,7 +57,7 @@ export interface DoctorReport {
   readonly leftOut: Readonly<Record<string, number>>;
   /** The cases that failed. */
   readonly failures: readonly KernelFailure[];
-  /** Kernels and entry points without any case. */
+  /** Kernels, siblings of kernels and entry points without any case. */
   readonly uncovered: readonly string[];
   /** Time of the whole command. */
   readonly seconds: number;
@@ -124,7 +124,10 @@ export async function doctor(args: DoctorArgs): Promise<number> {
       cases: cases.length,
       leftOut,
       failures,
-      uncovered: await uncovered(all.map((c) => c.kernel)),
+      uncovered: [
+        ...await uncovered(all.map((c) => c.kernel)),
+        ...await uncoveredSiblings(all, gpu.facts),
+      ],
       seconds: Math.round(performance.now() - start) / 1000,
     };
     console.log(args.json ? JSON.stringify(report, null, 1) : reportText(report));

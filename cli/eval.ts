@@ -31,7 +31,7 @@ async function evalCommand(args: EvalArgs): Promise<number> {
       }),
     ]
     : await read(args.data, progress);
-  const gpu = await openTuned(args, (line) => progress.say(line));
+  const gpu = await openTuned(args, progress);
   try {
     const max_response_length = args.maxTokens ?? config.data.max_response_length;
     const policy = await Policy.load(gpu, folder, {

@@ -14,7 +14,7 @@ export async function generate(args: GenerateArgs): Promise<number> {
   const { config } = loadConfig();
   const text = args.prompt ?? (await new Response(Deno.stdin.readable).text()).trim();
   if (text === "") throw new UserError("no prompt: give --prompt, or write it to standard input");
-  const gpu = await openTuned(args, console.error);
+  const gpu = await openTuned(args, { say: console.error });
   const stop = new AbortController();
   const interrupt = () => stop.abort();
   Deno.addSignalListener("SIGINT", interrupt);

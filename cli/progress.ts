@@ -21,6 +21,8 @@ export class Progress {
   readonly #stream: ProgressStream;
   readonly #now: () => number;
   #phase?: Phase;
+  /** Whether the terminal's line is a passing one. */
+  #passing = false;
 
   /**
    * Shows nothing until the first phase.
@@ -36,19 +38,33 @@ export class Progress {
    * @param total how many `unit`s there are to do; null: unknown, so no time left is shown
    */
   phase(name: string, total: number | null, unit: string): Phase {
-    this.#phase?.finish();
+    this.close();
     this.#phase = new Phase({ name, total, unit }, this.#stream, this.#now);
     return this.#phase;
   }
 
   /** Prints a line without disturbing the bar. */
   say(line: string): void {
+    this.#clear();
     if (this.#phase) this.#phase.say(line);
     else this.#stream.write(`${line}\n`);
   }
 
+  /** Shows a line on a terminal until the next one, of whatever kind; elsewhere nothing. */
+  pass(line: string): void {
+    if (!this.#stream.isTTY) return;
+    this.#stream.write(`\r\x1b[K${line}`);
+    this.#passing = true;
+  }
+
+  #clear(): void {
+    if (this.#passing) this.#stream.write("\r\x1b[K");
+    this.#passing = false;
+  }
+
   /** Ends the phase that is shown, if any. */
   close(): void {
+    this.#clear();
     this.#phase?.finish();
     this.#phase = undefined;
   }

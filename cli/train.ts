@@ -67,7 +67,7 @@ export async function train(args: TrainArgs): Promise<number> {
   const progress = new Progress();
   for (const key of ignored) progress.say(`ignored: ${key}`);
   const { tune_kernels: tune, kernels, precision } = config.trainer;
-  const gpu = await openTuned({ tune, kernels, precision }, (line) => progress.say(line));
+  const gpu = await openTuned({ tune, kernels, precision }, progress);
   const how = [
     gpu.facts.software ? "software: runs on the CPU" : "",
     kernels === "auto" ? "" : `${kernels} kernels`,

@@ -2,6 +2,7 @@
 import { Gpu } from "../gpu/device.ts";
 import type { Precision } from "../gpu/kernel.ts";
 import type { KernelPreset } from "../gpu/kernel_options.ts";
+import type { Progress } from "./progress.ts";
 import { Tuner } from "../gpu/tuner.ts";
 
 /** Options alike in all commands that run a model. */
@@ -14,13 +15,17 @@ export interface KernelArgs {
   precision: Precision;
 }
 
+/** Where it is said that kernels are measured, and shown how far that is; a {@link Progress} does both. */
+export type TuningLines = Pick<Progress, "say"> & Partial<Pick<Progress, "pass">>;
+
 /**
- * Opens the device; `say` hears when kernels are measured.
+ * Opens the device.
  * @throws UserError when the adapter cannot do what is asked for
  */
-export function openTuned(args: KernelArgs, say: (line: string) => void): Promise<Gpu> {
+export function openTuned(args: KernelArgs, lines: TuningLines): Promise<Gpu> {
   const kernels = { preset: args.kernels, precision: args.precision };
-  return args.tune ? Tuner.open({ say }, kernels) : Gpu.open(kernels);
+  if (!args.tune) return Gpu.open(kernels);
+  return Tuner.open({ say: (line) => lines.say(line), pass: (line) => lines.pass?.(line) }, kernels);
 }
 
 /** What measuring kernels took, where any was measured. */

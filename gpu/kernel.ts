@@ -38,6 +38,8 @@ export interface AdapterTraits {
   readonly software: boolean;
   /** Invocations of a subgroup where kernels may use subgroups and the adapter has one size only, else 0. */
   readonly subgroup: number;
+  /** True where kernels may use subgroups, of whatever sizes. */
+  readonly subgroups?: boolean;
   /** True where kernels are to need nothing beyond what WebGPU has everywhere, nor a choice by measuring. */
   readonly portable?: boolean;
   /** `float32` when undefined. */
@@ -62,8 +64,11 @@ export interface KernelSpec<B extends string = string, D extends string = string
   readonly bindings: Readonly<Record<B, Access>>;
   /** Fields of the uniform struct, in order. */
   readonly dims: Readonly<Record<D, "u32" | "f32">>;
-  /** The device feature that the text needs; it then begins with the line that enables it. */
-  readonly needs?: "shader-f16";
+  /**
+   * The device feature that the text needs. With `shader-f16` it begins with the line that enables it; the one for
+   * subgroups is refused by naga, which does without.
+   */
+  readonly needs?: "shader-f16" | "subgroups";
   /** Sizes of register tiles and the like, put in front of the text as `const NAME = value;` declarations. */
   readonly consts?: Readonly<Record<string, number>>;
   /** Elements each binding must hold at least. */

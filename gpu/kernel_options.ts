@@ -35,7 +35,7 @@ export interface KernelOptions {
 }
 
 /** What is known about an adapter that decides. */
-interface Adapter extends Pick<AdapterTraits, "software" | "subgroup"> {
+export interface Adapter extends Pick<AdapterTraits, "software" | "subgroup"> {
   readonly name: string;
   readonly features: readonly string[];
 }
@@ -53,12 +53,13 @@ export function traitsFor(
       `precision float16 needs the WebGPU feature shader-f16, which ${name} does not have: take float32`,
     );
   }
+  const subgroups = features.includes("subgroups");
   switch (preset) {
     case "auto":
-      return { software, subgroup, precision };
+      return { software, subgroup, subgroups, precision };
     case "gpu":
     case "software":
-      return { software: preset === "software", subgroup, precision };
+      return { software: preset === "software", subgroup, subgroups, precision };
     case "portable":
       return { software: false, subgroup: 0, portable: true, precision };
   }

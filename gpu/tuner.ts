@@ -21,6 +21,8 @@ export interface TuneOptions {
   readonly cache?: string | null;
   /** Hears one line when measuring begins, and why a file is not used. */
   readonly say?: (line: string) => void;
+  /** Hears after every class how far measuring is, in lines of which each replaces the one before. */
+  readonly pass?: (line: string) => void;
 }
 
 /** A faster kernel is taken where it saves more than this share of the time: less is noise, and choices are to be stable. */
@@ -153,6 +155,11 @@ export class Tuner implements KernelChooser {
       for (const tensor of Object.values(scratch)) tensor.buffer.destroy();
       this.#classes++;
       this.#seconds += (performance.now() - start) / 1000;
+      this.#options.pass?.(
+        `tuning kernels: ${this.#classes} classes of launches, ${
+          this.#seconds.toFixed(1)
+        } of at most ${seconds} s`,
+      );
     }
   }
 

@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1632,7 +1632,7 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
 //   finish           norm = sqrt(sum of the first \`parts\` partials);  result =
 //                    [norm, min(1, max_norm / (norm + 1e-6)) or 1 if max_norm = 0, 1 if all was finite else 0, 0]
 // With NaN or infinity anywhere the clip factor is 0 too.
-// Prelude: Value, LANES, total. GROUP threads a workgroup, a power of two; PER_GROUP a multiple of 4.
+// Preludes: Value, LANES, total; Team, group_sum2 (team_workgroup.wgsl, team_subgroup.wgsl). GROUP threads a workgroup, a power of two; PER_GROUP a multiple of 4.
 
 struct SumDims { n: u32, slot: u32 }
 @group(0) @binding(0) var<uniform> sum_dims: SumDims;
@@ -1644,54 +1644,35 @@ struct FinishDims { parts: u32, max_norm: f32 }
 @group(0) @binding(1) var<storage, read> finish_partial: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
 
-var<workgroup> sums: array<f32, GROUP>;
-var<workgroup> broken: array<u32, GROUP>;
-
 // NaN and infinity have all exponent bits set; comparisons of floats may be folded away.
-fn not_finite(x: f32) -> u32 { return select(0u, 1u, (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u); }
-
-// Adds up the workgroup's sums into sums[0], broken[0].
-fn reduce(lane: u32) {
-  for (var half = GROUP / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (lane < half) {
-      sums[lane] += sums[lane + half];
-      broken[lane] |= broken[lane + half];
-    }
-  }
-}
+fn not_finite(x: f32) -> f32 { return select(0.0, 1.0, (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u); }
 
 @compute @workgroup_size(GROUP)
-fn sum_of_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
-                  @builtin(local_invocation_index) lane: u32) {
+fn sum_of_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
   let w = wid.y * groups.x + wid.x;
   let first = w * (PER_GROUP / LANES);
   let end = min(first + PER_GROUP / LANES, sum_dims.n / LANES);
   var squares = Value(0.0);
-  for (var i = first + lane; i < end; i += GROUP) {
+  for (var i = first + team.lane; i < end; i += GROUP) {
     let v = g[i];
     squares += v * v;
   }
-  sums[lane] = total(squares);
-  reduce(lane);
-  if (lane == 0u && first < end) { partial[sum_dims.slot + w] = sums[0]; }
+  let sum = group_sum2(team, vec2f(total(squares), 0.0)).x;
+  if (team.lane == 0u && first < end) { partial[sum_dims.slot + w] = sum; }
 }
 
 @compute @workgroup_size(GROUP)
-fn finish(@builtin(local_invocation_index) lane: u32) {
-  var sum = 0.0;
-  var bad = 0u;
-  for (var i = lane; i < finish_dims.parts; i += GROUP) {
+fn finish(team: Team) {
+  // The sum, and how many are not finite.
+  var mine = vec2f();
+  for (var i = team.lane; i < finish_dims.parts; i += GROUP) {
     let part = finish_partial[i];
-    sum += part;
-    bad |= not_finite(part);
+    mine += vec2f(part, not_finite(part));
   }
-  sums[lane] = sum;
-  broken[lane] = bad;
-  reduce(lane);
-  if (lane == 0u) {
-    let finite = (broken[0] | not_finite(sums[0])) == 0u;
-    let norm = sqrt(sums[0]);
+  let sums = group_sum2(team, mine);
+  if (team.lane == 0u) {
+    let finite = sums.y + not_finite(sums.x) == 0.0;
+    let norm = sqrt(sums.x);
     var clip = 1.0;
     if (finish_dims.max_norm > 0.0) { clip = min(1.0, finish_dims.max_norm / (norm + 1e-6)); }
     result[0] = norm;
@@ -1709,8 +1690,8 @@ fn finish(@builtin(local_invocation_index) lane: u32) {
 // gradient   replaces the tile by ∂L/∂z, from one scalar ∂L/∂logp and one ∂L/∂H a row:
 //              ∂L/∂z_v = (∂L/∂logp (1[v=y] − p_v) − ∂L/∂H p_v (log p_v + H)) / T
 // Kept for backward: lse and H. Source: log-softmax and the entropy of its distribution (ARES eq. of §1, exact over V).
-// reduce: one invocation a row; lanes walk their rows in step, four columns at a time; padding columns are skipped by the
-// bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
+// reduce: a team of threads a row (team_workgroup.wgsl; of one on software adapters, whose lanes walk their rows in step),
+// four columns at a time; padding columns are skipped by the bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
 // once for these.
 
 struct Dims {
@@ -1732,17 +1713,20 @@ struct Dims {
 
 const LOWEST = -3.0e38;
 
-@compute @workgroup_size(16)
-fn reduce(@builtin(global_invocation_id) id: vec3u) {
-  let row = id.y * 65535u * 16u + id.x;
-  if (row >= d.rows) { return; }
+// The team's part of row \`mine\` of the workgroup's, whose first one is \`group\`.
+fn reduce_row(team: Team, group: u32, mine: u32) {
+  let row = group + mine;
+  let here = mine < ROWS && row < d.rows;
   var state = vec4f(LOWEST, 0.0, 0.0, 0.0);
-  if (d.first > 0u) { state = running[row]; }
+  if (here && d.first > 0u) { state = running[row]; }
   let base = row * (d.stride / 4u);
-  let whole = d.columns / 4u;
-  let rest = d.columns % 4u;
+  let whole = select(0u, d.columns / 4u, here);
+  // The columns that are left over are the first member's.
+  let rest = select(0u, d.columns % 4u, here && team_member(team) == 0u);
   var most = vec4f(state.x);
-  for (var j = 0u; j < whole; j++) { most = max(most, logits[base + j] * d.inverse_temperature); }
+  for (var j = team_member(team); j < whole; j += team_size(team)) {
+    most = max(most, logits[base + j] * d.inverse_temperature);
+  }
   var m = max(max(most.x, most.y), max(most.z, most.w));
   var tail = vec4f(LOWEST);
   if (rest > 0u) {
@@ -1750,9 +1734,10 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
     tail = select(tail, z, vec4u(0u, 1u, 2u, 3u) < vec4u(rest));
     m = max(m, max(max(tail.x, tail.y), max(tail.z, tail.w)));
   }
+  m = team_max(team, m);
   var sum = vec4f(0.0);
   var weighted = vec4f(0.0);
-  for (var j = 0u; j < whole; j++) {
+  for (var j = team_member(team); j < whole; j += team_size(team)) {
     let z = logits[base + j] * d.inverse_temperature;
     let e = exp(z - m);
     sum += e;
@@ -1763,11 +1748,16 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
     sum += e;
     weighted += select(vec4f(0.0), e * tail, vec4u(0u, 1u, 2u, 3u) < vec4u(rest));
   }
+  let sums = team_sum2(team, vec2f(
+    (sum.x + sum.y) + (sum.z + sum.w),
+    (weighted.x + weighted.y) + (weighted.z + weighted.w),
+  ));
+  if (!here || team_member(team) > 0u) { return; }
   let scale = select(exp(state.x - m), 0.0, state.x == LOWEST);
   var next = vec4f(
     m,
-    state.y * scale + (sum.x + sum.y) + (sum.z + sum.w),
-    state.z * scale + (weighted.x + weighted.y) + (weighted.z + weighted.w),
+    state.y * scale + sums.x,
+    state.z * scale + sums.y,
     state.w,
   );
   let y = targets[row];
@@ -1780,6 +1770,14 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
     let lse = next.x + log(next.y);
     result[row] = vec4f(next.w - lse, lse - next.z / next.y, lse, 0.0);
   }
+}
+
+@compute @workgroup_size(GROUP)
+fn reduce(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
+  let first = (wid.y * groups.x + wid.x) * ROWS;
+  //# for turn in TURNS
+  reduce_row(team, first, team_row(team, \$turn));
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read_write> tile: array<vec4f>;
@@ -2545,6 +2543,9 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
 // go through workgroup memory, the next ones are fetched while the present ones are multiplied. Each of X · Y threads adds
 // up ROWS x 4 VECS elements that lie Y rows and X columns apart, so that neighbours read and write neighbouring places.
 //   X = N / (4 VECS)  Y = M / ROWS  QUADS = K / 4  SPAN = QUADS + 1  MS, NS = M / 4, N / 4
+// With SINGLE = 1 a slice replaces the one before: one barrier for all threads to be done with that, one for all of it to
+// stand there. With DOUBLE = 1 slices take turns in two buffers, LEFT_PART and RIGHT_PART apart, and one barrier does: who
+// writes slice s + 2 has passed the barrier of s + 1, to which everyone comes after multiplying slice s.
 //   THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
 // Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
 // slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
@@ -2614,13 +2615,23 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
   //# for l in RIGHT_LOADS
   var b\$l = w_at(n + i + THREADS / QUADS * \$l, q, width);
   //# end
+  //# for single in SINGLE
+  let left_at = 0u;
+  let right_at = 0u;
+  //# end
+  //# for double in DOUBLE
+  var left_at = 0u;
+  var right_at = 0u;
+  //# end
   for (var step = 0u; step < width; step += QUADS) {
+    //# for single in SINGLE
     workgroupBarrier();
+    //# end
     //# for l in LEFT_LOADS
-    left[(i + THREADS / QUADS * \$l) * SPAN + q] = narrow(a\$l);
+    left[left_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[(i + THREADS / QUADS * \$l) * SPAN + q] = narrow(b\$l);
+    right[right_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow(b\$l);
     //# end
     workgroupBarrier();
     let next = step + QUADS + q;
@@ -2640,15 +2651,15 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     for (var k = 0u; k < QUADS; k++) {
       //# for v in VECS
       let c\$v = transpose(mat4x4<Sum>(
-        Factor(right[(tx + X * (4u * \$v)) * SPAN + k]),
-        Factor(right[(tx + X * (4u * \$v + 1u)) * SPAN + k]),
-        Factor(right[(tx + X * (4u * \$v + 2u)) * SPAN + k]),
-        Factor(right[(tx + X * (4u * \$v + 3u)) * SPAN + k]),
+        Factor(right[right_at + (tx + X * (4u * \$v)) * SPAN + k]),
+        Factor(right[right_at + (tx + X * (4u * \$v + 1u)) * SPAN + k]),
+        Factor(right[right_at + (tx + X * (4u * \$v + 2u)) * SPAN + k]),
+        Factor(right[right_at + (tx + X * (4u * \$v + 3u)) * SPAN + k]),
       ));
       //# end
       //# for r in ROWS
       {
-      let v = Factor(left[(ty + Y * \$r) * SPAN + k]);
+      let v = Factor(left[left_at + (ty + Y * \$r) * SPAN + k]);
       //# for v in VECS
       (*sums)[\$r][\$v] = step4(v, c\$v, (*sums)[\$r][\$v]);
       //# end
@@ -2657,6 +2668,10 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     }
     //# for sliced in SLICED
     add_slice(&acc, &slice);
+    //# end
+    //# for double in DOUBLE
+    left_at = LEFT_PART - left_at;
+    right_at = RIGHT_PART - right_at;
     //# end
   }
   return acc;
@@ -2756,13 +2771,23 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
   //# for l in RIGHT_LOADS
   var b\$l = input_w_at((thread + THREADS * \$l) / NS, column + (thread + THREADS * \$l) % NS, width);
   //# end
+  //# for single in SINGLE
+  let left_at = 0u;
+  let right_at = 0u;
+  //# end
+  //# for double in DOUBLE
+  var left_at = 0u;
+  var right_at = 0u;
+  //# end
   for (var step = 0u; step < steps; step += QUADS) {
+    //# for single in SINGLE
     workgroupBarrier();
+    //# end
     //# for l in LEFT_LOADS
-    left[(i + THREADS / QUADS * \$l) * SPAN + q] = narrow_gradient(a\$l);
+    left[left_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow_gradient(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[thread + THREADS * \$l] = narrow(b\$l);
+    right[right_at + thread + THREADS * \$l] = narrow(b\$l);
     //# end
     workgroupBarrier();
     let next = step + QUADS;
@@ -2782,15 +2807,15 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     for (var k = 0u; k < QUADS; k++) {
       //# for v in VECS
       let c\$v = mat4x4<Sum>(
-        Factor(right[4u * k * NS + tx + X * \$v]),
-        Factor(right[(4u * k + 1u) * NS + tx + X * \$v]),
-        Factor(right[(4u * k + 2u) * NS + tx + X * \$v]),
-        Factor(right[(4u * k + 3u) * NS + tx + X * \$v]),
+        Factor(right[right_at + 4u * k * NS + tx + X * \$v]),
+        Factor(right[right_at + (4u * k + 1u) * NS + tx + X * \$v]),
+        Factor(right[right_at + (4u * k + 2u) * NS + tx + X * \$v]),
+        Factor(right[right_at + (4u * k + 3u) * NS + tx + X * \$v]),
       );
       //# end
       //# for r in ROWS
       {
-      let v = Factor(left[(ty + Y * \$r) * SPAN + k]);
+      let v = Factor(left[left_at + (ty + Y * \$r) * SPAN + k]);
       //# for v in VECS
       (*sums)[\$r][\$v] = step4(v, c\$v, (*sums)[\$r][\$v]);
       //# end
@@ -2799,6 +2824,10 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     }
     //# for sliced in SLICED
     add_slice(&acc, &slice);
+    //# end
+    //# for double in DOUBLE
+    left_at = LEFT_PART - left_at;
+    right_at = RIGHT_PART - right_at;
     //# end
   }
   //# for r in ROWS
@@ -2844,13 +2873,23 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   //# for l in RIGHT_LOADS
   var b\$l = weight_x_at((thread + THREADS * \$l) / NS, column + (thread + THREADS * \$l) % NS, width);
   //# end
+  //# for single in SINGLE
+  let left_at = 0u;
+  let right_at = 0u;
+  //# end
+  //# for double in DOUBLE
+  var left_at = 0u;
+  var right_at = 0u;
+  //# end
   for (var t = 0u; t < d.tokens; t += K) {
+    //# for single in SINGLE
     workgroupBarrier();
+    //# end
     //# for l in LEFT_LOADS
-    left[thread + THREADS * \$l] = narrow_gradient(a\$l);
+    left[left_at + thread + THREADS * \$l] = narrow_gradient(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[thread + THREADS * \$l] = narrow(b\$l);
+    right[right_at + thread + THREADS * \$l] = narrow(b\$l);
     //# end
     workgroupBarrier();
     //# for l in LEFT_LOADS
@@ -2868,11 +2907,11 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     //# end
     for (var k = 0u; k < K; k++) {
       //# for v in VECS
-      let c\$v = Factor(right[k * NS + tx + X * \$v]);
+      let c\$v = Factor(right[right_at + k * NS + tx + X * \$v]);
       //# end
       //# for r in ROW_QUADS
       {
-      let v = Factor(left[k * MS + ty + Y * \$r]);
+      let v = Factor(left[left_at + k * MS + ty + Y * \$r]);
       //# for j in 4
       //# for v in VECS
       (*sums)[4 * \$r + \$j][\$v] = fma(Factor(v[\$j]), c\$v, (*sums)[4 * \$r + \$j][\$v]);
@@ -2883,6 +2922,10 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     }
     //# for sliced in SLICED
     add_slice(&acc, &slice);
+    //# end
+    //# for double in DOUBLE
+    left_at = LEFT_PART - left_at;
+    right_at = RIGHT_PART - right_at;
     //# end
   }
   //# for r in ROW_QUADS
@@ -3104,7 +3147,8 @@ fn policy_loss(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 // forward            writes y and keeps r for backward.
 // backward           dx[t,j] += r * (dy[t,j] w[j] - x[t,j] * r^2 * mean_i(dy[t,i] w[i] x[t,i])).
 // backward_weight    partial[c,j] = sum over the tokens t of chunk c of dy[t,j] x[t,j] r[t]; column_sum.wgsl adds the chunks.
-// Prelude: Value, LANES, total, place. GROUP threads a workgroup; SHARE of them work on one row, side by side.
+// Preludes: Value, LANES, total, place; Team, of which each has a row (team_workgroup.wgsl, team_subgroup.wgsl). GROUP
+// threads and ROWS rows a workgroup.
 
 struct ForwardDims { tokens: u32, width: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
@@ -3126,50 +3170,50 @@ struct WeightDims { tokens: u32, width: u32, chunk: u32 }
 @group(0) @binding(3) var<storage, read> weight_rstd: array<f32>;
 @group(0) @binding(4) var<storage, read_write> partial: array<Value>;
 
-var<workgroup> shares: array<f32, GROUP>;
-
-// The sum of \`mine\` over the SHARE threads of a row.
-fn row_sum(mine: f32, lane: u32) -> f32 {
-  if (SHARE == 1u) { return mine; }
-  shares[lane] = mine;
-  workgroupBarrier();
-  let first = lane - lane % SHARE;
-  var sum = 0.0;
-  for (var i = 0u; i < SHARE; i++) { sum += shares[first + i]; }
-  return sum;
-}
-
-@compute @workgroup_size(GROUP)
-fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
-           @builtin(local_invocation_index) lane: u32) {
-  let t = (wid.y * groups.x + wid.x) * (GROUP / SHARE) + lane / SHARE;
-  let here = t < forward_dims.tokens;
+// The team's part of row \`row\` of the workgroup's, whose first one is \`first\`.
+fn forward_row(team: Team, first: u32, row: u32) {
+  let t = first + row;
+  let here = row < ROWS && t < forward_dims.tokens;
   let n = select(0u, forward_dims.width / LANES, here);
   var squares = Value(0.0);
-  for (var j = lane % SHARE; j < n; j += SHARE) {
+  for (var j = team_member(team); j < n; j += team_size(team)) {
     let v = x[t * n + j];
     squares += v * v;
   }
-  let r = 1.0 / sqrt(row_sum(total(squares), lane) / f32(forward_dims.width) + forward_dims.eps);
-  for (var j = lane % SHARE; j < n; j += SHARE) { y[t * n + j] = x[t * n + j] * r * weight[j]; }
-  if (here && lane % SHARE == 0u) { rstd[t] = r; }
+  let r = 1.0 / sqrt(team_sum(team, total(squares)) / f32(forward_dims.width) + forward_dims.eps);
+  for (var j = team_member(team); j < n; j += team_size(team)) { y[t * n + j] = x[t * n + j] * r * weight[j]; }
+  if (here && team_member(team) == 0u) { rstd[t] = r; }
 }
 
 @compute @workgroup_size(GROUP)
-fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
-            @builtin(local_invocation_index) lane: u32) {
-  let t = (wid.y * groups.x + wid.x) * (GROUP / SHARE) + lane / SHARE;
-  let n = select(0u, backward_dims.width / LANES, t < backward_dims.tokens);
+fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
+  let first = (wid.y * groups.x + wid.x) * ROWS;
+  //# for turn in TURNS
+  forward_row(team, first, team_row(team, \$turn));
+  //# end
+}
+
+fn backward_row(team: Team, first: u32, row: u32) {
+  let t = first + row;
+  let n = select(0u, backward_dims.width / LANES, row < ROWS && t < backward_dims.tokens);
   var products = Value(0.0);
-  for (var j = lane % SHARE; j < n; j += SHARE) {
+  for (var j = team_member(team); j < n; j += team_size(team)) {
     products += dy[t * n + j] * backward_weight_of[j] * backward_x[t * n + j];
   }
   let r = backward_rstd[t];
-  let slope = row_sum(total(products), lane) / f32(backward_dims.width) * r * r;
-  for (var j = lane % SHARE; j < n; j += SHARE) {
+  let slope = team_sum(team, total(products)) / f32(backward_dims.width) * r * r;
+  for (var j = team_member(team); j < n; j += team_size(team)) {
     let at = t * n + j;
     dx[at] = dx[at] + r * (dy[at] * backward_weight_of[j] - backward_x[at] * slope);
   }
+}
+
+@compute @workgroup_size(GROUP)
+fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
+  let first = (wid.y * groups.x + wid.x) * ROWS;
+  //# for turn in TURNS
+  backward_row(team, first, team_row(team, \$turn));
+  //# end
 }
 
 @compute @workgroup_size(GROUP)
@@ -3283,7 +3327,7 @@ fn scatter(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
 // y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
 // and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
-// Preludes: philox.wgsl, sample_slot.wgsl, sample_filter.wgsl.
+// Preludes: philox.wgsl, sample_slot.wgsl, sample_lanes.wgsl or sample_lanes_subgroup.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
 
 fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
@@ -3364,10 +3408,11 @@ fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
 }
 
 @compute @workgroup_size(64)
-fn sample(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+fn sample(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
   if (s >= d.slots) { return; }
-  let lane = lid.x;
+  let lane = lanes.lane;
+  enter(lanes);
   if (lane == 0u) {
     alive = slots[s * 8u + 2u];
     step = atomicAdd(&tick[0], 1u) / d.slots;
@@ -3414,9 +3459,10 @@ fn write_four(s: u32, v: u32, p: vec4f) {
 
 // What \`sample\` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
 @compute @workgroup_size(64)
-fn filtered(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
-  let lane = lid.x;
+  let lane = lanes.lane;
+  enter(lanes);
   if (lane == 0u) { alive = slots[s * 8u + 2u]; }
   let live = workgroupUniformLoad(&alive) == 1u;
   var row = read_row(s, lane);
@@ -3462,9 +3508,6 @@ struct Row {
   bad: bool,         // a logit is not finite, or every token is banned
 }
 
-var<workgroup> parts: array<vec4f, 256>;
-var<workgroup> rows_of_parts: array<vec4f, 32>;
-var<workgroup> whole: array<vec4f, 4>;
 var<workgroup> lane_mass: array<f32, 64>;
 var<workgroup> lane_first: array<u32, 64>;
 var<workgroup> alive: u32;
@@ -3509,43 +3552,6 @@ fn load_quad(row: Row, v: u32) -> Quad {
 // exp of what lies below the maximum; nothing for banned tokens.
 fn weights(row: Row, y: vec4f) -> vec4f {
   return select(exp(max((y - row.top) * row.inverse, vec4f(-104.0))), vec4f(), y <= vec4f(LOWEST));
-}
-
-// Sums of the lanes' values, to all lanes; the order is fixed.
-fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
-  parts[lane * 4u] = value[0];
-  parts[lane * 4u + 1u] = value[1];
-  parts[lane * 4u + 2u] = value[2];
-  parts[lane * 4u + 3u] = value[3];
-  workgroupBarrier();
-  if (lane < 32u) {
-    var sum = parts[lane];
-    for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
-    rows_of_parts[lane] = sum;
-  }
-  workgroupBarrier();
-  if (lane < 4u) {
-    var sum = rows_of_parts[lane];
-    for (var i = 1u; i < 8u; i++) { sum += rows_of_parts[lane + 4u * i]; }
-    whole[lane] = sum;
-  }
-  workgroupBarrier();
-  return mat4x4f(whole[0], whole[1], whole[2], whole[3]);
-}
-
-// Largest of each component, to all lanes.
-fn max_lanes(lane: u32, value: vec4f) -> vec4f {
-  parts[lane] = value;
-  workgroupBarrier();
-  if (lane < 8u) {
-    var top = parts[lane];
-    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
-    rows_of_parts[lane] = top;
-  }
-  workgroupBarrier();
-  var top = rows_of_parts[0];
-  for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
-  return top;
 }
 
 fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
@@ -3702,6 +3708,104 @@ fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
     }
   }
   return threshold;
+}
+`,
+  sample_lanes: `// Prelude of sample.wgsl: the 64 lanes of a workgroup add up through workgroup memory.
+struct Lanes { @builtin(local_invocation_index) lane: u32 }
+
+var<workgroup> parts: array<vec4f, 256>;
+var<workgroup> rows_of_parts: array<vec4f, 32>;
+var<workgroup> whole: array<vec4f, 4>;
+
+// To be called first.
+fn enter(lanes: Lanes) {}
+
+// Sums of the lanes' values, to all lanes; the order is fixed.
+fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
+  parts[lane * 4u] = value[0];
+  parts[lane * 4u + 1u] = value[1];
+  parts[lane * 4u + 2u] = value[2];
+  parts[lane * 4u + 3u] = value[3];
+  workgroupBarrier();
+  if (lane < 32u) {
+    var sum = parts[lane];
+    for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
+    rows_of_parts[lane] = sum;
+  }
+  workgroupBarrier();
+  if (lane < 4u) {
+    var sum = rows_of_parts[lane];
+    for (var i = 1u; i < 8u; i++) { sum += rows_of_parts[lane + 4u * i]; }
+    whole[lane] = sum;
+  }
+  workgroupBarrier();
+  return mat4x4f(whole[0], whole[1], whole[2], whole[3]);
+}
+
+// Largest of each component, to all lanes.
+fn max_lanes(lane: u32, value: vec4f) -> vec4f {
+  parts[lane] = value;
+  workgroupBarrier();
+  if (lane < 8u) {
+    var top = parts[lane];
+    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
+    rows_of_parts[lane] = top;
+  }
+  workgroupBarrier();
+  var top = rows_of_parts[0];
+  for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
+  return top;
+}
+`,
+  sample_lanes_subgroup: `// Prelude of sample.wgsl: as sample_lanes.wgsl, but the lanes add up within their subgroups, of whatever size, first.
+struct Lanes {
+  @builtin(local_invocation_index) lane: u32,
+  @builtin(subgroup_id) id: u32,
+  @builtin(num_subgroups) count: u32,
+  @builtin(subgroup_invocation_id) member: u32,
+}
+
+// Four of each subgroup, which has one thread at least.
+var<workgroup> parts: array<vec4f, 256>;
+var<private> own_id: u32;
+var<private> subgroups: u32;
+var<private> first_member: bool;
+
+// To be called first.
+fn enter(lanes: Lanes) {
+  own_id = lanes.id;
+  subgroups = lanes.count;
+  first_member = lanes.member == 0u;
+}
+
+// Sums of the lanes' values, to all lanes; the order is fixed.
+fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
+  let own = mat4x4f(subgroupAdd(value[0]), subgroupAdd(value[1]), subgroupAdd(value[2]), subgroupAdd(value[3]));
+  if (first_member) {
+    parts[own_id * 4u] = own[0];
+    parts[own_id * 4u + 1u] = own[1];
+    parts[own_id * 4u + 2u] = own[2];
+    parts[own_id * 4u + 3u] = own[3];
+  }
+  workgroupBarrier();
+  var sum = mat4x4f();
+  for (var i = 0u; i < subgroups; i++) {
+    sum += mat4x4f(parts[i * 4u], parts[i * 4u + 1u], parts[i * 4u + 2u], parts[i * 4u + 3u]);
+  }
+  // The next call writes where slower lanes still read.
+  workgroupBarrier();
+  return sum;
+}
+
+// Largest of each component, to all lanes.
+fn max_lanes(lane: u32, value: vec4f) -> vec4f {
+  let own = subgroupMax(value);
+  if (first_member) { parts[own_id] = own; }
+  workgroupBarrier();
+  var top = parts[0];
+  for (var i = 1u; i < subgroups; i++) { top = max(top, parts[i]); }
+  workgroupBarrier();
+  return top;
 }
 `,
   sample_slot: `// What both variants of sample.wgsl share, as their prelude: sizes and settings, all bindings but the logits, the draw's
@@ -4281,6 +4385,94 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   let d = dy[i];
   dgate_up[at] = d * gate_up[at + n] * s * (1.0 + g * (1.0 - s));
   dgate_up[at + n] = d * g * s;
+}
+`,
+  team_subgroup: `// Prelude: as team_workgroup.wgsl, but a team is a subgroup, of whatever size: it needs neither memory nor barriers
+// for its row. A workgroup's subgroups share out its ROWS rows in up to TURNS = ROWS turns.
+struct Team {
+  @builtin(local_invocation_index) lane: u32,
+  @builtin(subgroup_id) id: u32,
+  @builtin(num_subgroups) teams: u32,
+  @builtin(subgroup_invocation_id) member: u32,
+  @builtin(subgroup_size) size: u32,
+}
+
+// Subgroups have one thread at least.
+var<workgroup> group_pairs: array<vec2f, GROUP>;
+
+// Which of the workgroup's rows the team has in this turn; ROWS or more: none.
+fn team_row(team: Team, turn: u32) -> u32 { return turn * team.teams + team.id; }
+fn team_member(team: Team) -> u32 { return team.member; }
+fn team_size(team: Team) -> u32 { return team.size; }
+
+fn team_sum(team: Team, mine: f32) -> f32 { return subgroupAdd(mine); }
+fn team_sum2(team: Team, mine: vec2f) -> vec2f { return subgroupAdd(mine); }
+fn team_max(team: Team, mine: f32) -> f32 { return subgroupMax(mine); }
+
+// The sum of \`mine\` over the whole workgroup, to all of it.
+fn group_sum2(team: Team, mine: vec2f) -> vec2f {
+  let own = subgroupAdd(mine);
+  if (team.member == 0u) { group_pairs[team.id] = own; }
+  workgroupBarrier();
+  var sum = vec2f();
+  for (var i = 0u; i < team.teams; i++) { sum += group_pairs[i]; }
+  return sum;
+}
+`,
+  team_workgroup: `// Prelude: a row is reduced by a team of SHARE threads, side by side in a workgroup of GROUP, through workgroup memory; a
+// workgroup has ROWS teams, one for each of its rows. Each reduction is done once at most by an entry point.
+struct Team { @builtin(local_invocation_index) lane: u32 }
+
+var<workgroup> team_sums: array<f32, GROUP>;
+var<workgroup> team_pairs: array<vec2f, GROUP>;
+var<workgroup> team_tops: array<f32, GROUP>;
+var<workgroup> group_pairs: array<vec2f, GROUP>;
+
+// Which of the workgroup's rows the team has.
+fn team_row(team: Team, turn: u32) -> u32 { return team.lane / SHARE; }
+fn team_member(team: Team) -> u32 { return team.lane % SHARE; }
+fn team_size(team: Team) -> u32 { return SHARE; }
+
+// The sum of \`mine\` over the team, to all of it.
+fn team_sum(team: Team, mine: f32) -> f32 {
+  if (SHARE == 1u) { return mine; }
+  team_sums[team.lane] = mine;
+  workgroupBarrier();
+  let first = team.lane - team.lane % SHARE;
+  var sum = 0.0;
+  for (var i = 0u; i < SHARE; i++) { sum += team_sums[first + i]; }
+  return sum;
+}
+
+fn team_sum2(team: Team, mine: vec2f) -> vec2f {
+  if (SHARE == 1u) { return mine; }
+  team_pairs[team.lane] = mine;
+  workgroupBarrier();
+  let first = team.lane - team.lane % SHARE;
+  var sum = vec2f();
+  for (var i = 0u; i < SHARE; i++) { sum += team_pairs[first + i]; }
+  return sum;
+}
+
+// The largest of \`mine\` over the team, to all of it.
+fn team_max(team: Team, mine: f32) -> f32 {
+  if (SHARE == 1u) { return mine; }
+  team_tops[team.lane] = mine;
+  workgroupBarrier();
+  let first = team.lane - team.lane % SHARE;
+  var top = mine;
+  for (var i = 0u; i < SHARE; i++) { top = max(top, team_tops[first + i]); }
+  return top;
+}
+
+// The sum of \`mine\` over the whole workgroup, to its first thread; GROUP is a power of two.
+fn group_sum2(team: Team, mine: vec2f) -> vec2f {
+  group_pairs[team.lane] = mine;
+  for (var half = GROUP / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (team.lane < half) { group_pairs[team.lane] += group_pairs[team.lane + half]; }
+  }
+  return group_pairs[team.lane];
 }
 `,
   texel: `// A tensor that the program mirrors in a texture: four f32 values to a texel, 1024 texels to a row. A storage texture, since

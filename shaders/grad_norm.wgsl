@@ -3,7 +3,7 @@
 //   finish           norm = sqrt(sum of the first `parts` partials);  result =
 //                    [norm, min(1, max_norm / (norm + 1e-6)) or 1 if max_norm = 0, 1 if all was finite else 0, 0]
 // With NaN or infinity anywhere the clip factor is 0 too.
-// Prelude: Value, LANES, total. GROUP threads a workgroup, a power of two; PER_GROUP a multiple of 4.
+// Preludes: Value, LANES, total; Team, group_sum2 (team_workgroup.wgsl, team_subgroup.wgsl). GROUP threads a workgroup, a power of two; PER_GROUP a multiple of 4.
 
 struct SumDims { n: u32, slot: u32 }
 @group(0) @binding(0) var<uniform> sum_dims: SumDims;
@@ -15,54 +15,35 @@ struct FinishDims { parts: u32, max_norm: f32 }
 @group(0) @binding(1) var<storage, read> finish_partial: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
 
-var<workgroup> sums: array<f32, GROUP>;
-var<workgroup> broken: array<u32, GROUP>;
-
 // NaN and infinity have all exponent bits set; comparisons of floats may be folded away.
-fn not_finite(x: f32) -> u32 { return select(0u, 1u, (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u); }
-
-// Adds up the workgroup's sums into sums[0], broken[0].
-fn reduce(lane: u32) {
-  for (var half = GROUP / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (lane < half) {
-      sums[lane] += sums[lane + half];
-      broken[lane] |= broken[lane + half];
-    }
-  }
-}
+fn not_finite(x: f32) -> f32 { return select(0.0, 1.0, (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u); }
 
 @compute @workgroup_size(GROUP)
-fn sum_of_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
-                  @builtin(local_invocation_index) lane: u32) {
+fn sum_of_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
   let w = wid.y * groups.x + wid.x;
   let first = w * (PER_GROUP / LANES);
   let end = min(first + PER_GROUP / LANES, sum_dims.n / LANES);
   var squares = Value(0.0);
-  for (var i = first + lane; i < end; i += GROUP) {
+  for (var i = first + team.lane; i < end; i += GROUP) {
     let v = g[i];
     squares += v * v;
   }
-  sums[lane] = total(squares);
-  reduce(lane);
-  if (lane == 0u && first < end) { partial[sum_dims.slot + w] = sums[0]; }
+  let sum = group_sum2(team, vec2f(total(squares), 0.0)).x;
+  if (team.lane == 0u && first < end) { partial[sum_dims.slot + w] = sum; }
 }
 
 @compute @workgroup_size(GROUP)
-fn finish(@builtin(local_invocation_index) lane: u32) {
-  var sum = 0.0;
-  var bad = 0u;
-  for (var i = lane; i < finish_dims.parts; i += GROUP) {
+fn finish(team: Team) {
+  // The sum, and how many are not finite.
+  var mine = vec2f();
+  for (var i = team.lane; i < finish_dims.parts; i += GROUP) {
     let part = finish_partial[i];
-    sum += part;
-    bad |= not_finite(part);
+    mine += vec2f(part, not_finite(part));
   }
-  sums[lane] = sum;
-  broken[lane] = bad;
-  reduce(lane);
-  if (lane == 0u) {
-    let finite = (broken[0] | not_finite(sums[0])) == 0u;
-    let norm = sqrt(sums[0]);
+  let sums = group_sum2(team, mine);
+  if (team.lane == 0u) {
+    let finite = sums.y + not_finite(sums.x) == 0.0;
+    let norm = sqrt(sums.x);
     var clip = 1.0;
     if (finish_dims.max_norm > 0.0) { clip = min(1.0, finish_dims.max_norm / (norm + 1e-6)); }
     result[0] = norm;

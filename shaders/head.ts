@@ -3,9 +3,9 @@
  * Formulas in head.wgsl; the loop over tiles is models/head.ts.
  * @module
  */
-import { defineKernel, type DimValues, type KernelSpec } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
-import { valuePrelude, variants } from "./values.ts";
+import { defineKernel, type DimValues, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
+import { reducers, teamConsts, teamPrelude, valuePrelude, variants } from "./values.ts";
 
 /** Sizes of one vocabulary tile. */
 export type HeadDims = "rows" | "stride" | "first" | "columns" | "last" | "inverse_temperature";
@@ -21,19 +21,16 @@ const DIMS = {
 const tile = (d: DimValues<HeadDims>): number => d.rows * d.stride;
 
 /** Folds a tile [rows, stride] into `running` [rows, 4]; the last one writes `result` [rows, 4] = (logp, entropy, lse, 0). */
-export const headReduce: KernelSpec<"logits" | "targets" | "running" | "result", HeadDims> = variants((v) =>
+export const headReduce: KernelSpec<"logits" | "targets" | "running" | "result", HeadDims> = reducers((v) =>
   defineKernel({
     name: "head.reduce",
-    source: valuePrelude(v) + SHADERS.head,
+    source: valuePrelude(v) + teamPrelude(v) + SHADERS.head,
     entry: "reduce",
     bindings: { logits: v.read, targets: "read", running: "inout", result: "inout" },
     dims: DIMS,
-    consts: { GROUP: v.flat, EACH: 1 },
+    consts: { ...teamConsts(v), EACH: 1 },
     sizes: (d) => ({ logits: tile(d), targets: d.rows, running: d.rows * 4, result: d.rows * 4 }),
-    grid: (d) => {
-      const groups = Math.ceil(d.rows / 16);
-      return [Math.min(groups, 65535), Math.ceil(groups / 65535), 1];
-    },
+    grid: (d) => linearGrid(d.rows, v.rows),
     cost: (d) => ({ flops: 6 * d.rows * d.columns, bytes: 4 * d.rows * d.columns }),
   })
 );
@@ -44,11 +41,11 @@ export const headGradient: KernelSpec<"tile" | "targets" | "result" | "dlogp" | 
     const [group, each] = v.whole ? [16, 8] : [64, 1];
     return defineKernel({
       name: "head.gradient",
-      source: valuePrelude(v) + SHADERS.head,
+      source: valuePrelude(v) + teamPrelude(v) + SHADERS.head,
       entry: "gradient",
       bindings: { tile: v.inout, targets: "read", result: "read", dlogp: "read", dentropy: "read" },
       dims: DIMS,
-      consts: { GROUP: group, EACH: each },
+      consts: { ...teamConsts(v), GROUP: group, EACH: each },
       sizes: (d) => ({ tile: tile(d), targets: d.rows, result: d.rows * 4, dlogp: d.rows, dentropy: d.rows }),
       grid: (d) => [Math.ceil(d.stride / 4 / (group * each)), d.rows, 1],
       cost: (d) => ({ flops: 8 * d.rows * d.columns, bytes: 8 * d.rows * d.columns }),

@@ -6,8 +6,8 @@
 // gradient   replaces the tile by ∂L/∂z, from one scalar ∂L/∂logp and one ∂L/∂H a row:
 //              ∂L/∂z_v = (∂L/∂logp (1[v=y] − p_v) − ∂L/∂H p_v (log p_v + H)) / T
 // Kept for backward: lse and H. Source: log-softmax and the entropy of its distribution (ARES eq. of §1, exact over V).
-// reduce: one invocation a row; lanes walk their rows in step, four columns at a time; padding columns are skipped by the
-// bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
+// reduce: a team of threads a row (team_workgroup.wgsl; of one on software adapters, whose lanes walk their rows in step),
+// four columns at a time; padding columns are skipped by the bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
 // once for these.
 
 struct Dims {
@@ -29,17 +29,20 @@ struct Dims {
 
 const LOWEST = -3.0e38;
 
-@compute @workgroup_size(16)
-fn reduce(@builtin(global_invocation_id) id: vec3u) {
-  let row = id.y * 65535u * 16u + id.x;
-  if (row >= d.rows) { return; }
+// The team's part of row `mine` of the workgroup's, whose first one is `group`.
+fn reduce_row(team: Team, group: u32, mine: u32) {
+  let row = group + mine;
+  let here = mine < ROWS && row < d.rows;
   var state = vec4f(LOWEST, 0.0, 0.0, 0.0);
-  if (d.first > 0u) { state = running[row]; }
+  if (here && d.first > 0u) { state = running[row]; }
   let base = row * (d.stride / 4u);
-  let whole = d.columns / 4u;
-  let rest = d.columns % 4u;
+  let whole = select(0u, d.columns / 4u, here);
+  // The columns that are left over are the first member's.
+  let rest = select(0u, d.columns % 4u, here && team_member(team) == 0u);
   var most = vec4f(state.x);
-  for (var j = 0u; j < whole; j++) { most = max(most, logits[base + j] * d.inverse_temperature); }
+  for (var j = team_member(team); j < whole; j += team_size(team)) {
+    most = max(most, logits[base + j] * d.inverse_temperature);
+  }
   var m = max(max(most.x, most.y), max(most.z, most.w));
   var tail = vec4f(LOWEST);
   if (rest > 0u) {
@@ -47,9 +50,10 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
     tail = select(tail, z, vec4u(0u, 1u, 2u, 3u) < vec4u(rest));
     m = max(m, max(max(tail.x, tail.y), max(tail.z, tail.w)));
   }
+  m = team_max(team, m);
   var sum = vec4f(0.0);
   var weighted = vec4f(0.0);
-  for (var j = 0u; j < whole; j++) {
+  for (var j = team_member(team); j < whole; j += team_size(team)) {
     let z = logits[base + j] * d.inverse_temperature;
     let e = exp(z - m);
     sum += e;
@@ -60,11 +64,16 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
     sum += e;
     weighted += select(vec4f(0.0), e * tail, vec4u(0u, 1u, 2u, 3u) < vec4u(rest));
   }
+  let sums = team_sum2(team, vec2f(
+    (sum.x + sum.y) + (sum.z + sum.w),
+    (weighted.x + weighted.y) + (weighted.z + weighted.w),
+  ));
+  if (!here || team_member(team) > 0u) { return; }
   let scale = select(exp(state.x - m), 0.0, state.x == LOWEST);
   var next = vec4f(
     m,
-    state.y * scale + (sum.x + sum.y) + (sum.z + sum.w),
-    state.z * scale + (weighted.x + weighted.y) + (weighted.z + weighted.w),
+    state.y * scale + sums.x,
+    state.z * scale + sums.y,
     state.w,
   );
   let y = targets[row];
@@ -77,6 +86,14 @@ fn reduce(@builtin(global_invocation_id) id: vec3u) {
     let lse = next.x + log(next.y);
     result[row] = vec4f(next.w - lse, lse - next.z / next.y, lse, 0.0);
   }
+}
+
+@compute @workgroup_size(GROUP)
+fn reduce(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
+  let first = (wid.y * groups.x + wid.x) * ROWS;
+  //# for turn in TURNS
+  reduce_row(team, first, team_row(team, $turn));
+  //# end
 }
 
 @group(0) @binding(1) var<storage, read_write> tile: array<vec4f>;

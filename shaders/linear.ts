@@ -7,6 +7,7 @@ import type { Dim, Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import {
   addBias,
+  type Forwards,
   type LinearDims,
   type LinearKernels,
   linearKernels,
@@ -26,19 +27,36 @@ function tokensOf({ tokens, inputs }: Sizes, elements: Elements): number {
 
 /** Tokens that are measured: powers of two, up to where nothing changes any more. */
 const MOST_TOKENS = 1024;
-/** Rows of output up to which variants for few rows are worth measuring on a GPU, and what is. */
+/**
+ * Rows of output up to which a GPU gets the variants for few rows: those of forward products by rule, for a tile of 64 rows
+ * would leave most of its workgroups' threads to rows that are not there. What else is worth measuring then.
+ */
 const FEW = 64;
-const FEW_ROWS: readonly LinearVariant[] = ["linear_tiled_16x64", "linear_tiled_32x32"];
+const FEW_ROWS: readonly LinearVariant[] = ["linear_tiled", "linear_tiled_16x64", "linear_tiled_32x32"];
 const MANY_ROWS: readonly LinearVariant[] = [
   "linear_tiled_32x32",
   "linear_tiled_128x64",
   "linear_tiled_128x128",
+  "linear_tiled_double",
 ];
 /** The same with operands rounded to f16. */
-const FEW_ROWS_HALF: readonly LinearVariant[] = ["linear_half_32x32"];
-const MANY_ROWS_HALF: readonly LinearVariant[] = ["linear_half_32x32", "linear_half_128x128"];
+const FEW_ROWS_HALF: readonly LinearVariant[] = ["linear_half", "linear_half_32x32"];
+const MANY_ROWS_HALF: readonly LinearVariant[] = [
+  "linear_half_32x32",
+  "linear_half_128x128",
+  "linear_half_double",
+];
 /** Of gradients only: what forward products round is to be the same in sampling and in training, whatever their sizes. */
 const SUMS_HALF: readonly LinearVariant[] = ["linear_half_sums", "linear_half_sums_128x128"];
+
+/** The variants for few rows in the adapter's own text: with subgroups where it says how large they are. */
+function forFewRows(tokens: number, { precision, subgroup }: AdapterTraits): Forwards[] {
+  const rows = `linear_${precision === "float16" ? "half_" as const : "" as const}rows_${
+    tokens <= 4 ? 2 : 8
+  }` as const;
+  const plain = linearRowsKernels[rows];
+  return SUBGROUPS.includes(subgroup) ? [linearRowsKernels[`${rows}_subgroup`], plain] : [plain];
+}
 
 /** Whether tiles of 16 rows leave less to waste than tiles of 32 (lavapipe, 16 x 128 x 688: 0.7 of the time). */
 const fewer = (rows: number): boolean => rows <= 16 || (rows > 32 && rows <= 48);
@@ -48,7 +66,11 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
   const general = linearKernels.linear[name];
   const rowsOf = (d: Sizes, elements: Elements): number =>
     name === "backwardWeight" ? d.outputs as number : tokensOf(d, elements);
-  const byRule = (d: Sizes, adapter: AdapterTraits, elements: Elements): LinearVariant =>
+  const byRule = (d: Sizes, adapter: AdapterTraits, elements: Elements): Partial<LinearKernels> =>
+    !adapter.software && name.startsWith("forward") && tokensOf(d, elements) <= FEW
+      ? forFewRows(tokensOf(d, elements), adapter)[0]
+      : linearKernels[tile(d, adapter, elements)];
+  const tile = (d: Sizes, adapter: AdapterTraits, elements: Elements): LinearVariant =>
     adapter.precision === "float16"
       ? "linear_half"
       : !adapter.software
@@ -71,16 +93,13 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
       list.push(...SUMS_HALF.map((variant) => linearKernels[variant]));
     }
     const tokens = tokensOf(d, elements);
-    if (tokens > FEW) return list;
-    const rows = `linear_${half ? "half_" as const : "" as const}rows_${tokens <= 4 ? 2 : 8}` as const;
-    list.push(linearRowsKernels[rows]);
-    if (SUBGROUPS.includes(adapter.subgroup)) list.push(linearRowsKernels[`${rows}_subgroup`]);
+    if (tokens <= FEW) list.push(...forFewRows(tokens, adapter));
     return list.filter((family) => name in family);
   };
   return {
     ...general,
     fit: (d: Sizes, adapter: AdapterTraits, elements: Elements) =>
-      own(linearKernels[byRule(d, adapter, elements)][name] as unknown as KernelSpec, d, adapter),
+      own(byRule(d, adapter, elements)[name] as unknown as KernelSpec, d, adapter),
     candidates: (d: Sizes, adapter: AdapterTraits, elements: Elements) => ({
       kernels: others(d, adapter, elements)
         .map((family) => own(family[name] as unknown as KernelSpec, d, adapter)),

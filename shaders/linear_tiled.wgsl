@@ -4,6 +4,9 @@
 // go through workgroup memory, the next ones are fetched while the present ones are multiplied. Each of X · Y threads adds
 // up ROWS x 4 VECS elements that lie Y rows and X columns apart, so that neighbours read and write neighbouring places.
 //   X = N / (4 VECS)  Y = M / ROWS  QUADS = K / 4  SPAN = QUADS + 1  MS, NS = M / 4, N / 4
+// With SINGLE = 1 a slice replaces the one before: one barrier for all threads to be done with that, one for all of it to
+// stand there. With DOUBLE = 1 slices take turns in two buffers, LEFT_PART and RIGHT_PART apart, and one barrier does: who
+// writes slice s + 2 has passed the barrier of s + 1, to which everyone comes after multiplying slice s.
 //   THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
 // Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
 // slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
@@ -73,13 +76,23 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
   //# for l in RIGHT_LOADS
   var b$l = w_at(n + i + THREADS / QUADS * $l, q, width);
   //# end
+  //# for single in SINGLE
+  let left_at = 0u;
+  let right_at = 0u;
+  //# end
+  //# for double in DOUBLE
+  var left_at = 0u;
+  var right_at = 0u;
+  //# end
   for (var step = 0u; step < width; step += QUADS) {
+    //# for single in SINGLE
     workgroupBarrier();
+    //# end
     //# for l in LEFT_LOADS
-    left[(i + THREADS / QUADS * $l) * SPAN + q] = narrow(a$l);
+    left[left_at + (i + THREADS / QUADS * $l) * SPAN + q] = narrow(a$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[(i + THREADS / QUADS * $l) * SPAN + q] = narrow(b$l);
+    right[right_at + (i + THREADS / QUADS * $l) * SPAN + q] = narrow(b$l);
     //# end
     workgroupBarrier();
     let next = step + QUADS + q;
@@ -99,15 +112,15 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     for (var k = 0u; k < QUADS; k++) {
       //# for v in VECS
       let c$v = transpose(mat4x4<Sum>(
-        Factor(right[(tx + X * (4u * $v)) * SPAN + k]),
-        Factor(right[(tx + X * (4u * $v + 1u)) * SPAN + k]),
-        Factor(right[(tx + X * (4u * $v + 2u)) * SPAN + k]),
-        Factor(right[(tx + X * (4u * $v + 3u)) * SPAN + k]),
+        Factor(right[right_at + (tx + X * (4u * $v)) * SPAN + k]),
+        Factor(right[right_at + (tx + X * (4u * $v + 1u)) * SPAN + k]),
+        Factor(right[right_at + (tx + X * (4u * $v + 2u)) * SPAN + k]),
+        Factor(right[right_at + (tx + X * (4u * $v + 3u)) * SPAN + k]),
       ));
       //# end
       //# for r in ROWS
       {
-      let v = Factor(left[(ty + Y * $r) * SPAN + k]);
+      let v = Factor(left[left_at + (ty + Y * $r) * SPAN + k]);
       //# for v in VECS
       (*sums)[$r][$v] = step4(v, c$v, (*sums)[$r][$v]);
       //# end
@@ -116,6 +129,10 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     }
     //# for sliced in SLICED
     add_slice(&acc, &slice);
+    //# end
+    //# for double in DOUBLE
+    left_at = LEFT_PART - left_at;
+    right_at = RIGHT_PART - right_at;
     //# end
   }
   return acc;
@@ -215,13 +232,23 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
   //# for l in RIGHT_LOADS
   var b$l = input_w_at((thread + THREADS * $l) / NS, column + (thread + THREADS * $l) % NS, width);
   //# end
+  //# for single in SINGLE
+  let left_at = 0u;
+  let right_at = 0u;
+  //# end
+  //# for double in DOUBLE
+  var left_at = 0u;
+  var right_at = 0u;
+  //# end
   for (var step = 0u; step < steps; step += QUADS) {
+    //# for single in SINGLE
     workgroupBarrier();
+    //# end
     //# for l in LEFT_LOADS
-    left[(i + THREADS / QUADS * $l) * SPAN + q] = narrow_gradient(a$l);
+    left[left_at + (i + THREADS / QUADS * $l) * SPAN + q] = narrow_gradient(a$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[thread + THREADS * $l] = narrow(b$l);
+    right[right_at + thread + THREADS * $l] = narrow(b$l);
     //# end
     workgroupBarrier();
     let next = step + QUADS;
@@ -241,15 +268,15 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     for (var k = 0u; k < QUADS; k++) {
       //# for v in VECS
       let c$v = mat4x4<Sum>(
-        Factor(right[4u * k * NS + tx + X * $v]),
-        Factor(right[(4u * k + 1u) * NS + tx + X * $v]),
-        Factor(right[(4u * k + 2u) * NS + tx + X * $v]),
-        Factor(right[(4u * k + 3u) * NS + tx + X * $v]),
+        Factor(right[right_at + 4u * k * NS + tx + X * $v]),
+        Factor(right[right_at + (4u * k + 1u) * NS + tx + X * $v]),
+        Factor(right[right_at + (4u * k + 2u) * NS + tx + X * $v]),
+        Factor(right[right_at + (4u * k + 3u) * NS + tx + X * $v]),
       );
       //# end
       //# for r in ROWS
       {
-      let v = Factor(left[(ty + Y * $r) * SPAN + k]);
+      let v = Factor(left[left_at + (ty + Y * $r) * SPAN + k]);
       //# for v in VECS
       (*sums)[$r][$v] = step4(v, c$v, (*sums)[$r][$v]);
       //# end
@@ -258,6 +285,10 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     }
     //# for sliced in SLICED
     add_slice(&acc, &slice);
+    //# end
+    //# for double in DOUBLE
+    left_at = LEFT_PART - left_at;
+    right_at = RIGHT_PART - right_at;
     //# end
   }
   //# for r in ROWS
@@ -303,13 +334,23 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   //# for l in RIGHT_LOADS
   var b$l = weight_x_at((thread + THREADS * $l) / NS, column + (thread + THREADS * $l) % NS, width);
   //# end
+  //# for single in SINGLE
+  let left_at = 0u;
+  let right_at = 0u;
+  //# end
+  //# for double in DOUBLE
+  var left_at = 0u;
+  var right_at = 0u;
+  //# end
   for (var t = 0u; t < d.tokens; t += K) {
+    //# for single in SINGLE
     workgroupBarrier();
+    //# end
     //# for l in LEFT_LOADS
-    left[thread + THREADS * $l] = narrow_gradient(a$l);
+    left[left_at + thread + THREADS * $l] = narrow_gradient(a$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[thread + THREADS * $l] = narrow(b$l);
+    right[right_at + thread + THREADS * $l] = narrow(b$l);
     //# end
     workgroupBarrier();
     //# for l in LEFT_LOADS
@@ -327,11 +368,11 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     //# end
     for (var k = 0u; k < K; k++) {
       //# for v in VECS
-      let c$v = Factor(right[k * NS + tx + X * $v]);
+      let c$v = Factor(right[right_at + k * NS + tx + X * $v]);
       //# end
       //# for r in ROW_QUADS
       {
-      let v = Factor(left[k * MS + ty + Y * $r]);
+      let v = Factor(left[left_at + k * MS + ty + Y * $r]);
       //# for j in 4
       //# for v in VECS
       (*sums)[4 * $r + $j][$v] = fma(Factor(v[$j]), c$v, (*sums)[4 * $r + $j][$v]);
@@ -342,6 +383,10 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     }
     //# for sliced in SLICED
     add_slice(&acc, &slice);
+    //# end
+    //# for double in DOUBLE
+    left_at = LEFT_PART - left_at;
+    right_at = RIGHT_PART - right_at;
     //# end
   }
   //# for r in ROW_QUADS

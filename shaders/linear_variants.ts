@@ -75,7 +75,10 @@ function texture(ROWS: number, VECS: number, SHARE: number, DEEP: number): Varia
   };
 }
 
-/** Tiles of M x N elements through workgroup memory, K steps at a time; ROWS x 4 VECS elements a thread. */
+/**
+ * Tiles of M x N elements through workgroup memory, K steps at a time; ROWS x 4 VECS elements a thread. A slice of both
+ * operands is written to one of `buffers`.
+ */
 function tile(
   M: number,
   N: number,
@@ -83,15 +86,19 @@ function tile(
   ROWS: number,
   VECS: number,
   operands: Operands = "f32",
+  buffers: 1 | 2 = 1,
 ): Variant {
   const [X, Y, QUADS, MS, NS] = [N / (4 * VECS), M / ROWS, K / 4, M / 4, N / 4];
   const [SPAN, THREADS] = [QUADS + 1, X * Y];
   const loads = { LEFT_LOADS: M * QUADS / THREADS, RIGHT_LOADS: N * QUADS / THREADS };
-  const memory = { LEFT: M * SPAN, RIGHT: N * SPAN };
+  const [LEFT_PART, RIGHT_PART] = [M * SPAN, N * SPAN];
+  const memory = { LEFT_PART, RIGHT_PART, LEFT: buffers * LEFT_PART, RIGHT: buffers * RIGHT_PART };
   return {
     ...prelude(operands, SHADERS.linear_tiled),
     tile: [M, N],
     consts: {
+      SINGLE: 2 - buffers,
+      DOUBLE: buffers - 1,
       DIRECT: operands === "f16_sums" ? 0 : 1,
       SLICED: operands === "f16_sums" ? 1 : 0,
       M,
@@ -135,9 +142,11 @@ const VARIANTS = {
   linear_tiled_32x32: tile(32, 32, 16, 4, 1),
   linear_tiled_128x64: tile(128, 64, 16, 8, 2),
   linear_tiled_128x128: tile(128, 128, 8, 8, 2),
+  linear_tiled_double: tile(64, 64, 8, 8, 1, "f32", 2),
   linear_half: tile(64, 64, 16, 4, 1, "f16"),
   linear_half_32x32: tile(32, 32, 16, 4, 1, "f16"),
   linear_half_128x128: tile(128, 128, 16, 8, 2, "f16"),
+  linear_half_double: tile(64, 64, 16, 4, 1, "f16", 2),
   linear_half_sums: tile(64, 64, 16, 4, 1, "f16_sums"),
   linear_half_sums_128x128: tile(128, 128, 16, 8, 2, "f16_sums"),
   linear_any: { source: SHADERS.linear_any, tile: [1, 64] },
@@ -288,7 +297,8 @@ for (const name of ["linear_broadcast", "linear_broadcast_16"] as const) {
  * All kernels of the layer by variant; the tests and the benchmark go through them. `linear_texture` reads its operands
  * through textures (software adapters) where they fit one and widths are multiples of 4, `linear_broadcast` reads so too
  * and shares the loads within subgroups of 16 (a program takes `linear_texture` for it where there are none), `linear`
- * needs neither, `linear_tiled` passes operands through workgroup memory (GPUs), `linear_half` does so with operands that
+ * needs neither, `linear_tiled` passes operands through workgroup memory (GPUs; `_double` through two
+ * buffers in turns), `linear_half` does so with operands that
  * it rounds to f16 (adapters with shader-f16, on request), `linear_half_sums` multiplies and adds up a slice of them in f16
  * too, `linear_any` takes any size. Numbers in a name are rows, or rows and columns, of a workgroup's tile.
  */

@@ -5,13 +5,12 @@
 import { defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
 import { chunks } from "./column_sum.ts";
-import { valuePrelude, type Variant, variants } from "./values.ts";
+import { reducers, teamConsts, teamPrelude, valuePrelude, type Variant, variants } from "./values.ts";
 
-const source = (v: Variant): string => valuePrelude(v) + SHADERS.rmsnorm;
-const consts = (v: Variant): Record<string, number> => ({ GROUP: v.group, SHARE: v.share });
+const source = (v: Variant): string => valuePrelude(v) + teamPrelude(v) + SHADERS.rmsnorm;
 
 /** y [T, W] = x [T, W] · rstd · weight [W]; keeps rstd [T] for backward. */
-export const rmsnormForward: KernelSpec<"x" | "weight" | "y" | "rstd", "tokens" | "width" | "eps"> = variants(
+export const rmsnormForward: KernelSpec<"x" | "weight" | "y" | "rstd", "tokens" | "width" | "eps"> = reducers(
   (v) =>
     defineKernel({
       name: "rmsnorm.forward",
@@ -19,9 +18,9 @@ export const rmsnormForward: KernelSpec<"x" | "weight" | "y" | "rstd", "tokens" 
       entry: "forward",
       bindings: { x: v.read, weight: v.read, y: "write", rstd: "write" },
       dims: { tokens: "u32", width: "u32", eps: "f32" },
-      consts: consts(v),
+      consts: teamConsts(v),
       sizes: ({ tokens, width }) => ({ x: tokens * width, weight: width, y: tokens * width, rstd: tokens }),
-      grid: ({ tokens }) => linearGrid(tokens, v.group / v.share),
+      grid: ({ tokens }) => linearGrid(tokens, v.rows),
       cost: ({ tokens, width }) => ({
         flops: 4 * tokens * width,
         bytes: 4 * (2 * tokens * width + width + tokens),
@@ -31,14 +30,14 @@ export const rmsnormForward: KernelSpec<"x" | "weight" | "y" | "rstd", "tokens" 
 
 /** dx [T, W] += the gradient of dy [T, W] through the norm of x [T, W]. */
 export const rmsnormBackward: KernelSpec<"dy" | "x" | "weight" | "rstd" | "dx", "tokens" | "width"> =
-  variants((v) =>
+  reducers((v) =>
     defineKernel({
       name: "rmsnorm.backward",
       source: source(v),
       entry: "backward",
       bindings: { dy: v.read, x: v.read, weight: v.read, rstd: "read", dx: v.inout },
       dims: { tokens: "u32", width: "u32" },
-      consts: consts(v),
+      consts: teamConsts(v),
       sizes: ({ tokens, width }) => ({
         dy: tokens * width,
         x: tokens * width,
@@ -46,7 +45,7 @@ export const rmsnormBackward: KernelSpec<"dy" | "x" | "weight" | "rstd" | "dx", 
         rstd: tokens,
         dx: tokens * width,
       }),
-      grid: ({ tokens }) => linearGrid(tokens, v.group / v.share),
+      grid: ({ tokens }) => linearGrid(tokens, v.rows),
       cost: ({ tokens, width }) => ({
         flops: 8 * tokens * width,
         bytes: 4 * (4 * tokens * width + width + tokens),
@@ -68,7 +67,7 @@ export const rmsnormBackwardWeight: KernelSpec<
     entry: "backward_weight",
     bindings: { dy: v.read, x: v.read, rstd: "read", partial: "write" },
     dims: { tokens: "u32", width: "u32", chunk: "u32" },
-    consts: consts(v),
+    consts: teamConsts(v),
     sizes: ({ tokens, width, chunk }) => ({
       dy: tokens * width,
       x: tokens * width,

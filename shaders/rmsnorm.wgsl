@@ -3,7 +3,8 @@
 // forward            writes y and keeps r for backward.
 // backward           dx[t,j] += r * (dy[t,j] w[j] - x[t,j] * r^2 * mean_i(dy[t,i] w[i] x[t,i])).
 // backward_weight    partial[c,j] = sum over the tokens t of chunk c of dy[t,j] x[t,j] r[t]; column_sum.wgsl adds the chunks.
-// Prelude: Value, LANES, total, place. GROUP threads a workgroup; SHARE of them work on one row, side by side.
+// Preludes: Value, LANES, total, place; Team, of which each has a row (team_workgroup.wgsl, team_subgroup.wgsl). GROUP
+// threads and ROWS rows a workgroup.
 
 struct ForwardDims { tokens: u32, width: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> forward_dims: ForwardDims;
@@ -25,50 +26,50 @@ struct WeightDims { tokens: u32, width: u32, chunk: u32 }
 @group(0) @binding(3) var<storage, read> weight_rstd: array<f32>;
 @group(0) @binding(4) var<storage, read_write> partial: array<Value>;
 
-var<workgroup> shares: array<f32, GROUP>;
-
-// The sum of `mine` over the SHARE threads of a row.
-fn row_sum(mine: f32, lane: u32) -> f32 {
-  if (SHARE == 1u) { return mine; }
-  shares[lane] = mine;
-  workgroupBarrier();
-  let first = lane - lane % SHARE;
-  var sum = 0.0;
-  for (var i = 0u; i < SHARE; i++) { sum += shares[first + i]; }
-  return sum;
-}
-
-@compute @workgroup_size(GROUP)
-fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
-           @builtin(local_invocation_index) lane: u32) {
-  let t = (wid.y * groups.x + wid.x) * (GROUP / SHARE) + lane / SHARE;
-  let here = t < forward_dims.tokens;
+// The team's part of row `row` of the workgroup's, whose first one is `first`.
+fn forward_row(team: Team, first: u32, row: u32) {
+  let t = first + row;
+  let here = row < ROWS && t < forward_dims.tokens;
   let n = select(0u, forward_dims.width / LANES, here);
   var squares = Value(0.0);
-  for (var j = lane % SHARE; j < n; j += SHARE) {
+  for (var j = team_member(team); j < n; j += team_size(team)) {
     let v = x[t * n + j];
     squares += v * v;
   }
-  let r = 1.0 / sqrt(row_sum(total(squares), lane) / f32(forward_dims.width) + forward_dims.eps);
-  for (var j = lane % SHARE; j < n; j += SHARE) { y[t * n + j] = x[t * n + j] * r * weight[j]; }
-  if (here && lane % SHARE == 0u) { rstd[t] = r; }
+  let r = 1.0 / sqrt(team_sum(team, total(squares)) / f32(forward_dims.width) + forward_dims.eps);
+  for (var j = team_member(team); j < n; j += team_size(team)) { y[t * n + j] = x[t * n + j] * r * weight[j]; }
+  if (here && team_member(team) == 0u) { rstd[t] = r; }
 }
 
 @compute @workgroup_size(GROUP)
-fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
-            @builtin(local_invocation_index) lane: u32) {
-  let t = (wid.y * groups.x + wid.x) * (GROUP / SHARE) + lane / SHARE;
-  let n = select(0u, backward_dims.width / LANES, t < backward_dims.tokens);
+fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
+  let first = (wid.y * groups.x + wid.x) * ROWS;
+  //# for turn in TURNS
+  forward_row(team, first, team_row(team, $turn));
+  //# end
+}
+
+fn backward_row(team: Team, first: u32, row: u32) {
+  let t = first + row;
+  let n = select(0u, backward_dims.width / LANES, row < ROWS && t < backward_dims.tokens);
   var products = Value(0.0);
-  for (var j = lane % SHARE; j < n; j += SHARE) {
+  for (var j = team_member(team); j < n; j += team_size(team)) {
     products += dy[t * n + j] * backward_weight_of[j] * backward_x[t * n + j];
   }
   let r = backward_rstd[t];
-  let slope = row_sum(total(products), lane) / f32(backward_dims.width) * r * r;
-  for (var j = lane % SHARE; j < n; j += SHARE) {
+  let slope = team_sum(team, total(products)) / f32(backward_dims.width) * r * r;
+  for (var j = team_member(team); j < n; j += team_size(team)) {
     let at = t * n + j;
     dx[at] = dx[at] + r * (dy[at] * backward_weight_of[j] - backward_x[at] * slope);
   }
+}
+
+@compute @workgroup_size(GROUP)
+fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, team: Team) {
+  let first = (wid.y * groups.x + wid.x) * ROWS;
+  //# for turn in TURNS
+  backward_row(team, first, team_row(team, $turn));
+  //# end
 }
 
 @compute @workgroup_size(GROUP)

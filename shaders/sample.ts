@@ -31,10 +31,14 @@ export type SampleDim =
   | "min_p"
   | "repetition_penalty";
 
-const VARIANTS = ["sample", "sample_texture"] as const;
+const VARIANTS = ["sample", "sample_subgroup", "sample_texture"] as const;
 type Variant = typeof VARIANTS[number];
 const SOURCES: Readonly<Record<Variant, string>> = {
-  sample: SHADERS.philox + SHADERS.sample_slot + SHADERS.sample_filter + SHADERS.sample,
+  sample: SHADERS.philox + SHADERS.sample_slot + SHADERS.sample_lanes + SHADERS.sample_filter +
+    SHADERS.sample,
+  sample_subgroup: SHADERS.philox + SHADERS.sample_slot + SHADERS.sample_lanes_subgroup +
+    SHADERS.sample_filter +
+    SHADERS.sample,
   sample_texture: SHADERS.philox + SHADERS.texel + SHADERS.sample_slot + SHADERS.sample_texture,
 };
 /** Widest row of the texture variant: its passes stay below the iterations that a software adapter allows. */
@@ -68,13 +72,16 @@ function cost(d: DimValues<SampleDim>): { flops: number; bytes: number } {
 /** What the kernels of a variant have in common. */
 const common = (variant: Variant) => ({
   source: SOURCES[variant],
+  ...variant === "sample_subgroup" && { needs: "subgroups" as const },
   ...variant === "sample_texture" && { consts: { TEXELS: 4 } },
   dims: DIMS,
   // A slot is a workgroup's or an invocation's.
-  grid: (d: DimValues<SampleDim>): Grid => [variant === "sample" ? d.slots : Math.ceil(d.slots / 16), 1, 1],
+  grid: (
+    d: DimValues<SampleDim>,
+  ): Grid => [variant === "sample_texture" ? Math.ceil(d.slots / 16) : d.slots, 1, 1],
   cost,
 });
-const logitsOf = (variant: Variant): Access => variant === "sample" ? "read" : "texture";
+const logitsOf = (variant: Variant): Access => variant === "sample_texture" ? "texture" : "read";
 
 type SampleBinding = "logits" | "slots" | "seen" | "banned" | "stops" | "out_tokens" | "out_values" | "tick";
 const makeSample = (variant: Variant): KernelSpec<SampleBinding, SampleDim> =>
@@ -124,11 +131,13 @@ const kernelsOf = (variant: Variant) => ({
 type Kernels = ReturnType<typeof kernelsOf>;
 
 /**
- * Both kernels by variant; the tests and the benchmark go through them. `sample_texture` reads the logits through a texture
+ * Both kernels by variant; the tests and the benchmark go through them. `sample_subgroup` adds up within subgroups (GPUs
+ * that have them), `sample_texture` reads the logits through a texture
  * (software adapters) where `stride` is a multiple of 4 and the vocabulary is not too wide for one invocation a row.
  */
 export const sampleKernels: Readonly<Record<Variant, Kernels>> = {
   sample: kernelsOf("sample"),
+  sample_subgroup: kernelsOf("sample_subgroup"),
   sample_texture: kernelsOf("sample_texture"),
 };
 
@@ -137,8 +146,10 @@ function byAdapter<K extends keyof Kernels>(name: K): Kernels[K] {
   const general = sampleKernels.sample[name];
   return {
     ...general,
-    fit: ({ vocab, stride }: Readonly<Record<string, unknown>>, { software }: AdapterTraits) =>
-      software && (stride as number) % 4 === 0 && (vocab as number) <= TEXTURE_VOCAB
+    fit: ({ vocab, stride }: Readonly<Record<string, unknown>>, { software, subgroups }: AdapterTraits) =>
+      !software
+        ? subgroups ? sampleKernels.sample_subgroup[name] : general
+        : (stride as number) % 4 === 0 && (vocab as number) <= TEXTURE_VOCAB
         ? sampleKernels.sample_texture[name]
         : general,
   } as Kernels[K];

@@ -18,7 +18,7 @@
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
 // y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
 // and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
-// Preludes: philox.wgsl, sample_slot.wgsl, sample_filter.wgsl.
+// Preludes: philox.wgsl, sample_slot.wgsl, sample_lanes.wgsl or sample_lanes_subgroup.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
 
 fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
@@ -99,10 +99,11 @@ fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
 }
 
 @compute @workgroup_size(64)
-fn sample(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+fn sample(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
   if (s >= d.slots) { return; }
-  let lane = lid.x;
+  let lane = lanes.lane;
+  enter(lanes);
   if (lane == 0u) {
     alive = slots[s * 8u + 2u];
     step = atomicAdd(&tick[0], 1u) / d.slots;
@@ -149,9 +150,10 @@ fn write_four(s: u32, v: u32, p: vec4f) {
 
 // What `sample` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
 @compute @workgroup_size(64)
-fn filtered(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
-  let lane = lid.x;
+  let lane = lanes.lane;
+  enter(lanes);
   if (lane == 0u) { alive = slots[s * 8u + 2u]; }
   let live = workgroupUniformLoad(&alive) == 1u;
   var row = read_row(s, lane);

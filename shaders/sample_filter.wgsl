@@ -24,9 +24,6 @@ struct Row {
   bad: bool,         // a logit is not finite, or every token is banned
 }
 
-var<workgroup> parts: array<vec4f, 256>;
-var<workgroup> rows_of_parts: array<vec4f, 32>;
-var<workgroup> whole: array<vec4f, 4>;
 var<workgroup> lane_mass: array<f32, 64>;
 var<workgroup> lane_first: array<u32, 64>;
 var<workgroup> alive: u32;
@@ -71,43 +68,6 @@ fn load_quad(row: Row, v: u32) -> Quad {
 // exp of what lies below the maximum; nothing for banned tokens.
 fn weights(row: Row, y: vec4f) -> vec4f {
   return select(exp(max((y - row.top) * row.inverse, vec4f(-104.0))), vec4f(), y <= vec4f(LOWEST));
-}
-
-// Sums of the lanes' values, to all lanes; the order is fixed.
-fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
-  parts[lane * 4u] = value[0];
-  parts[lane * 4u + 1u] = value[1];
-  parts[lane * 4u + 2u] = value[2];
-  parts[lane * 4u + 3u] = value[3];
-  workgroupBarrier();
-  if (lane < 32u) {
-    var sum = parts[lane];
-    for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
-    rows_of_parts[lane] = sum;
-  }
-  workgroupBarrier();
-  if (lane < 4u) {
-    var sum = rows_of_parts[lane];
-    for (var i = 1u; i < 8u; i++) { sum += rows_of_parts[lane + 4u * i]; }
-    whole[lane] = sum;
-  }
-  workgroupBarrier();
-  return mat4x4f(whole[0], whole[1], whole[2], whole[3]);
-}
-
-// Largest of each component, to all lanes.
-fn max_lanes(lane: u32, value: vec4f) -> vec4f {
-  parts[lane] = value;
-  workgroupBarrier();
-  if (lane < 8u) {
-    var top = parts[lane];
-    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
-    rows_of_parts[lane] = top;
-  }
-  workgroupBarrier();
-  var top = rows_of_parts[0];
-  for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
-  return top;
 }
 
 fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }

@@ -1,6 +1,6 @@
 /**
  * Variants of one kernel text: one f32 or one vec4f per load, threads grouped for a GPU or for a software adapter, reads
- * from storage buffers or through textures.
+ * from storage buffers or through textures, and rows that are reduced by threads or by subgroups.
  * @module
  */
 import type { Access, KernelSpec } from "../gpu/kernel.ts";
@@ -9,8 +9,10 @@ import { SHADERS } from "./bundle.ts";
 
 /** What kernels are written for; `texture` is a software adapter on tensors that are worth their copies. */
 export const ADAPTERS = ["gpu", "software", "texture"] as const;
-/** One of {@link ADAPTERS}. */
-export type Adapter = typeof ADAPTERS[number];
+/** The same for kernels that reduce; `subgroups` is a GPU whose subgroups kernels may use. */
+export const REDUCERS = [...ADAPTERS, "subgroups"] as const;
+/** One of {@link REDUCERS}. */
+export type Adapter = typeof REDUCERS[number];
 
 /** What differs between the variants of a kernel. */
 export interface Variant {
@@ -18,8 +20,12 @@ export interface Variant {
   readonly lanes: 1 | 4;
   /** Threads of a workgroup that reduces. */
   readonly group: number;
-  /** Threads that share one row where a row is reduced; 1 needs no barrier. */
+  /** Threads that share one row where a row is reduced; 1 needs no barrier. Of `subgroups`: as many as there are. */
   readonly share: number;
+  /** Rows of a workgroup where rows are reduced. */
+  readonly rows: number;
+  /** Turns in which its teams take them, at most. */
+  readonly turns: number;
   /** Threads of a workgroup whose threads know nothing of each other. */
   readonly flat: number;
   /** 1 where a thread does all that it can do with what it has loaded, 0 where threads are to be many. */
@@ -34,15 +40,19 @@ export interface Variant {
 const GPU = {
   group: 64,
   share: 16,
+  rows: 4,
+  turns: 1,
   flat: 64,
   whole: 0,
   read: "read",
   inout: "inout",
   adapter: "gpu",
 } as const;
+// Two subgroups of 32, the most frequent size, have a row each; one of 64 takes both, of four of 16 two have nothing to do.
+const SUBGROUPS = { ...GPU, rows: 2, turns: 2, adapter: "subgroups" } as const;
 // lavapipe runs 16 threads as one vector and pays 2 to 7 times for a barrier (rmsnorm [2048, 128]: 1.1 ms with share 1,
 // 2.1 to 8 ms with 16 to 64 threads a row). A workgroup costs it 0.15 µs: 64 threads for 16 save half of a copy's time.
-const SOFTWARE = { ...GPU, group: 16, share: 1, whole: 1, adapter: "software" } as const;
+const SOFTWARE = { ...GPU, group: 16, share: 1, rows: 16, whole: 1, adapter: "software" } as const;
 // A load of a vec4f takes lavapipe 35 ns from a storage buffer and 5 ns from a texture.
 const TEXTURE = { ...SOFTWARE, read: "texture", inout: "update", adapter: "texture" } as const;
 
@@ -66,8 +76,29 @@ export function variants<B extends string, D extends string>(
   make: (variant: Variant) => KernelSpec<B, D>,
   worth = WORTH_A_TEXTURE,
 ): KernelSpec<B, D> {
+  return familyOf(make, worth, [GPU, SOFTWARE, TEXTURE]);
+}
+
+/** {@link variants} of a kernel that reduces, with one for subgroups: of another name, for it may have to be chosen. */
+export function reducers<B extends string, D extends string>(
+  make: (variant: Variant) => KernelSpec<B, D>,
+): KernelSpec<B, D> {
+  const bySubgroups = (v: Variant): KernelSpec<B, D> => {
+    const kernel = make(v);
+    return v.adapter === "subgroups"
+      ? { ...kernel, name: kernel.name.replace(".", "_subgroup."), needs: "subgroups" }
+      : kernel;
+  };
+  return familyOf(bySubgroups, WORTH_A_TEXTURE, [GPU, SOFTWARE, TEXTURE, SUBGROUPS]);
+}
+
+function familyOf<B extends string, D extends string>(
+  make: (variant: Variant) => KernelSpec<B, D>,
+  worth: number,
+  kinds: readonly Omit<Variant, "lanes">[],
+): KernelSpec<B, D> {
   const family = new Map<string, KernelSpec>();
-  for (const traits of [GPU, SOFTWARE, TEXTURE]) {
+  for (const traits of kinds) {
     for (const lanes of [1, 4] as const) {
       // A texture holds four values to a texel.
       if (lanes === 1 && traits === TEXTURE) continue;
@@ -78,8 +109,12 @@ export function variants<B extends string, D extends string>(
   }
   const general: KernelSpec = {
     ...family.get(key(1, "gpu"))!,
-    fit: (dims, { software }, elements) => {
-      const adapter = !software ? "gpu" : worthTextures(family, elements, worth) ? "texture" : "software";
+    fit: (dims, { software, subgroups }, elements) => {
+      const adapter = !software
+        ? subgroups ? "subgroups" : "gpu"
+        : worthTextures(family, elements, worth)
+        ? "texture"
+        : "software";
       return fitted(general, rowWidth(dims), adapter);
     },
   };
@@ -106,6 +141,11 @@ function rowWidth(dims: Readonly<Record<string, unknown>>): number {
   return typeof dims.head_dim === "number" ? dims.head_dim / 2 : 1;
 }
 
+/** All siblings of a kernel that has variants; of another one none. */
+export function siblingsOf(kernel: KernelSpec): readonly KernelSpec[] {
+  return [...families.get(kernel)?.values() ?? []];
+}
+
 /**
  * The sibling of `kernel` that suits rows of `width` values (for flat kernels: all the values) and the adapter; the same
  * bindings and dims, the same object at every call. A kernel without variants comes back as it is.
@@ -117,7 +157,8 @@ export function fitted<B extends string, D extends string>(
 ): KernelSpec<B, D> {
   const family = families.get(kernel as unknown as KernelSpec);
   const lanes = width % 4 === 0 ? 4 : 1;
-  const found = family?.get(key(lanes, adapter)) ?? family?.get(key(lanes, "software")) ?? kernel;
+  const next = adapter === "subgroups" ? "gpu" : "software";
+  const found = family?.get(key(lanes, adapter)) ?? family?.get(key(lanes, next)) ?? kernel;
   return found as unknown as KernelSpec<B, D>;
 }
 
@@ -127,6 +168,19 @@ export function fitted<B extends string, D extends string>(
  */
 export function valuePrelude(variant: Variant): string {
   return (variant.lanes === 4 ? SHADERS.values_vec4 : SHADERS.values_f32) +
-    (variant.adapter === "gpu" ? SHADERS.place : SHADERS.place_float) +
+    (variant.whole === 0 ? SHADERS.place : SHADERS.place_float) +
     (variant.adapter === "texture" ? SHADERS.texel : "");
 }
+
+/** The prelude of {@link reducers}, to follow the other: what a team of threads is that has a row, and how it adds up. */
+export function teamPrelude(variant: Variant): string {
+  return variant.adapter === "subgroups" ? SHADERS.team_subgroup : SHADERS.team_workgroup;
+}
+
+/** What {@link teamPrelude} and the texts behind it are written for. */
+export const teamConsts = (v: Variant): Record<string, number> => ({
+  GROUP: v.group,
+  SHARE: v.share,
+  ROWS: v.rows,
+  TURNS: v.turns,
+});

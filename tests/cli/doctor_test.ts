@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { checkKernels, type DoctorReport } from "../../cli/doctor.ts";
 import { gatherRows, scatterRows } from "../../shaders/rows.ts";
-import { allCases, exportedKernels, uncovered } from "../shaders/all_cases.ts";
+import { rmsnormForward } from "../../shaders/rmsnorm.ts";
+import { fitted } from "../../shaders/values.ts";
+import { linearProducts } from "../../shaders/linear.ts";
+import { allCases, exportedKernels, uncovered, uncoveredSiblings } from "../shaders/all_cases.ts";
 import { withMistake } from "../shaders/case.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 import { cases, mistakes } from "../shaders/rows_cases.ts";
@@ -20,6 +23,41 @@ async function doctor(args: string[], env: Record<string, string> = {}) {
 Deno.test("every kernel and every entry point of a shader has a case", async () => {
   const ops = await allCases();
   assertEquals(await uncovered(ops.flatMap((op) => op.cases.map((c) => c.kernel))), []);
+});
+
+const ADAPTER = {
+  name: "any",
+  software: true,
+  subgroup: 16,
+  features: ["shader-f16", "subgroups", "timestamp-query"],
+};
+
+Deno.test("every sibling that an adapter with every feature may get has a case", async () => {
+  const ops = await allCases();
+  const all = ops.flatMap((op) => op.cases);
+  assertEquals(await uncoveredSiblings(all, ADAPTER), []);
+});
+
+Deno.test("a sibling without a case is named, though others of its name have one", async () => {
+  const norms = (await allCases()).find(({ op }) => op === "rmsnorm")!.cases;
+  const without = (lost: unknown) => norms.filter(({ kernel }) => kernel !== lost);
+  const missing = (lost: unknown, features = ADAPTER.features) =>
+    uncoveredSiblings(without(lost), { ...ADAPTER, features }, [rmsnormForward]);
+  assertEquals(await missing(undefined), []);
+  assertEquals(await missing(fitted(rmsnormForward, 4, "texture")), [
+    "rmsnorm.forward (GROUP = 16, SHARE = 1, ROWS = 16, TURNS = 1, texture texture write write)",
+  ]);
+  const subgroups = fitted(rmsnormForward, 1, "subgroups");
+  assertEquals(await missing(subgroups), [
+    "rmsnorm_subgroup.forward (GROUP = 64, SHARE = 16, ROWS = 2, TURNS = 2, read read write write)",
+  ]);
+  // Where the adapter does not have them there is nothing to run.
+  assertEquals(await missing(subgroups, []), []);
+  // One that only a tuner chooses.
+  const products = (await allCases()).find(({ op }) => op === "linear")!.cases;
+  const fewer = products.filter(({ kernel }) => !kernel.name.startsWith("linear_tiled_128x64."));
+  const [named] = await uncoveredSiblings(fewer, { ...ADAPTER, features: [] }, [linearProducts.forward]);
+  assertStringIncludes(named, "linear_tiled_128x64.forward (");
 });
 
 Deno.test("a kernel and an entry point without a case are named", async () => {

@@ -103,3 +103,22 @@ Deno.test("progress: times and speeds in words", () => {
     "1235 steps/s",
   ]);
 });
+
+Deno.test("progress: a passing line gives way to the next one on a terminal, and elsewhere it is not there", () => {
+  const sink = new Sink(true);
+  const progress = new Progress(sink);
+  progress.pass("1 class");
+  progress.pass("2 classes");
+  assertEquals(sink.text, "\r\x1b[K1 class\r\x1b[K2 classes");
+  sink.text = "";
+  progress.say("done");
+  progress.say("more");
+  assertEquals(sink.text, "\r\x1b[Kdone\nmore\n");
+  sink.text = "";
+  progress.pass("3 classes");
+  progress.close();
+  assertEquals(sink.text, "\r\x1b[K3 classes\r\x1b[K");
+  const file = new Sink(false);
+  new Progress(file).pass("1 class");
+  assertEquals(file.text, "");
+});

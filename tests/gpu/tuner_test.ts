@@ -5,7 +5,12 @@ import { PRECISIONS } from "../../gpu/kernel_options.ts";
 import { Program } from "../../gpu/program.ts";
 import { fastest, type TuneOptions, Tuner } from "../../gpu/tuner.ts";
 import { addChoices, readChoices, tuningCachePath } from "../../gpu/tuning_cache.ts";
-import { type LinearDims, linearKernels, linearRowsKernels } from "../../shaders/linear_variants.ts";
+import {
+  type LinearDims,
+  linearKernels,
+  linearRowsKernels,
+  SUBGROUPS,
+} from "../../shaders/linear_variants.ts";
 import { linearProducts } from "../../shaders/linear.ts";
 import { linear, linearBackwardInput, linearBackwardWeight } from "../reference/linear.ts";
 import { randomArray, worstDifference } from "../shaders/case.ts";
@@ -56,13 +61,18 @@ function tuner(gpu: Gpu, options: TuneOptions): { tuner: Tuner; said: string[] }
 }
 
 tunerTest("takes the faster of two, whichever the rule prefers, and measures a class once", async (gpu) => {
-  const { tuner: t, said } = tuner(gpu, {});
+  const passed: string[] = [];
+  const { tuner: t, said } = tuner(gpu, { pass: (line) => passed.push(line) });
   assertEquals(name(await t.choose(slow, { kernels: [slow, quick], dims })), "test.quick");
   assertEquals(name(await t.choose(quick, { kernels: [slow, quick], dims })), "test.quick");
   assertEquals(t.spent.classes, 2);
   assertEquals(name(await t.choose(slow, { kernels: [slow, quick], dims })), "test.quick");
   assertEquals(t.spent.classes, 2);
   assertEquals(said, ["tuning kernels for this adapter: at most 60 s, once"]);
+  assertEquals(passed.map((line) => line.replace(/\d+\.\d/, "#")), [
+    "tuning kernels: 1 classes of launches, # of at most 60 s",
+    "tuning kernels: 2 classes of launches, # of at most 60 s",
+  ]);
   assertEquals(Object.keys(t.choices().choices), ["test.quick n=1024 value=3", "test.slow n=1024 value=3"]);
 });
 
@@ -240,13 +250,13 @@ tunerTest("a program asks for candidates only on a device that tunes", async (gp
 
 /** What a GPU may choose in each precision, and how far that may be from products of unrounded operands. */
 const PRODUCTS = {
-  float32: { rule: "linear_tiled", family: /^linear_(tiled|rows)/, tolerance: 1e-5 },
-  float16: { rule: "linear_half", family: /^linear_half/, tolerance: 4e-3 },
+  float32: { rule: "linear_tiled", rows: "linear_rows", family: /^linear_(tiled|rows)/, tolerance: 1e-5 },
+  float16: { rule: "linear_half", rows: "linear_half_rows", family: /^linear_half/, tolerance: 4e-3 },
 } as const;
 
 for (const precision of PRECISIONS) {
   tunerTest(`the products on a GPU in ${precision}: whatever is chosen is right`, async (given) => {
-    const { rule, family, tolerance } = PRODUCTS[precision];
+    const { rule, rows, family, tolerance } = PRODUCTS[precision];
     if (precision === "float16" && !given.facts.features.includes("shader-f16")) {
       return console.log("left out: this adapter has no shader-f16");
     }
@@ -285,6 +295,7 @@ for (const precision of PRECISIONS) {
       program.destroy();
     }
     const { choices } = gpu.tuner!.choices();
+    const own = SUBGROUPS.includes(gpu.facts.subgroup) ? "_subgroup" : "";
     for (const { kernel } of Object.values(choices)) seen.add(kernel);
     const families = { ...linearKernels, ...linearRowsKernels };
     const known = new Set(Object.values(families).flatMap((all) => Object.values(all)).map((k) => k.name));
@@ -292,9 +303,14 @@ for (const precision of PRECISIONS) {
     assertEquals([...seen].filter((kernel) => /sums.*\.forward/.test(kernel)), []);
     assertEquals(
       Object.keys(choices).map((key) => key.split(" inputs")[0]),
-      ["backward_input", "backward_weight", "forward"].flatMap((entry) =>
-        [1, 128, 8].map((tokens) => `${rule}.${entry} tokens=${tokens}`)
-      ),
+      [
+        `${rows}_2${own}.forward tokens=1`,
+        `${rows}_8${own}.forward tokens=8`,
+        ...["backward_input", "backward_weight"].flatMap((entry) =>
+          [1, 128, 8].map((tokens) => `${rule}.${entry} tokens=${tokens}`)
+        ),
+        `${rule}.forward tokens=128`,
+      ].sort(),
     );
     assertEquals(gpu.tuner!.spent.classes, 9);
     gpu.close();

@@ -71,6 +71,10 @@ export function cases(): KernelCase[] {
     // Seven heads in parts of four: the second part lacks one.
     decodeCase(7, 1, 40, 16, [122, -1, 4], 4),
     decodeCase(3, 1, 64, 7, [300, 63], 3),
+    // As a software adapter has the others.
+    decodeCase(3, 1, 24, 5, [4, 122, -1], 3),
+    decodeCase(4, 4, 64, 8, [0, 257], 1),
+    decodeCase(2, 1, 64, 7, [300, 63], 2),
   ];
 }
 

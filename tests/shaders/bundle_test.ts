@@ -4,7 +4,7 @@ import { kernelText } from "../../gpu/kernel.ts";
 import { BEFORE } from "../../gpu/through_textures.ts";
 import { bundleText } from "../../shaders/make_bundle.ts";
 import { SHADERS } from "../../shaders/bundle.ts";
-import { ADAPTERS, fitted } from "../../shaders/values.ts";
+import { fitted, REDUCERS } from "../../shaders/values.ts";
 
 const FOLDER = new URL("../../shaders/", import.meta.url);
 
@@ -23,7 +23,7 @@ async function kernels(): Promise<KernelSpec[]> {
   const look = (x: any): void => {
     if (typeof x !== "object" || x === null) return;
     if (typeof x.source === "string" && typeof x.entry === "string") {
-      for (const width of [1, 4]) for (const adapter of ADAPTERS) found.add(fitted(x, width, adapter));
+      for (const width of [1, 4]) for (const adapter of REDUCERS) found.add(fitted(x, width, adapter));
     } else Object.values(x).forEach(look);
   };
   for await (const { name } of Deno.readDir(FOLDER)) {

@@ -108,6 +108,12 @@ export function withMistake(c: KernelCase, mistake: Mistake): KernelCase {
   return { ...c, kernel: fit ? { ...kernel, fit: (...asked) => planted(fit(...asked)) } : kernel };
 }
 
+/** The kernel in workgroups of 16 threads, which subgroups of 16 or more take all rows of in turns. */
+export const oneSubgroup = (kernel: KernelSpec): KernelSpec => ({
+  ...kernel,
+  consts: { ...kernel.consts, GROUP: 16 },
+});
+
 let seed = 1;
 
 /** Reproducible values in [-scale, scale), for inputs. */

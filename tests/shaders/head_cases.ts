@@ -1,8 +1,8 @@
 /** Cases and planted mistakes of the head's kernels; tiles are checked against the whole vocabulary in models/head_test. @module */
 import { headGradient, headReduce } from "../../shaders/head.ts";
-import { ADAPTERS, fitted } from "../../shaders/values.ts";
+import { fitted, REDUCERS } from "../../shaders/values.ts";
 import { headForward as forwardLoops, headGradient as gradientLoops } from "../reference/head.ts";
-import { type KernelCase, type Mistake, randomArray } from "./case.ts";
+import { type KernelCase, type Mistake, oneSubgroup, randomArray } from "./case.ts";
 
 /** Rows 1, 17 and 40, vocabularies that are and are not multiples of four, temperatures. */
 export function cases(): KernelCase[] {
@@ -37,23 +37,50 @@ export function cases(): KernelCase[] {
     }
     const dlogp = randomArray([rows]);
     const dentropy = randomArray([rows]);
-    for (const adapter of ADAPTERS) {
+    const reduce = {
+      inputs: { logits, targets, running: randomArray([rows, 4]), result: randomArray([rows, 4]) },
+      dims,
+      tolerance: 1e-5,
+      expected: () => ({ result: packed }),
+    };
+    const gradient = {
+      inputs: { tile: logits, targets, result: packed, dlogp, dentropy },
+      dims,
+      tolerance: 1e-5,
+      expected: () => ({
+        tile: gradientLoops(logits, targets, dlogp, dentropy, rows, vocabulary, stride, temperature),
+      }),
+    };
+    for (const adapter of REDUCERS) {
+      // The texts read in fours in either prelude.
+      if (vocabulary === 64) {
+        list.push({ name: `${name} ${adapter} by ones`, kernel: fitted(headReduce, 1, adapter), ...reduce });
+        if (adapter !== "subgroups") {
+          list.push({
+            name: `${name} ${adapter} by ones`,
+            kernel: fitted(headGradient, 1, adapter),
+            ...gradient,
+          });
+        }
+      }
       list.push({
         name: `${name} ${adapter}`,
         kernel: fitted(headReduce, stride, adapter),
-        inputs: { logits, targets, running: randomArray([rows, 4]), result: randomArray([rows, 4]) },
-        dims,
-        tolerance: 1e-5,
-        expected: () => ({ result: packed }),
-      }, {
+        ...reduce,
+      });
+      if (adapter === "subgroups") {
+        list.push({
+          name: `${name} a subgroup`,
+          kernel: oneSubgroup(fitted(headReduce, stride, adapter)),
+          ...reduce,
+        });
+        // Columns are not added up in the gradient.
+        continue;
+      }
+      list.push({
         name: `${name} ${adapter}`,
         kernel: fitted(headGradient, stride, adapter),
-        inputs: { tile: logits, targets, result: packed, dlogp, dentropy },
-        dims,
-        tolerance: 1e-5,
-        expected: () => ({
-          tile: gradientLoops(logits, targets, dlogp, dentropy, rows, vocabulary, stride, temperature),
-        }),
+        ...gradient,
       });
     }
   }
@@ -64,7 +91,39 @@ export function cases(): KernelCase[] {
 export const mistakes: { kernel: string; mistake: Mistake }[] = [
   {
     kernel: "head.reduce",
-    mistake: { why: "tail columns counted twice", from: "let rest = d.columns % 4u;", to: "let rest = 0u;" },
+    mistake: {
+      why: "tail columns forgotten",
+      from: "let rest = select(0u, d.columns % 4u, here && team_member(team) == 0u);",
+      to: "let rest = 0u;",
+    },
+  },
+  {
+    kernel: "head.reduce",
+    mistake: {
+      why: "each thread its own maximum",
+      from: "for (var i = 0u; i < SHARE; i++) { top =",
+      to: "for (var i = 0u; i < 0u; i++) { top =",
+    },
+  },
+  {
+    kernel: "head_subgroup.reduce",
+    mistake: {
+      why: "every thread counts the tail columns",
+      from: "d.columns % 4u, here && team_member(team) == 0u);",
+      to: "d.columns % 4u, here);",
+    },
+  },
+  {
+    kernel: "head_subgroup.reduce",
+    mistake: { why: "each thread its own maximum", from: "return subgroupMax(mine);", to: "return mine;" },
+  },
+  {
+    kernel: "head_subgroup.reduce",
+    mistake: {
+      why: "the second turn takes the first's row again",
+      from: "return turn * team.teams + team.id;",
+      to: "return team.id;",
+    },
   },
   {
     kernel: "head.reduce",

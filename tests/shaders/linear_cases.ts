@@ -321,8 +321,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: "linear_tiled_128x64.backward_weight",
     mistake: {
       why: "the second quad of rows is the first",
-      from: "left[k * MS + ty + Y * $r]",
-      to: "left[k * MS + ty]",
+      from: "left[left_at + k * MS + ty + Y * $r]",
+      to: "left[left_at + k * MS + ty]",
     },
   },
   {
@@ -331,6 +331,38 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
       why: "overwrites earlier micro-batches",
       from: "{ dw[at + X * $v] += gradient(acc",
       to: "{ dw[at + X * $v] = gradient(acc",
+    },
+  },
+  {
+    kernel: "linear_tiled_double.forward",
+    mistake: {
+      why: "the second slice is read where the first stood",
+      from:
+        "let v = Factor(left[left_at + (ty + Y * $r) * SPAN + k]);\n      //# for v in VECS\n      (*sums)[$r][$v] = " +
+        "step4(v, c$v, (*sums)[$r][$v]);\n      //# end\n      }\n      //# end\n    }\n    //# for sliced in SLICED\n" +
+        "    add_slice(&acc, &slice);\n    //# end\n    //# for double in DOUBLE\n    left_at = LEFT_PART - left_at;\n" +
+        "    right_at = RIGHT_PART - right_at;\n    //# end\n  }\n  return acc;",
+      to:
+        "let v = Factor(left[(ty + Y * $r) * SPAN + k]);\n      //# for v in VECS\n      (*sums)[$r][$v] = " +
+        "step4(v, c$v, (*sums)[$r][$v]);\n      //# end\n      }\n      //# end\n    }\n    //# for sliced in SLICED\n" +
+        "    add_slice(&acc, &slice);\n    //# end\n    //# for double in DOUBLE\n    left_at = LEFT_PART - left_at;\n" +
+        "    right_at = RIGHT_PART - right_at;\n    //# end\n  }\n  return acc;",
+    },
+  },
+  {
+    kernel: "linear_tiled_double.backward_weight",
+    mistake: {
+      why: "the second slice of x is read where the first stood",
+      from: "right[right_at + k * NS + tx + X * $v]",
+      to: "right[k * NS + tx + X * $v]",
+    },
+  },
+  {
+    kernel: "linear_tiled_double.backward_input",
+    mistake: {
+      why: "half a slice ahead",
+      from: "right[right_at + (4u * k + 3u) * NS",
+      to: "right[right_at + (4u * k + 2u) * NS",
     },
   },
   {

@@ -97,9 +97,18 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
       why: "an f16 accumulator",
       from:
         "(*sums)[$r][$v] = step4(v, c$v, (*sums)[$r][$v]);\n      //# end\n      }\n      //# end\n    }\n" +
-        "    //# for sliced in SLICED\n    add_slice(&acc, &slice);\n    //# end\n  }\n  return acc;",
+        "    //# for sliced in SLICED\n    add_slice(&acc, &slice);\n    //# end\n    //# for double in DOUBLE\n" +
+        "    left_at = LEFT_PART - left_at;\n    right_at = RIGHT_PART - right_at;\n    //# end\n  }\n  return acc;",
       to: "(*sums)[$r][$v] = vec4f(vec4<f16>(step4(v, c$v, (*sums)[$r][$v])));\n      //# end\n      }\n" +
         "      //# end\n    }\n  }\n  return acc;",
+    },
+  },
+  {
+    kernel: "linear_half_double.backward_weight",
+    mistake: {
+      why: "the second slice of x is read where the first stood",
+      from: "right[right_at + k * NS + tx + X * $v]",
+      to: "right[k * NS + tx + X * $v]",
     },
   },
   {

@@ -3,9 +3,9 @@
  * @module
  */
 import { rmsnormBackward, rmsnormBackwardWeight, rmsnormForward } from "../../shaders/rmsnorm.ts";
-import { ADAPTERS, fitted } from "../../shaders/values.ts";
+import { fitted, REDUCERS } from "../../shaders/values.ts";
 import * as reference from "../reference/rmsnorm.ts";
-import { type KernelCase, type Mistake, randomArray } from "./case.ts";
+import { type KernelCase, type Mistake, oneSubgroup, randomArray } from "./case.ts";
 
 const EPS = 1e-3; // large, so that a misplaced epsilon shows
 
@@ -13,31 +13,38 @@ const EPS = 1e-3; // large, so that a misplaced epsilon shows
 export function cases(): KernelCase[] {
   const list: KernelCase[] = [];
   for (const [tokens, width] of [[1, 1], [5, 123], [17, 64], [65, 36], [129, 8]]) {
-    for (const adapter of ADAPTERS) {
+    for (const adapter of REDUCERS) {
       const name = `tokens=${tokens} width=${width} ${adapter}`;
       const x = randomArray([tokens, width], 2);
       const weight = randomArray([width], 2);
       const dy = randomArray([tokens, width]);
       const rstd = Float32Array.from(reference.rmsnormForward(x, weight, tokens, width, EPS).rstd);
       const dx = randomArray([tokens, width]);
-      list.push({
-        name,
-        kernel: fitted(rmsnormForward, width, adapter),
+      const forward = {
         inputs: { x, weight, y: randomArray([tokens, width]), rstd: randomArray([tokens]) },
         dims: { tokens, width, eps: EPS },
         expected: () => reference.rmsnormForward(x, weight, tokens, width, Math.fround(EPS)),
         tolerance: 1e-5,
-      });
-      list.push({
-        name,
-        kernel: fitted(rmsnormBackward, width, adapter),
+      };
+      const backward = {
         inputs: { dy, x, weight, rstd, dx },
         dims: { tokens, width },
         expected: () => ({
           dx: reference.rmsnormBackward(dy, x, weight, rstd, tokens, width).map((g, i) => g + dx[i]),
         }),
         tolerance: 1e-5,
-      });
+      };
+      const kernels = [
+        fitted(rmsnormForward, width, adapter),
+        fitted(rmsnormBackward, width, adapter),
+      ] as const;
+      list.push({ name, kernel: kernels[0], ...forward }, { name, kernel: kernels[1], ...backward });
+      // Columns, not rows, are added up here.
+      if (adapter === "subgroups") {
+        list.push({ name: `${name} a subgroup`, kernel: oneSubgroup(kernels[0]), ...forward });
+        list.push({ name: `${name} a subgroup`, kernel: oneSubgroup(kernels[1]), ...backward });
+        continue;
+      }
       const chunk = 16;
       list.push({
         name: `${name} chunk=${chunk}`,
@@ -83,6 +90,34 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
   {
     kernel: "rmsnorm.backward",
     mistake: { why: "dx overwritten", from: "= dx[at] + r", to: "= r" },
+  },
+  {
+    kernel: "rmsnorm.backward",
+    mistake: {
+      why: "every team adds up the first's products",
+      from: "let first = team.lane - team.lane % SHARE;\n  var sum = 0.0;",
+      to: "let first = 0u;\n  var sum = 0.0;",
+    },
+  },
+  {
+    kernel: "rmsnorm_subgroup.forward",
+    mistake: {
+      why: "each thread its own sum",
+      from: "mine: f32) -> f32 { return subgroupAdd(mine); }",
+      to: "mine: f32) -> f32 { return mine; }",
+    },
+  },
+  {
+    kernel: "rmsnorm_subgroup.forward",
+    mistake: {
+      why: "the second turn takes the first's row again",
+      from: "return turn * team.teams + team.id;",
+      to: "return team.id;",
+    },
+  },
+  {
+    kernel: "rmsnorm_subgroup.backward",
+    mistake: { why: "the next workgroup's rows too", from: "row < ROWS && t < backward", to: "t < backward" },
   },
   {
     kernel: "rmsnorm.backward_weight",

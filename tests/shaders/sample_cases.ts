@@ -32,7 +32,7 @@ function draw(
   spread: number,
   step: number,
 ): { state: SampleState; shape: SampleShape } {
-  const slots = 5, stride = variant === "sample" ? vocab + 3 : 4 * Math.ceil((vocab + 3) / 4);
+  const slots = 5, stride = variant === "sample_texture" ? 4 * Math.ceil((vocab + 3) / 4) : vocab + 3;
   const logits = randomArray([slots, stride], spread);
   if (step > 0) { for (let i = 0; i < logits.length; i++) logits[i] = Math.round(logits[i] / step) * step; }
   // Zeros of either sign are equal: with the 40th value a zero, top-k keeps them all.
@@ -199,6 +199,13 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   ),
   mistake("logits that are not finite pass", "if (!row.bad)", "if (row.top > LOWEST)"),
   filter("not normalised", "1.0 / max(kept_mass, 1e-37)", "1.0"),
+  mistake("subgroups overwrite each other's sums", "parts[own_id * 4u] =", "parts[0] =", "sample_subgroup"),
+  filter(
+    "the first subgroup's maximum alone",
+    "var i = 1u; i < subgroups;",
+    "var i = 1u; i < 1u;",
+    "sample_subgroup",
+  ),
   // What both variants share is planted above.
   mistake("a dead slot is sampled", "slots[s * 8u + 2u] != 1u", "slots[s * 8u + 2u] > 1u", TEXTURE),
   filter("the penalty the wrong way round", "raw > vec4f()", "raw <= vec4f()", TEXTURE),

@@ -1,9 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { defineKernel, type KernelSpec } from "../../gpu/kernel.ts";
+import { type AdapterTraits, defineKernel, type KernelSpec } from "../../gpu/kernel.ts";
 import { Program } from "../../gpu/program.ts";
 import { rope } from "../../shaders/rope.ts";
 import { SHADERS } from "../../shaders/bundle.ts";
 import { rmsnormForward } from "../../shaders/rmsnorm.ts";
+import { sample } from "../../shaders/sample.ts";
 import { type Adapter, fitted, WORTH_A_TEXTURE } from "../../shaders/values.ts";
 import { oneGpu } from "./one_gpu.ts";
 
@@ -103,4 +104,26 @@ Deno.test("values: a software adapter reads through textures where the largest m
   const ropeFit = (qkv: number): unknown =>
     rope.fit!({ head_dim: 8 }, { software: true, subgroup: 0 }, { qkv });
   assert(ropeFit(WORTH_A_TEXTURE) === rotation("software") && ropeFit(2 ** 20) === rotation("texture"));
+});
+
+Deno.test("values: a GPU reduces within subgroups where kernels may use these; nothing else changes by them", () => {
+  const wide = { width: 4 };
+  const norm = (traits: Partial<AdapterTraits>) =>
+    rmsnormForward.fit!(wide, { software: false, subgroup: 0, ...traits }, { x: 4 }) as unknown;
+  const sibling = (adapter: Adapter) => fitted(rmsnormForward, 4, adapter) as unknown;
+  assert(sibling("subgroups") !== sibling("gpu"));
+  assert(norm({ subgroups: true }) === sibling("subgroups"));
+  // Their size does not have to be known, nor does it matter.
+  assert(norm({ subgroups: true, subgroup: 32 }) === sibling("subgroups"));
+  assert(norm({}) === sibling("gpu"));
+  assert(norm({ portable: true }) === sibling("gpu"));
+  assert(norm({ software: true, subgroups: true, subgroup: 16 }) === sibling("software"));
+  const angle = (subgroups: boolean): unknown =>
+    rope.fit!({ head_dim: 8 }, { software: false, subgroup: 0, subgroups }, { qkv: 16 });
+  assert(angle(true) === angle(false));
+  const choice = (traits: Partial<AdapterTraits>) =>
+    sample.fit!({ vocab: 8, stride: 8 }, { software: false, subgroup: 0, ...traits }, {}).name;
+  assertEquals(choice({ subgroups: true }), "sample_subgroup.sample");
+  assertEquals(choice({}), "sample.sample");
+  assertEquals(choice({ subgroups: true, software: true }), "sample_texture.sample");
 });
