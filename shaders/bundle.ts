@@ -1691,8 +1691,8 @@ fn finish(team: Team) {
 //              ∂L/∂z_v = (∂L/∂logp (1[v=y] − p_v) − ∂L/∂H p_v (log p_v + H)) / T
 // Kept for backward: lse and H. Source: log-softmax and the entropy of its distribution (ARES eq. of §1, exact over V).
 // reduce: a team of threads a row (team_workgroup.wgsl; of one on software adapters, whose lanes walk their rows in step),
-// four columns at a time; padding columns are skipped by the bound. gradient: GROUP invocations side by side, each at EACH columns of four, so that what belongs to the row is loaded
-// once for these.
+// four columns at a time; padding columns are skipped by the bound. gradient: GROUP invocations side by side, each at EACH
+// columns of four, so that what belongs to the row is loaded once for these.
 
 struct Dims {
   rows: u32,
