@@ -2183,6 +2183,9 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; \`in\` is a multiple of 4
 // Prelude (operands_*.wgsl): narrow, which rounds operands to what products are made of.
 // With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else SINGLE = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 struct Dims {
   tokens: u32,
@@ -2191,7 +2194,7 @@ struct Dims {
   // Elements from one row to the next of y and residual.
   stride: u32,
   accumulate: u32,
-  // Of the norm.
+  // Of the norm; there with NORMS = 1.
   eps: f32,
 }
 
@@ -2364,6 +2367,9 @@ fn forward_gated(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_
 // A trip of a loop takes DEEP such fours (backward_weight STEPS tokens, whose QUADS · STEPS quads of rows are LOADS =
 // QUADS · STEPS / SHARE a lane): the driver merges every sum with the one before the trip, lane by lane, and has registers
 // for few sums, so that each sum takes all of a trip's products before the next sum has its first.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else SINGLE = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 const LANES = 16u;
 
@@ -2376,7 +2382,7 @@ struct Dims {
   // backward_input: 1 adds to dx (ADDS = 1), 0 overwrites it (SETS = 1). The text of either alone, since the driver goes
   // through what a branch does not take too, a load or a store for lane after lane.
   accumulate: u32,
-  // Of the norm.
+  // Of the norm; there with NORMS = 1.
   eps: f32,
 }
 
@@ -2673,6 +2679,9 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
 // Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
 // slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
 // step (Sum is f32), with SLICED = 1 as a whole.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else SINGLE = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 struct Dims {
   tokens: u32,
@@ -2682,7 +2691,7 @@ struct Dims {
   stride: u32,
   // backward_input: 1 adds to dx, 0 overwrites it.
   accumulate: u32,
-  // Of the norm.
+  // Of the norm; there with NORMS = 1.
   eps: f32,
 }
 

@@ -3,6 +3,9 @@
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; `in` is a multiple of 4
 // Prelude (operands_*.wgsl): narrow, which rounds operands to what products are made of.
 // With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else SINGLE = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 struct Dims {
   tokens: u32,
@@ -11,7 +14,7 @@ struct Dims {
   // Elements from one row to the next of y and residual.
   stride: u32,
   accumulate: u32,
-  // Of the norm.
+  // Of the norm; there with NORMS = 1.
   eps: f32,
 }
 

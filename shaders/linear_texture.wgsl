@@ -8,6 +8,9 @@
 // A trip of a loop takes DEEP such fours (backward_weight STEPS tokens, whose QUADS · STEPS quads of rows are LOADS =
 // QUADS · STEPS / SHARE a lane): the driver merges every sum with the one before the trip, lane by lane, and has registers
 // for few sums, so that each sum takes all of a trip's products before the next sum has its first.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else SINGLE = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 const LANES = 16u;
 
@@ -20,7 +23,7 @@ struct Dims {
   // backward_input: 1 adds to dx (ADDS = 1), 0 overwrites it (SETS = 1). The text of either alone, since the driver goes
   // through what a branch does not take too, a load or a store for lane after lane.
   accumulate: u32,
-  // Of the norm.
+  // Of the norm; there with NORMS = 1.
   eps: f32,
 }
 

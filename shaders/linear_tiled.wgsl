@@ -8,6 +8,9 @@
 // Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
 // slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
 // step (Sum is f32), with SLICED = 1 as a whole.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else SINGLE = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 struct Dims {
   tokens: u32,
@@ -17,7 +20,7 @@ struct Dims {
   stride: u32,
   // backward_input: 1 adds to dx, 0 overwrites it.
   accumulate: u32,
-  // Of the norm.
+  // Of the norm; there with NORMS = 1.
   eps: f32,
 }
 
