@@ -256,11 +256,12 @@ export function recordLayerForward(
   x: Tensor,
   a: LayerActivations,
   y: Tensor | undefined,
+  fused = false,
 ): void {
   const { config: c, tokens, segments } = ctx;
   recordBlock(program, ctx, w, x, a, y, (program, qkv, out) => {
     program.add(attentionForward(c.head_dim), { qkv, segments, out, lse: a.lse }, attentionDims(c, tokens));
-  });
+  }, fused);
 }
 
 /** Records `bias.gradient += Σ_t dy [T, width]`. */

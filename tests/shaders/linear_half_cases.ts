@@ -97,9 +97,9 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
       why: "an f16 accumulator",
       from:
         "(*sums)[$r][$v] = step4(v, c$v, (*sums)[$r][$v]);\n      //# end\n      }\n      //# end\n    }\n" +
-        "    //# for sliced in SLICED\n    add_slice(&acc, &slice);\n    //# end\n  }\n  return acc;",
+        "    //# for sliced in SLICED\n    add_slice(&acc, &slice);\n    //# end\n  }\n  //# for norm in NORMS",
       to: "(*sums)[$r][$v] = vec4f(vec4<f16>(step4(v, c$v, (*sums)[$r][$v])));\n      //# end\n      }\n" +
-        "      //# end\n    }\n  }\n  return acc;",
+        "      //# end\n    }\n  }\n  //# for norm in NORMS",
     },
   },
   {
