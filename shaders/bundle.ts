@@ -2194,8 +2194,9 @@ struct Dims {
   // Elements from one row to the next of y and residual.
   stride: u32,
   accumulate: u32,
-  // Of the norm; there with NORMS = 1.
+  //# for norm in NORMS
   eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
@@ -2223,8 +2224,10 @@ var<workgroup> squares: array<f32, SUMS>;
 // An operand as linear_tiled.wgsl has it.
 fn as_half(v: vec4f) -> vec4f { return vec4f(narrow(v)); }
 
+//# for norm in NORMS
 // Of a row whose squares add up to so much.
 fn rstd(squares: f32) -> f32 { return 1.0 / sqrt(squares / f32(d.inputs) + d.eps); }
+//# end
 
 // Of row m + lane, for lanes below ROWS, columns n to n + 3; with GATED = 1 columns n and n + 1 of the gate, then of up.
 fn products(m: u32, n: u32, lane: u32) -> vec4f {
@@ -2382,8 +2385,9 @@ struct Dims {
   // backward_input: 1 adds to dx (ADDS = 1), 0 overwrites it (SETS = 1). The text of either alone, since the driver goes
   // through what a branch does not take too, a load or a store for lane after lane.
   accumulate: u32,
-  // Of the norm; there with NORMS = 1.
+  //# for norm in NORMS
   eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
@@ -2691,8 +2695,9 @@ struct Dims {
   stride: u32,
   // backward_input: 1 adds to dx, 0 overwrites it.
   accumulate: u32,
-  // Of the norm; there with NORMS = 1.
+  //# for norm in NORMS
   eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;

@@ -23,8 +23,9 @@ struct Dims {
   // backward_input: 1 adds to dx (ADDS = 1), 0 overwrites it (SETS = 1). The text of either alone, since the driver goes
   // through what a branch does not take too, a load or a store for lane after lane.
   accumulate: u32,
-  // Of the norm; there with NORMS = 1.
+  //# for norm in NORMS
   eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;

@@ -20,8 +20,9 @@ struct Dims {
   stride: u32,
   // backward_input: 1 adds to dx, 0 overwrites it.
   accumulate: u32,
-  // Of the norm; there with NORMS = 1.
+  //# for norm in NORMS
   eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
