@@ -6,6 +6,7 @@ import { attentionWorkloads } from "./attention.ts";
 import { blockWorkloads } from "./block.ts";
 import { decodeWorkloads } from "./decode.ts";
 import { endWorkloads } from "./ends.ts";
+import { fusedWorkloads } from "./linear_fused.ts";
 import { linearWorkloads, otherLinearWorkloads, type Traits } from "./linear.ts";
 import { optimizerWorkloads } from "./optimizer.ts";
 import { policyWorkloads } from "./policy.ts";
@@ -18,6 +19,7 @@ export function allWorkloads(traits: Traits): Workload[] {
   const { software } = traits;
   const list = Object.values(SHAPES).flatMap((s) => [
     ...linearWorkloads(s, traits),
+    ...fusedWorkloads(s, traits),
     ...attentionWorkloads(s, software),
     ...blockWorkloads(s),
     ...endWorkloads(s),

@@ -104,6 +104,11 @@ export class Program {
     this.label = label;
   }
 
+  /** The device that it runs on. */
+  get gpu(): Gpu {
+    return this.#gpu;
+  }
+
   /** Number of dispatches. */
   get length(): number {
     return this.#launches.length;

@@ -207,7 +207,7 @@ export class DecodeGraph {
           rows: () => cache.rowsUsed,
           scale: 1 / Math.sqrt(c.head_dim),
         });
-      });
+      }, true);
     }
     const norm = { tokens, width: c.hidden_size, eps: c.rms_norm_eps };
     const last = x[c.num_hidden_layers % 2];

@@ -14,6 +14,7 @@ import {
 } from "../shaders/attention.ts";
 import { columnSum, columnSumFinish } from "../shaders/column_sum.ts";
 import { addLinear, addLinearBackwardInput, addLinearBackwardWeight } from "../shaders/linear.ts";
+import { addNormGated, addNormLinear } from "../shaders/linear_fused.ts";
 import { rmsnormBackward, rmsnormBackwardWeight, rmsnormForward } from "../shaders/rmsnorm.ts";
 import { rope } from "../shaders/rope.ts";
 import { swigluBackward, swigluForward } from "../shaders/swiglu.ts";
@@ -190,6 +191,7 @@ export type RecordAttention = (program: Program, qkv: Tensor, attended: Tensor) 
 /**
  * Records `y [T, H] = block(x [T, H])` around any attention. Without `y` the last product is left out: what recomputation
  * before a backward pass needs.
+ * @param fused without what only a backward pass reads: of `a` qkv, attended, middle and inner hold what they are called
  */
 export function recordBlock(
   program: Program,
@@ -199,12 +201,19 @@ export function recordBlock(
   a: LayerActivations,
   y: Tensor | undefined,
   attend: RecordAttention,
+  fused = false,
 ): void {
   const { config: c, tokens } = ctx;
   const shapes = layerShapes(c, tokens);
   const norm = { tokens, width: c.hidden_size, eps: c.rms_norm_eps };
-  program.add(rmsnormForward, { x, weight: w.norm1.weight, y: a.normed1, rstd: a.rstd1 }, norm);
-  addLinear(program, { x: a.normed1, weight: w.qkv.weight, bias: w.qkvBias?.weight, y: a.qkv }, shapes.qkv);
+  const qkv = { weight: w.qkv.weight, bias: w.qkvBias?.weight, y: a.qkv };
+  if (fused) {
+    const scratch = { normed: a.normed1, rstd: a.rstd1 };
+    addNormLinear(program, { x, norm: w.norm1.weight, ...qkv, ...scratch }, shapes.qkv, norm.eps);
+  } else {
+    program.add(rmsnormForward, { x, weight: w.norm1.weight, y: a.normed1, rstd: a.rstd1 }, norm);
+    addLinear(program, { x: a.normed1, ...qkv }, shapes.qkv);
+  }
   program.add(
     rope,
     { qkv: a.qkv, positions: ctx.positions, cos: ctx.cos, sin: ctx.sin },
@@ -216,13 +225,20 @@ export function recordBlock(
     { x: a.attended, weight: w.out.weight, bias: w.outBias?.weight, residual: x, y: a.middle },
     shapes.out,
   );
-  program.add(rmsnormForward, { x: a.middle, weight: w.norm2.weight, y: a.normed2, rstd: a.rstd2 }, norm);
-  addLinear(
-    program,
-    { x: a.normed2, weight: w.gateUp.weight, bias: w.gateUpBias?.weight, y: a.gateUp },
-    shapes.gateUp,
-  );
-  program.add(swigluForward, { gate_up: a.gateUp, y: a.inner }, { tokens, width: c.intermediate_size });
+  const gateUp = { weight: w.gateUp.weight, bias: w.gateUpBias?.weight };
+  if (fused) {
+    const scratch = { normed: a.normed2, rstd: a.rstd2, gateUp: a.gateUp };
+    addNormGated(
+      program,
+      { x: a.middle, norm: w.norm2.weight, ...gateUp, ...scratch, y: a.inner },
+      shapes.gateUp,
+      norm.eps,
+    );
+  } else {
+    program.add(rmsnormForward, { x: a.middle, weight: w.norm2.weight, y: a.normed2, rstd: a.rstd2 }, norm);
+    addLinear(program, { x: a.normed2, ...gateUp, y: a.gateUp }, shapes.gateUp);
+    program.add(swigluForward, { gate_up: a.gateUp, y: a.inner }, { tokens, width: c.intermediate_size });
+  }
   if (y) {
     addLinear(
       program,
@@ -240,11 +256,12 @@ export function recordLayerForward(
   x: Tensor,
   a: LayerActivations,
   y: Tensor | undefined,
+  fused = false,
 ): void {
   const { config: c, tokens, segments } = ctx;
   recordBlock(program, ctx, w, x, a, y, (program, qkv, out) => {
     program.add(attentionForward(c.head_dim), { qkv, segments, out, lse: a.lse }, attentionDims(c, tokens));
-  });
+  }, fused);
 }
 
 /** Records `bias.gradient += Σ_t dy [T, width]`. */

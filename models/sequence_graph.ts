@@ -194,7 +194,9 @@ export class SequenceGraph {
     const { cache } = options;
     if (cache) this.cacheRows = data("cache rows", [T]);
     layers.forEach((layer, i) => {
-      recordLayerForward(forward, ctx, layer, x(i), activations(i), x(i + 1));
+      // What fills a cache has no backward pass. Other graphs score what is trained on: by the products that train.
+      const fused = cache !== undefined && !options.train;
+      recordLayerForward(forward, ctx, layer, x(i), activations(i), x(i + 1), fused);
       if (!cache) return;
       const { keys, values } = cache.layers[i];
       const tensors = { qkv: activations(i).qkv, rows: this.cacheRows!, k_cache: keys, v_cache: values };

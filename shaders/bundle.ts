@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -2181,6 +2181,9 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; \`in\` is a multiple of 4
 // Prelude (operands_*.wgsl): narrow, which rounds operands to what products are made of.
 // With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else UNGATED = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 struct Dims {
   tokens: u32,
@@ -2189,62 +2192,118 @@ struct Dims {
   // Elements from one row to the next of y and residual.
   stride: u32,
   accumulate: u32,
+  //# for norm in NORMS
+  eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read> w: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
+//# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
+//# end
+//# for norm in NORMS
+@group(0) @binding(4) var<storage, read> norm: array<vec4f>;
+@group(0) @binding(5) var<storage, read> addend: array<f32>;
+@group(0) @binding(5) var<storage, read> residual: array<f32>;
+//# end
 
 //# for workgroup in WORKGROUP
 // Row r of thread i at r * LANES + i.
 var<workgroup> sums: array<vec4f, SUMS>;
+//# for norm in NORMS
+var<workgroup> squares: array<f32, SUMS>;
+//# end
 //# end
 
 // An operand as linear_tiled.wgsl has it.
 fn as_half(v: vec4f) -> vec4f { return vec4f(narrow(v)); }
 
-// Columns n to n + 3 of row m + lane, for lanes below ROWS.
+//# for norm in NORMS
+// Of a row whose squares add up to so much.
+fn rstd(squares: f32) -> f32 { return 1.0 / sqrt(squares / f32(d.inputs) + d.eps); }
+//# end
+
+// Of row m + lane, for lanes below ROWS, columns n to n + 3; with GATED = 1 columns n and n + 1 of the gate, then of up.
 fn products(m: u32, n: u32, lane: u32) -> vec4f {
   let width = d.inputs / 4u;
   let last_column = d.outputs - 1u;
   //# for c in 4
+  //# for ungated in UNGATED
   let w\$c = min(n + \$c, last_column) * width;
+  //# end
+  //# for gate in GATED
+  let w\$c = (min(n + \$c % 2u, last_column) + \$c / 2u * d.outputs) * width;
+  //# end
   //# end
   //# for r in ROWS
   let x\$r = min(m + \$r, d.tokens - 1u) * width;
   var sum\$r = vec4f();
+  //# for norm in NORMS
+  var square\$r = 0.0;
+  //# end
   //# end
   for (var k = lane; k < width; k += LANES) {
     let b = mat4x4f(as_half(w[w0 + k]), as_half(w[w1 + k]), as_half(w[w2 + k]), as_half(w[w3 + k]));
+    //# for plain in PLAIN
     //# for r in ROWS
     sum\$r += as_half(x[x\$r + k]) * b;
+    //# end
+    //# end
+    //# for norm in NORMS
+    let factor = norm[k];
+    //# for r in ROWS
+    {
+    let v = x[x\$r + k];
+    square\$r += dot(v, v);
+    sum\$r += v * factor * b;
+    }
+    //# end
     //# end
   }
   //# for subgroup in SUBGROUP
   var own = vec4f();
   //# for r in ROWS
   let total\$r = subgroupAdd(sum\$r);
+  //# for plain in PLAIN
   if (lane == \$r) { own = total\$r; }
+  //# end
+  //# for norm in NORMS
+  let squares\$r = subgroupAdd(square\$r);
+  if (lane == \$r) { own = total\$r * rstd(squares\$r); }
+  //# end
   //# end
   return own;
   //# end
   //# for workgroup in WORKGROUP
   //# for r in ROWS
   sums[\$r * LANES + lane] = sum\$r;
+  //# for norm in NORMS
+  squares[\$r * LANES + lane] = square\$r;
+  //# end
   //# end
   workgroupBarrier();
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
     if (lane < half) {
       //# for r in ROWS
       sums[\$r * LANES + lane] += sums[\$r * LANES + lane + half];
+      //# for norm in NORMS
+      squares[\$r * LANES + lane] += squares[\$r * LANES + lane + half];
+      //# end
       //# end
     }
     workgroupBarrier();
   }
-  return sums[min(lane, ROWS - 1u) * LANES];
+  let first = min(lane, ROWS - 1u) * LANES;
+  //# for plain in PLAIN
+  return sums[first];
+  //# end
+  //# for norm in NORMS
+  return sums[first] * rstd(squares[first]);
+  //# end
   //# end
 }
 
@@ -2283,6 +2342,21 @@ fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocati
   if (n + \$c < d.outputs) { y[at + \$c] = residual[at + \$c] + v[\$c]; }
   //# end
 }
+
+//# for gate in GATED
+@compute @workgroup_size(LANES)
+fn forward_gated(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = group.x * 2u;
+  let v = products(group.y * ROWS, n, lane);
+  let m = group.y * ROWS + lane;
+  if (lane >= ROWS || m >= d.tokens) { return; }
+  let at = m * d.stride + n;
+  let gates = silu(v);
+  //# for c in 2
+  if (n + \$c < d.outputs) { y[at + \$c] = gates[\$c] * v[\$c + 2]; }
+  //# end
+}
+//# end
 `,
   linear_texture: `// The linear layer of linear.wgsl for software adapters, whose loads from a storage buffer go lane by lane and whose loads
 // from a texture go by whole vectors: both operands of every product are textures. Where subgroups are the LANES
@@ -2294,6 +2368,9 @@ fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocati
 // A trip of a loop takes DEEP such fours (backward_weight STEPS tokens, whose QUADS · STEPS quads of rows are LOADS =
 // QUADS · STEPS / SHARE a lane): the driver merges every sum with the one before the trip, lane by lane, and has registers
 // for few sums, so that each sum takes all of a trip's products before the next sum has its first.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else UNGATED = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 const LANES = 16u;
 
@@ -2306,6 +2383,9 @@ struct Dims {
   // backward_input: 1 adds to dx (ADDS = 1), 0 overwrites it (SETS = 1). The text of either alone, since the driver goes
   // through what a branch does not take too, a load or a store for lane after lane.
   accumulate: u32,
+  //# for norm in NORMS
+  eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
@@ -2313,8 +2393,15 @@ struct Dims {
 @group(0) @binding(1) var x: Mirror;
 @group(0) @binding(2) var w: Mirror;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+//# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var residual: Mirror;
+//# end
+//# for norm in NORMS
+@group(0) @binding(4) var norm: Mirror;
+@group(0) @binding(5) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(5) var residual: Mirror;
+//# end
 
 alias Tile = array<array<vec4f, VECS>, ROWS>;
 
@@ -2326,7 +2413,17 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
   let x\$g = min(m + SHARE * \$g + lane % SHARE, d.tokens - 1u) * width;
   //# end
   //# for c in VECS
+  //# for ungated in UNGATED
   let w\$c = min(n + \$c, columns - 1u) * 4u * width;
+  //# end
+  //# for gate in GATED
+  let w\$c = (\$c * d.outputs + min(n, columns - 1u) * 4u) * width;
+  //# end
+  //# end
+  //# for norm in NORMS
+  //# for g in GROUPS
+  var squares\$g = vec4f();
+  //# end
   //# end
   var acc: Tile;
   for (var k = 0u; k < width; k += DEEP) {
@@ -2346,6 +2443,17 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
     rows[\$s][\$g] = select(vec4f(), texel(x, x\$g + k\$s), k + \$s < width);
     //# end
     //# end
+    //# for norm in NORMS
+    // One load a lane for all steps of the trip; where nothing is shared a trip has one step.
+    let ahead = texel(norm, min(k + lane % DEEP, width - 1u));
+    //# for s in DEEP
+    let factor\$s = subgroupBroadcast(ahead, u32(\$s));
+    //# for g in GROUPS
+    squares\$g += rows[\$s][\$g] * rows[\$s][\$g];
+    rows[\$s][\$g] *= factor\$s;
+    //# end
+    //# end
+    //# end
     //# for g in GROUPS
     //# for r in SHARE
     //# for s in DEEP
@@ -2359,6 +2467,19 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
     //# end
     //# end
   }
+  //# for norm in NORMS
+  //# for g in GROUPS
+  let rstd\$g = vec4f(1.0 / sqrt(dot(squares\$g, vec4f(1.0)) / f32(d.inputs) + d.eps));
+  //# for r in SHARE
+  {
+  let factor = subgroupBroadcast(rstd\$g, u32(\$r));
+  //# for c in VECS
+  acc[SHARE * \$g + \$r][\$c] *= factor;
+  //# end
+  }
+  //# end
+  //# end
+  //# end
   return acc;
 }
 
@@ -2413,6 +2534,19 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(local_inv
   }
   //# end
 }
+
+//# for gate in GATED
+@compute @workgroup_size(LANES)
+fn forward_gated(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + \$r < d.tokens && n < d.outputs / 4u) { y[at + \$r * (d.stride / 4u)] = silu(acc[\$r][0]) * acc[\$r][1]; }
+  //# end
+}
+//# end
 
 @group(0) @binding(1) var input_dy: Mirror;
 @group(0) @binding(2) var input_w: Mirror;
@@ -2546,10 +2680,13 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
 // With SINGLE = 1 a slice replaces the one before: one barrier for all threads to be done with that, one for all of it to
 // stand there. With DOUBLE = 1 slices take turns in two buffers, LEFT_PART and RIGHT_PART apart, and one barrier does: who
 // writes slice s + 2 has passed the barrier of s + 1, to which everyone comes after multiplying slice s.
-//   THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
+//   PAIRS = 2 VECS  THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
 // Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
 // slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
 // step (Sum is f32), with SLICED = 1 as a whole.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else UNGATED = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 struct Dims {
   tokens: u32,
@@ -2559,6 +2696,9 @@ struct Dims {
   stride: u32,
   // backward_input: 1 adds to dx, 0 overwrites it.
   accumulate: u32,
+  //# for norm in NORMS
+  eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
@@ -2589,16 +2729,34 @@ fn add_slice(acc: ptr<function, Tile>, slice: ptr<function, Slice>) {
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read> w: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
+//# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
+//# end
+//# for norm in NORMS
+@group(0) @binding(4) var<storage, read> norm: array<vec4f>;
+@group(0) @binding(5) var<storage, read> addend: array<f32>;
+@group(0) @binding(5) var<storage, read> residual: array<f32>;
+
+fn norm_at(k: u32, width: u32) -> vec4f { return norm[min(k, width - 1u)]; }
+//# end
 
 fn x_at(m: u32, k: u32, width: u32) -> vec4f {
   if (m < d.tokens && k < width) { return x[m * width + k]; }
   return vec4f();
 }
 
-fn w_at(n: u32, k: u32, width: u32) -> vec4f {
-  if (n < d.outputs && k < width) { return w[n * width + k]; }
+// Of column c of the tile at n. A gated tile's first half are columns of the gate, its second half the same ones of up.
+fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4f {
+  //# for ungated in UNGATED
+  let column = n + c;
+  let row = column;
+  //# end
+  //# for gate in GATED
+  let column = n + c % (N / 2u);
+  let row = column + c / (N / 2u) * d.outputs;
+  //# end
+  if (column < d.outputs && k < width) { return w[row * width + k]; }
   return vec4f();
 }
 
@@ -2613,7 +2771,13 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
   var a\$l = x_at(m + i + THREADS / QUADS * \$l, q, width);
   //# end
   //# for l in RIGHT_LOADS
-  var b\$l = w_at(n + i + THREADS / QUADS * \$l, q, width);
+  var b\$l = w_at(n, i + THREADS / QUADS * \$l, q, width);
+  //# end
+  //# for norm in NORMS
+  var factor = norm_at(q, width);
+  //# for l in LEFT_LOADS
+  var squares\$l = vec4f();
+  //# end
   //# end
   //# for single in SINGLE
   let left_at = 0u;
@@ -2627,6 +2791,13 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     //# for single in SINGLE
     workgroupBarrier();
     //# end
+    //# for norm in NORMS
+    //# for l in LEFT_LOADS
+    squares\$l += a\$l * a\$l;
+    a\$l *= factor;
+    //# end
+    factor = norm_at(step + QUADS + q, width);
+    //# end
     //# for l in LEFT_LOADS
     left[left_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow(a\$l);
     //# end
@@ -2639,7 +2810,7 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     a\$l = x_at(m + i + THREADS / QUADS * \$l, next, width);
     //# end
     //# for l in RIGHT_LOADS
-    b\$l = w_at(n + i + THREADS / QUADS * \$l, next, width);
+    b\$l = w_at(n, i + THREADS / QUADS * \$l, next, width);
     //# end
     //# for direct in DIRECT
     let sums = &acc;
@@ -2674,6 +2845,22 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     right_at = RIGHT_PART - right_at;
     //# end
   }
+  //# for norm in NORMS
+  // QUADS threads have loaded a row: their sums of its squares go where its slice stood.
+  workgroupBarrier();
+  //# for l in LEFT_LOADS
+  left[(i + THREADS / QUADS * \$l) * SPAN + q] = squares\$l;
+  //# end
+  workgroupBarrier();
+  //# for r in ROWS
+  var total\$r = vec4f();
+  for (var k = 0u; k < QUADS; k++) { total\$r += left[(ty + Y * \$r) * SPAN + k]; }
+  let rstd\$r = 1.0 / sqrt(dot(total\$r, vec4f(1.0)) / f32(d.inputs) + d.eps);
+  //# for v in VECS
+  acc[\$r][\$v] *= rstd\$r;
+  //# end
+  //# end
+  //# end
   return acc;
 }
 
@@ -2739,6 +2926,27 @@ fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocati
   }
   //# end
 }
+
+//# for gate in GATED
+// A thread's first 2 VECS columns are the gate's, the others up's, N / 2 columns further.
+@compute @workgroup_size(THREADS)
+fn forward_gated(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let n = group.x * (N / 2u) + thread % X;
+  let acc = forward_tile(group.y * M, group.x * (N / 2u), thread);
+  let m = group.y * M + thread / X;
+  //# for r in ROWS
+  if (m + Y * \$r < d.tokens) {
+    let gates = silu(acc[\$r][0]);
+    let ups = acc[\$r][VECS - 1u];
+    //# for j in PAIRS
+    if (n + X * \$j < d.outputs) {
+      y[(m + Y * \$r) * d.stride + n + X * \$j] = gates[\$j] * ups[\$j + 4u - PAIRS];
+    }
+    //# end
+  }
+  //# end
+}
+//# end
 
 @group(0) @binding(1) var<storage, read> input_dy: array<vec4f>;
 @group(0) @binding(2) var<storage, read> input_w: array<vec4f>;
@@ -4188,6 +4396,9 @@ fn filtered(@builtin(global_invocation_id) id: vec3u) {
     if (v + 3u < d.vocab) { probabilities[to + 3u] = p.w; }
   }
 }
+`,
+  silu: `// Prelude of fused products: silu(g) = g / (1 + exp(-g)) as in swiglu.wgsl. Beyond 80 the exponential could overflow f32.
+fn silu(g: vec4f) -> vec4f { return g / (1.0 + exp(min(-g, vec4f(80.0)))); }
 `,
   slots: `// The start of a decode step: what the model's kernels read, from the state of every slot.
 //   slots [S, 8] = token, position, alive, last_position, key0, key1, generated, finish     table [S, max_blocks]

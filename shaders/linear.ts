@@ -21,17 +21,20 @@ type Sizes = Readonly<Record<string, unknown>>;
 type Elements = Readonly<Record<string, number>>;
 
 /** Tokens of a launch; of one that asks at every run, the most that its tensors hold. */
-function tokensOf({ tokens, inputs }: Sizes, elements: Elements): number {
+export function tokensOf({ tokens, inputs }: Sizes, elements: Elements): number {
   return typeof tokens === "number" ? tokens : Math.floor((elements.x ?? elements.dx) / (inputs as number));
 }
 
 /** Tokens that are measured: powers of two, up to where nothing changes any more. */
 const MOST_TOKENS = 1024;
+/** The power of two that a launch's tokens are measured as. */
+export const measuredTokens = (d: Sizes, elements: Elements): number =>
+  Math.min(MOST_TOKENS, 2 ** Math.ceil(Math.log2(Math.max(1, tokensOf(d, elements)))));
 /**
  * Rows of output up to which a GPU gets the variants for few rows: those of forward products by rule, for a tile of 64 rows
  * would leave most of its workgroups' threads to rows that are not there. What else is worth measuring then.
  */
-const FEW = 64;
+export const FEW = 64;
 const FEW_ROWS: readonly LinearVariant[] = ["linear_tiled", "linear_tiled_16x64", "linear_tiled_32x32"];
 const MANY_ROWS: readonly LinearVariant[] = [
   "linear_tiled_32x32",
@@ -59,7 +62,7 @@ function forFewRows(tokens: number, { precision, subgroup }: AdapterTraits): For
 }
 
 /** Whether tiles of 16 rows leave less to waste than tiles of 32 (lavapipe, 16 x 128 x 688: 0.7 of the time). */
-const fewer = (rows: number): boolean => rows <= 16 || (rows > 32 && rows <= 48);
+export const fewer = (rows: number): boolean => rows <= 16 || (rows > 32 && rows <= 48);
 
 /** A kernel that a program exchanges for the variant of its adapter: by rule, or among what is worth measuring there. */
 function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
@@ -103,16 +106,13 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
     candidates: (d: Sizes, adapter: AdapterTraits, elements: Elements) => ({
       kernels: others(d, adapter, elements)
         .map((family) => own(family[name] as unknown as KernelSpec, d, adapter)),
-      dims: {
-        ...d,
-        tokens: Math.min(MOST_TOKENS, 2 ** Math.ceil(Math.log2(Math.max(1, tokensOf(d, elements))))),
-      },
+      dims: { ...d, tokens: measuredTokens(d, elements) },
     }),
   } as unknown as LinearKernels[K];
 }
 
 /** A variant's text for the adapter's subgroups. */
-const own = (kernel: KernelSpec, d: Sizes, adapter: AdapterTraits): KernelSpec =>
+export const own = (kernel: KernelSpec, d: Sizes, adapter: AdapterTraits): KernelSpec =>
   kernel.fit?.(d, adapter, {}) ?? kernel;
 
 /** The products for widths that are multiples of 4; a program takes the variant for its adapter. */

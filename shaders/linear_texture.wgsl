@@ -8,6 +8,9 @@
 // A trip of a loop takes DEEP such fours (backward_weight STEPS tokens, whose QUADS · STEPS quads of rows are LOADS =
 // QUADS · STEPS / SHARE a lane): the driver merges every sum with the one before the trip, lane by lane, and has registers
 // for few sums, so that each sum takes all of a trip's products before the next sum has its first.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else UNGATED = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 const LANES = 16u;
 
@@ -20,6 +23,9 @@ struct Dims {
   // backward_input: 1 adds to dx (ADDS = 1), 0 overwrites it (SETS = 1). The text of either alone, since the driver goes
   // through what a branch does not take too, a load or a store for lane after lane.
   accumulate: u32,
+  //# for norm in NORMS
+  eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
@@ -27,8 +33,15 @@ struct Dims {
 @group(0) @binding(1) var x: Mirror;
 @group(0) @binding(2) var w: Mirror;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+//# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var residual: Mirror;
+//# end
+//# for norm in NORMS
+@group(0) @binding(4) var norm: Mirror;
+@group(0) @binding(5) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(5) var residual: Mirror;
+//# end
 
 alias Tile = array<array<vec4f, VECS>, ROWS>;
 
@@ -40,7 +53,17 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
   let x$g = min(m + SHARE * $g + lane % SHARE, d.tokens - 1u) * width;
   //# end
   //# for c in VECS
+  //# for ungated in UNGATED
   let w$c = min(n + $c, columns - 1u) * 4u * width;
+  //# end
+  //# for gate in GATED
+  let w$c = ($c * d.outputs + min(n, columns - 1u) * 4u) * width;
+  //# end
+  //# end
+  //# for norm in NORMS
+  //# for g in GROUPS
+  var squares$g = vec4f();
+  //# end
   //# end
   var acc: Tile;
   for (var k = 0u; k < width; k += DEEP) {
@@ -60,6 +83,17 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
     rows[$s][$g] = select(vec4f(), texel(x, x$g + k$s), k + $s < width);
     //# end
     //# end
+    //# for norm in NORMS
+    // One load a lane for all steps of the trip; where nothing is shared a trip has one step.
+    let ahead = texel(norm, min(k + lane % DEEP, width - 1u));
+    //# for s in DEEP
+    let factor$s = subgroupBroadcast(ahead, u32($s));
+    //# for g in GROUPS
+    squares$g += rows[$s][$g] * rows[$s][$g];
+    rows[$s][$g] *= factor$s;
+    //# end
+    //# end
+    //# end
     //# for g in GROUPS
     //# for r in SHARE
     //# for s in DEEP
@@ -73,6 +107,19 @@ fn forward_tile(m: u32, n: u32, lane: u32) -> Tile {
     //# end
     //# end
   }
+  //# for norm in NORMS
+  //# for g in GROUPS
+  let rstd$g = vec4f(1.0 / sqrt(dot(squares$g, vec4f(1.0)) / f32(d.inputs) + d.eps));
+  //# for r in SHARE
+  {
+  let factor = subgroupBroadcast(rstd$g, u32($r));
+  //# for c in VECS
+  acc[SHARE * $g + $r][$c] *= factor;
+  //# end
+  }
+  //# end
+  //# end
+  //# end
   return acc;
 }
 
@@ -127,6 +174,19 @@ fn forward_residual(@builtin(global_invocation_id) id: vec3u, @builtin(local_inv
   }
   //# end
 }
+
+//# for gate in GATED
+@compute @workgroup_size(LANES)
+fn forward_gated(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let m = id.y * ROWS;
+  let n = id.x;
+  let acc = forward_tile(m, n, lane);
+  let at = m * (d.stride / 4u) + n;
+  //# for r in ROWS
+  if (m + $r < d.tokens && n < d.outputs / 4u) { y[at + $r * (d.stride / 4u)] = silu(acc[$r][0]) * acc[$r][1]; }
+  //# end
+}
+//# end
 
 @group(0) @binding(1) var input_dy: Mirror;
 @group(0) @binding(2) var input_w: Mirror;

@@ -7,10 +7,13 @@
 // With SINGLE = 1 a slice replaces the one before: one barrier for all threads to be done with that, one for all of it to
 // stand there. With DOUBLE = 1 slices take turns in two buffers, LEFT_PART and RIGHT_PART apart, and one barrier does: who
 // writes slice s + 2 has passed the barrier of s + 1, to which everyone comes after multiplying slice s.
-//   THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
+//   PAIRS = 2 VECS  THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
 // Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
 // slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
 // step (Sum is f32), with SLICED = 1 as a whole.
+// Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
+// factor of a row last, since its squares are added up beside the products; with GATED = 1, else UNGATED = 1, W is
+// (gate | up), [2 out, in], and forward_gated writes silu(gate) up.
 
 struct Dims {
   tokens: u32,
@@ -20,6 +23,9 @@ struct Dims {
   stride: u32,
   // backward_input: 1 adds to dx, 0 overwrites it.
   accumulate: u32,
+  //# for norm in NORMS
+  eps: f32,
+  //# end
 }
 
 @group(0) @binding(0) var<uniform> d: Dims;
@@ -50,16 +56,34 @@ fn add_slice(acc: ptr<function, Tile>, slice: ptr<function, Slice>) {
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read> w: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
+//# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
+//# end
+//# for norm in NORMS
+@group(0) @binding(4) var<storage, read> norm: array<vec4f>;
+@group(0) @binding(5) var<storage, read> addend: array<f32>;
+@group(0) @binding(5) var<storage, read> residual: array<f32>;
+
+fn norm_at(k: u32, width: u32) -> vec4f { return norm[min(k, width - 1u)]; }
+//# end
 
 fn x_at(m: u32, k: u32, width: u32) -> vec4f {
   if (m < d.tokens && k < width) { return x[m * width + k]; }
   return vec4f();
 }
 
-fn w_at(n: u32, k: u32, width: u32) -> vec4f {
-  if (n < d.outputs && k < width) { return w[n * width + k]; }
+// Of column c of the tile at n. A gated tile's first half are columns of the gate, its second half the same ones of up.
+fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4f {
+  //# for ungated in UNGATED
+  let column = n + c;
+  let row = column;
+  //# end
+  //# for gate in GATED
+  let column = n + c % (N / 2u);
+  let row = column + c / (N / 2u) * d.outputs;
+  //# end
+  if (column < d.outputs && k < width) { return w[row * width + k]; }
   return vec4f();
 }
 
@@ -74,7 +98,13 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
   var a$l = x_at(m + i + THREADS / QUADS * $l, q, width);
   //# end
   //# for l in RIGHT_LOADS
-  var b$l = w_at(n + i + THREADS / QUADS * $l, q, width);
+  var b$l = w_at(n, i + THREADS / QUADS * $l, q, width);
+  //# end
+  //# for norm in NORMS
+  var factor = norm_at(q, width);
+  //# for l in LEFT_LOADS
+  var squares$l = vec4f();
+  //# end
   //# end
   //# for single in SINGLE
   let left_at = 0u;
@@ -88,6 +118,13 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     //# for single in SINGLE
     workgroupBarrier();
     //# end
+    //# for norm in NORMS
+    //# for l in LEFT_LOADS
+    squares$l += a$l * a$l;
+    a$l *= factor;
+    //# end
+    factor = norm_at(step + QUADS + q, width);
+    //# end
     //# for l in LEFT_LOADS
     left[left_at + (i + THREADS / QUADS * $l) * SPAN + q] = narrow(a$l);
     //# end
@@ -100,7 +137,7 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     a$l = x_at(m + i + THREADS / QUADS * $l, next, width);
     //# end
     //# for l in RIGHT_LOADS
-    b$l = w_at(n + i + THREADS / QUADS * $l, next, width);
+    b$l = w_at(n, i + THREADS / QUADS * $l, next, width);
     //# end
     //# for direct in DIRECT
     let sums = &acc;
@@ -135,6 +172,22 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     right_at = RIGHT_PART - right_at;
     //# end
   }
+  //# for norm in NORMS
+  // QUADS threads have loaded a row: their sums of its squares go where its slice stood.
+  workgroupBarrier();
+  //# for l in LEFT_LOADS
+  left[(i + THREADS / QUADS * $l) * SPAN + q] = squares$l;
+  //# end
+  workgroupBarrier();
+  //# for r in ROWS
+  var total$r = vec4f();
+  for (var k = 0u; k < QUADS; k++) { total$r += left[(ty + Y * $r) * SPAN + k]; }
+  let rstd$r = 1.0 / sqrt(dot(total$r, vec4f(1.0)) / f32(d.inputs) + d.eps);
+  //# for v in VECS
+  acc[$r][$v] *= rstd$r;
+  //# end
+  //# end
+  //# end
   return acc;
 }
 
@@ -200,6 +253,27 @@ fn forward_residual(@builtin(workgroup_id) group: vec3u, @builtin(local_invocati
   }
   //# end
 }
+
+//# for gate in GATED
+// A thread's first 2 VECS columns are the gate's, the others up's, N / 2 columns further.
+@compute @workgroup_size(THREADS)
+fn forward_gated(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let n = group.x * (N / 2u) + thread % X;
+  let acc = forward_tile(group.y * M, group.x * (N / 2u), thread);
+  let m = group.y * M + thread / X;
+  //# for r in ROWS
+  if (m + Y * $r < d.tokens) {
+    let gates = silu(acc[$r][0]);
+    let ups = acc[$r][VECS - 1u];
+    //# for j in PAIRS
+    if (n + X * $j < d.outputs) {
+      y[(m + Y * $r) * d.stride + n + X * $j] = gates[$j] * ups[$j + 4u - PAIRS];
+    }
+    //# end
+  }
+  //# end
+}
+//# end
 
 @group(0) @binding(1) var<storage, read> input_dy: array<vec4f>;
 @group(0) @binding(2) var<storage, read> input_w: array<vec4f>;

@@ -20,7 +20,7 @@ const DIMS = { tokens: "u32", inputs: "u32", outputs: "u32", stride: "u32", accu
 type Values = DimValues<LinearDims>;
 
 /** A variant's text, how large a piece of the output a workgroup makes, and the sizes it is written for. */
-interface Variant {
+export interface Variant {
   readonly source: string;
   /** Rows and columns of the output that a workgroup makes. */
   readonly tile: readonly [rows: number, columns: number];
@@ -31,8 +31,11 @@ interface Variant {
   readonly needs?: "shader-f16";
 }
 
+/** Consts of texts that linear_fused.ts takes too: here nothing stands before or after the product. */
+const UNFUSED = { PLAIN: 1, NORMS: 0, UNGATED: 1, GATED: 0 };
+
 /** How operands are multiplied: as they are; rounded to f16, in f32; rounded, in f16 that is added up in f32 every slice. */
-type Operands = "f32" | "f16" | "f16_sums";
+export type Operands = "f32" | "f16" | "f16_sums";
 
 /** What stands in front of a text for its operands. */
 const PRELUDES: Readonly<Record<Operands, string>> = {
@@ -53,7 +56,7 @@ export const SHARED = 16;
  * fours of a row at a time, 4 of them fill a cache line: 0.92 of the time on lavapipe (512 x 512 x 512), for a compilation
  * twice as long.
  */
-function texture(ROWS: number, VECS: number, SHARE: number, DEEP: number): Variant {
+export function texture(ROWS: number, VECS: number, SHARE: number, DEEP: number): Variant {
   const QUADS = ROWS / 4;
   const STEPS = DEEP === 1 ? 4 : 8;
   return {
@@ -70,6 +73,7 @@ function texture(ROWS: number, VECS: number, SHARE: number, DEEP: number): Varia
       LOADS: QUADS * STEPS / SHARE,
       SETS: 1,
       ADDS: 0,
+      ...UNFUSED,
     },
     textures: true,
   };
@@ -97,8 +101,10 @@ function tile(
     ...prelude(operands, SHADERS.linear_tiled),
     tile: [M, N],
     consts: {
+      ...UNFUSED,
       SINGLE: 2 - buffers,
       DOUBLE: buffers - 1,
+      PAIRS: 2 * VECS,
       DIRECT: operands === "f16_sums" ? 0 : 1,
       SLICED: operands === "f16_sums" ? 1 : 0,
       M,
@@ -121,18 +127,19 @@ function tile(
 }
 
 /** ROWS x 4 elements a workgroup of LANES threads that share the contraction; `subgroup` of them add up without memory. */
-const rows = (ROWS: number, subgroup = 0, operands: Operands = "f32"): Variant => ({
+export const rows = (ROWS: number, subgroup = 0, operands: Operands = "f32"): Variant => ({
   ...prelude(operands, SHADERS.linear_rows),
   tile: [ROWS, 4],
   consts: subgroup > 0
-    ? { ROWS, LANES: subgroup, SUBGROUP: 1, WORKGROUP: 0 }
-    : { ROWS, LANES: 64, SUBGROUP: 0, WORKGROUP: 1, SUMS: 64 * ROWS },
+    ? { ...UNFUSED, ROWS, LANES: subgroup, SUBGROUP: 1, WORKGROUP: 0 }
+    : { ...UNFUSED, ROWS, LANES: 64, SUBGROUP: 0, WORKGROUP: 1, SUMS: 64 * ROWS },
 });
 /** Subgroups that a workgroup of their size is known to fill. */
 export const SUBGROUPS = [8, 16, 32, 64];
 
 const PLAIN: Variant = { source: SHADERS.linear, tile: [16, 128], consts: { ROWS: 16, QUADS: 4 } };
-const VARIANTS = {
+/** The variants that have all five products, by name. */
+export const VARIANTS = {
   linear: PLAIN,
   linear_texture: texture(16, 2, 1, 1),
   linear_broadcast: texture(32, 1, SHARED, 4),
@@ -154,14 +161,15 @@ const VARIANTS = {
 /** The variants that have all five products. */
 export type LinearVariant = keyof typeof VARIANTS;
 
-const span = (d: Values): number => d.tokens === 0 ? 0 : (d.tokens - 1) * d.stride + d.outputs;
+/** Elements from the first to the last of y. */
+export const span = (d: Values): number => d.tokens === 0 ? 0 : (d.tokens - 1) * d.stride + d.outputs;
 const productCost = (d: Values): { flops: number; bytes: number } => ({
   flops: 2 * d.tokens * d.inputs * d.outputs,
   bytes: 4 * (d.tokens * (d.inputs + d.outputs) + d.inputs * d.outputs),
 });
 
 /** Makes a variant's kernels. */
-function make<B extends string>(
+export function make<B extends string>(
   name: string,
   v: Variant,
   entry: string,
@@ -181,7 +189,7 @@ function make<B extends string>(
         Object.entries(bindings).map((
           [name, access],
           i,
-        ) => [name, i < 2 || name === "residual" ? "texture" : access]),
+        ) => [name, i < 2 || name === "residual" || name === "norm" ? "texture" : access]),
       ) as Record<B, Access>
       : bindings,
     ...v.consts && { consts: v.consts },
@@ -273,9 +281,12 @@ export const addBias: KernelSpec<"bias" | "y", LinearDims> = make(
 );
 
 /** The kernels of `most` in all their subgroups' texts: a program takes the one for its adapter's. */
-function bySubgroup<T extends Forwards>(most: T, of: (subgroup: number) => T): T {
+export function bySubgroup<T extends object>(
+  most: T,
+  of: (subgroup: number) => T,
+): T {
   return Object.fromEntries(
-    Object.entries(most).map(([key, kernel]) => [key, {
+    Object.entries(most as Readonly<Record<string, KernelSpec>>).map(([key, kernel]) => [key, {
       ...kernel,
       fit: (dims: Readonly<Record<string, unknown>>, adapter: AdapterTraits) => {
         const mine = of(adapter.subgroup)[key as keyof T] as unknown as KernelSpec;

@@ -98,9 +98,9 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
       from:
         "(*sums)[$r][$v] = step4(v, c$v, (*sums)[$r][$v]);\n      //# end\n      }\n      //# end\n    }\n" +
         "    //# for sliced in SLICED\n    add_slice(&acc, &slice);\n    //# end\n    //# for double in DOUBLE\n" +
-        "    left_at = LEFT_PART - left_at;\n    right_at = RIGHT_PART - right_at;\n    //# end\n  }\n  return acc;",
+        "    left_at = LEFT_PART - left_at;\n    right_at = RIGHT_PART - right_at;\n    //# end\n  }\n  //# for norm in NORMS",
       to: "(*sums)[$r][$v] = vec4f(vec4<f16>(step4(v, c$v, (*sums)[$r][$v])));\n      //# end\n      }\n" +
-        "      //# end\n    }\n  }\n  return acc;",
+        "      //# end\n    }\n  }\n  //# for norm in NORMS",
     },
   },
   {

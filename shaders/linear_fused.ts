@@ -1,0 +1,153 @@
+/**
+ * Linear layers of inference with what stands before and after them in the same launch: the product of rows that are
+ * normalised as they are loaded, and the gated product of a feed-forward block. Training keeps what these leave out.
+ * @module
+ */
+import type { AdapterTraits, KernelSpec } from "../gpu/kernel.ts";
+import { fitsTexture } from "../gpu/mirrors.ts";
+import type { Program } from "../gpu/program.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { addLinear, FEW, fewer, type LinearShape, measuredTokens, own, tokensOf } from "./linear.ts";
+import { type FusedKernels, fusedKernels, type FusedVariant } from "./linear_fused_variants.ts";
+import { SHARED, SUBGROUPS } from "./linear_variants.ts";
+import { rmsnormForward } from "./rmsnorm.ts";
+import { swigluForward } from "./swiglu.ts";
+
+type Sizes = Readonly<Record<string, unknown>>;
+type Elements = Readonly<Record<string, number>>;
+
+/** Beside the rule's, what is worth measuring on a GPU for up to FEW rows and for more. */
+const FEW_ROWS: readonly FusedVariant[] = ["linear_tiled", "linear_tiled_16x64", "linear_tiled_32x32"];
+const MANY_ROWS: readonly FusedVariant[] = [
+  "linear_tiled_32x32",
+  "linear_tiled_128x64",
+  "linear_tiled_128x128",
+];
+const FEW_ROWS_HALF: readonly FusedVariant[] = ["linear_half", "linear_half_32x32"];
+const MANY_ROWS_HALF: readonly FusedVariant[] = ["linear_half_32x32", "linear_half_128x128"];
+
+/** The variants for few rows, the rule's first: with subgroups where the adapter says how large they are. */
+function forFewRows(tokens: number, { precision, subgroup }: AdapterTraits): FusedVariant[] {
+  const rows = `linear_${precision === "float16" ? "half_" as const : "" as const}rows_${
+    tokens <= 4 ? 2 : 8
+  }` as const;
+  return SUBGROUPS.includes(subgroup) ? [`${rows}_subgroup`, rows] : [rows];
+}
+
+function ruled(d: Sizes, adapter: AdapterTraits, elements: Elements): FusedVariant {
+  const tokens = tokensOf(d, elements);
+  if (!adapter.software && tokens <= FEW) return forFewRows(tokens, adapter)[0];
+  if (adapter.precision === "float16") return "linear_half";
+  if (!adapter.software) return "linear_tiled";
+  if (adapter.subgroup !== SHARED) return "linear_texture";
+  return fewer(tokens) ? "linear_broadcast_16" : "linear_broadcast";
+}
+
+function rivals(d: Sizes, adapter: AdapterTraits, elements: Elements): readonly FusedVariant[] {
+  if (adapter.software || adapter.portable) return [];
+  const half = adapter.precision === "float16";
+  const tokens = tokensOf(d, elements);
+  if (tokens > FEW) return half ? MANY_ROWS_HALF : MANY_ROWS;
+  return [...half ? FEW_ROWS_HALF : FEW_ROWS, ...forFewRows(tokens, adapter)];
+}
+
+/** A kernel that a program exchanges for the variant of its adapter: by rule, or among what is worth measuring there. */
+function byAdapter<K extends keyof FusedKernels>(name: K): Required<FusedKernels>[K] {
+  const variant = (v: FusedVariant) => fusedKernels[v][name] as unknown as KernelSpec | undefined;
+  return {
+    ...variant("linear_tiled")!,
+    fit: (d: Sizes, adapter: AdapterTraits, elements: Elements) =>
+      own(variant(ruled(d, adapter, elements))!, d, adapter),
+    candidates: (d: Sizes, adapter: AdapterTraits, elements: Elements) => ({
+      kernels: rivals(d, adapter, elements).map(variant).filter((kernel) => kernel !== undefined)
+        .map((kernel) => own(kernel, d, adapter)),
+      dims: { ...d, tokens: measuredTokens(d, elements) },
+    }),
+  } as unknown as Required<FusedKernels>[K];
+}
+
+/** The fused products; a program takes the variant for its adapter. */
+export const fusedProducts: Required<FusedKernels> = {
+  norm: byAdapter("norm"),
+  normBias: byAdapter("normBias"),
+  gated: byAdapter("gated"),
+  gatedNorm: byAdapter("gatedNorm"),
+};
+
+/** Whether the products can be made of such tensors, in the variants that were worth it where they were measured. */
+function fuses({ gpu }: Program, { inputs, outputs }: LinearShape, operands: readonly Tensor[]): boolean {
+  if (inputs % 4 !== 0) return false;
+  return !gpu.traits.software || outputs % 4 === 0 && operands.every((t) => fitsTexture(gpu.device, t));
+}
+
+/**
+ * Rows are normalised within a product that takes them as they are only: rounded to f16, they must be normalised before,
+ * since values of the residual stream may lie beyond f16's range, and since training rounds the normalised ones.
+ */
+const roundsNone = ({ gpu }: Program): boolean => gpu.traits.precision !== "float16";
+
+/** What a normalised product reads, and the scratch of the adapters that normalise before it. */
+export interface NormLinear {
+  /** [T, K] */ readonly x: Tensor;
+  /** [K] weight of the norm */ readonly norm: Tensor;
+  readonly weight: Tensor;
+  readonly bias?: Tensor;
+  readonly y: Tensor;
+  /** [T, K] scratch */ readonly normed: Tensor;
+  /** [T] scratch */ readonly rstd: Tensor;
+}
+
+function addNorm(program: Program, t: NormLinear, { tokens, inputs }: LinearShape, eps: number): void {
+  program.add(rmsnormForward, { x: t.x, weight: t.norm, y: t.normed, rstd: t.rstd }, {
+    tokens,
+    width: inputs,
+    eps,
+  });
+}
+
+const dimsOf = (s: LinearShape) => ({
+  tokens: s.tokens,
+  inputs: s.inputs,
+  outputs: s.outputs,
+  stride: s.stride ?? s.outputs,
+  accumulate: 0,
+});
+
+/** Adds `y [T, N] = norm(x) · weightᵀ (+ bias)`, norm(x) [T, K] = x / √(mean x² + eps) · norm. */
+export function addNormLinear(program: Program, t: NormLinear, shape: LinearShape, eps: number): void {
+  const { x, norm, weight, bias, y } = t;
+  const dims = { ...dimsOf(shape), eps };
+  if (!roundsNone(program) || !fuses(program, shape, [x, norm, weight])) {
+    addNorm(program, t, shape, eps);
+    addLinear(program, { x: t.normed, weight, bias, y }, shape);
+  } else if (bias) program.add(fusedProducts.normBias, { x, weight, y, norm, bias }, dims);
+  else program.add(fusedProducts.norm, { x, weight, y, norm }, dims);
+}
+
+/**
+ * Adds `y [T, I] = silu(norm(x) · gateᵀ (+ bias)) · (norm(x) · upᵀ (+ bias))` with weight [2 I, K] = (gate | up).
+ * @param t also the scratch gateUp [T, 2 I] of adapters and widths that take it in two launches
+ * @param shape outputs: 2 I
+ */
+export function addNormGated(
+  program: Program,
+  t: NormLinear & { readonly gateUp: Tensor },
+  shape: LinearShape,
+  eps: number,
+): void {
+  const { x, norm, normed, weight, bias, y } = t;
+  const width = shape.outputs / 2;
+  const half = { ...shape, outputs: width };
+  const fused = !bias && fuses(program, half, [x, weight, norm]);
+  const dims = dimsOf(half);
+  if (fused && roundsNone(program)) {
+    program.add(fusedProducts.gatedNorm, { x, weight, y, norm }, { ...dims, eps });
+    return;
+  }
+  addNorm(program, t, shape, eps);
+  if (fused) program.add(fusedProducts.gated, { x: normed, weight, y }, dims);
+  else {
+    addLinear(program, { x: normed, weight, bias, y: t.gateUp }, shape);
+    program.add(swigluForward, { gate_up: t.gateUp, y }, { tokens: shape.tokens, width });
+  }
+}
