@@ -341,12 +341,12 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
         "let v = Factor(left[left_at + (ty + Y * $r) * SPAN + k]);\n      //# for v in VECS\n      (*sums)[$r][$v] = " +
         "step4(v, c$v, (*sums)[$r][$v]);\n      //# end\n      }\n      //# end\n    }\n    //# for sliced in SLICED\n" +
         "    add_slice(&acc, &slice);\n    //# end\n    //# for double in DOUBLE\n    left_at = LEFT_PART - left_at;\n" +
-        "    right_at = RIGHT_PART - right_at;\n    //# end\n  }\n  return acc;",
+        "    right_at = RIGHT_PART - right_at;\n    //# end\n  }\n  //# for norm in NORMS",
       to:
         "let v = Factor(left[(ty + Y * $r) * SPAN + k]);\n      //# for v in VECS\n      (*sums)[$r][$v] = " +
         "step4(v, c$v, (*sums)[$r][$v]);\n      //# end\n      }\n      //# end\n    }\n    //# for sliced in SLICED\n" +
         "    add_slice(&acc, &slice);\n    //# end\n    //# for double in DOUBLE\n    left_at = LEFT_PART - left_at;\n" +
-        "    right_at = RIGHT_PART - right_at;\n    //# end\n  }\n  return acc;",
+        "    right_at = RIGHT_PART - right_at;\n    //# end\n  }\n  //# for norm in NORMS",
     },
   },
   {

@@ -108,8 +108,8 @@ Deno.test({
     );
     const fused = Object.entries(gpu.tuner!.choices().choices).filter(([key]) => /norm_|gated/.test(key));
     assertEquals(
-      fused.map(([key]) => key.split(" inputs")[0]),
-      ["forward", "forward_bias", "forward_gated"].map((entry) => `linear_tiled.norm_${entry} tokens=8`),
+      fused.map(([key]) => key.split(" inputs")[0].replace("_subgroup", "")),
+      ["forward", "forward_bias", "forward_gated"].map((entry) => `linear_rows_8.norm_${entry} tokens=8`),
     );
     assertEquals(fused.filter(([, { kernel }]) => !known.has(kernel)), []);
     gpu.close();
