@@ -4,6 +4,7 @@ import { kvCopyRows, kvWriteDecode } from "../shaders/kv_cache.ts";
 import { filteredProbabilities, sample } from "../shaders/sample.ts";
 import { beginStep, QUEUE_WORDS, refillSlots, SLOT_WORDS } from "../shaders/slots.ts";
 import { topToken } from "../shaders/top_token.ts";
+import type { Traits } from "./linear.ts";
 import type { ModelShape } from "./shapes.ts";
 import { spread, type Workload, workload } from "./workload.ts";
 
@@ -15,7 +16,7 @@ export function liveSlots(slots: number, position: number): Uint32Array<ArrayBuf
 }
 
 /** The kernels of a model's decode step at its full context, in the variant that the adapter gets. */
-export function decodeWorkloads(s: ModelShape, software: boolean): Workload[] {
+export function decodeWorkloads(s: ModelShape, { software, subgroups }: Traits): Workload[] {
   const { config: c, slots, blockSize, context } = s;
   const max_blocks = context / blockSize;
   const heads = { heads: c.num_attention_heads, kv_heads: c.num_key_value_heads };
@@ -51,7 +52,7 @@ export function decodeWorkloads(s: ModelShape, software: boolean): Workload[] {
     tick: new Uint32Array(1),
   };
   const batch = `${s.name} ${slots} slots`;
-  const adapter = { software, subgroup: 0 };
+  const adapter = { software, subgroup: 0, subgroups };
   const refill = refillSlots.fit!({ lanes: slots, ring: slots }, adapter, {
     table: 2 * slots * max_blocks,
     seen: 1,

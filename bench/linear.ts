@@ -12,7 +12,7 @@ import type { ModelShape } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
 
 /** What decides about products. */
-export type Traits = Pick<AdapterTraits, "software" | "precision">;
+export type Traits = Pick<AdapterTraits, "software" | "precision" | "subgroups">;
 
 const dims = (tokens: number, inputs: number, outputs: number): Record<LinearDims, number> => ({
   tokens,

@@ -23,7 +23,7 @@ export function allWorkloads(traits: Traits): Workload[] {
     ...attentionWorkloads(s, software),
     ...blockWorkloads(s),
     ...endWorkloads(s),
-    ...decodeWorkloads(s, software),
+    ...decodeWorkloads(s, traits),
     ...optimizerWorkloads(s),
   ]);
   list.push(

@@ -31,6 +31,7 @@ Deno.test("bench: every kernel is timed on some shape on some adapter", async ()
   const workloads = [true, false].flatMap((software) => [
     ...allWorkloads({ software }),
     ...allWorkloads({ software, precision: "float16" }),
+    ...allWorkloads({ software, subgroups: true }),
   ]);
   assertEquals(await uncovered(workloads.map((w) => w.kernel)), []);
 });
