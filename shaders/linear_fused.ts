@@ -53,14 +53,16 @@ function rivals(d: Sizes, adapter: AdapterTraits, elements: Elements): readonly 
 
 /** A kernel that a program exchanges for the variant of its adapter: by rule, or among what is worth measuring there. */
 function byAdapter<K extends keyof FusedKernels>(name: K): Required<FusedKernels>[K] {
-  const variant = (v: FusedVariant) => fusedKernels[v][name] as unknown as KernelSpec | undefined;
+  const variant = (v: FusedVariant) => fusedKernels[v][name] as unknown as KernelSpec;
+  // Only the gated product is there of rounded operands.
+  const served = (adapter: AdapterTraits): AdapterTraits =>
+    name === "gated" ? adapter : { ...adapter, precision: "float32" };
   return {
-    ...variant("linear_tiled")!,
+    ...variant("linear_tiled"),
     fit: (d: Sizes, adapter: AdapterTraits, elements: Elements) =>
-      own(variant(ruled(d, adapter, elements))!, d, adapter),
+      own(variant(ruled(d, served(adapter), elements)), d, adapter),
     candidates: (d: Sizes, adapter: AdapterTraits, elements: Elements) => ({
-      kernels: rivals(d, adapter, elements).map(variant).filter((kernel) => kernel !== undefined)
-        .map((kernel) => own(kernel, d, adapter)),
+      kernels: rivals(d, served(adapter), elements).map((v) => own(variant(v), d, adapter)),
       dims: { ...d, tokens: measuredTokens(d, elements) },
     }),
   } as unknown as Required<FusedKernels>[K];
