@@ -25,7 +25,7 @@ torch.backends.cuda.matmul.allow_tf32 = False
 torch.backends.cudnn.allow_tf32 = False
 torch.set_float32_matmul_precision("highest")
 half = sys.argv[2:] == ["bfloat16"]
-STEP, SECONDS, TOP_P = 0.6180339887, 0.4, 0.99
+STEP, SECONDS, TOP_P = 0.6180339887, 1, 0.99
 LR, BETAS, EPS, DECAY, MAX_NORM = 1e-4, (0.9, 0.99), 1e-8, 0.01, 1.0
 CLIP, KL = 0.2, 0.05
 what = "PyTorch %s, %s, %s" % (torch.__version__, card, "bf16" if half else "float32, TF32 off")
@@ -66,7 +66,7 @@ def serve(opens):
             timed(1)
         repeats, seconds = 1, timed(1)
         first = list(values)
-        while seconds < SECONDS / 2 and repeats < 4096:
+        while seconds < SECONDS and repeats < 4096:
             repeats *= 2
             seconds = timed(repeats)
         say(kind="ready", what=what, values=first)

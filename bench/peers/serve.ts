@@ -49,8 +49,8 @@ export interface Session {
   counted?(seconds: number): Time;
 }
 
-/** Shortest time that is measured: what takes less is repeated. */
-const SECONDS = 0.4;
+/** Shortest time that is measured, s: what takes less is repeated, or its start after the others' turns would be most of it. */
+const SECONDS = 1;
 
 /** Seconds of a first run that may be followed by two more before anything is timed; one otherwise. */
 const PATIENCE = 10;
@@ -74,7 +74,7 @@ export async function serve(
     let seconds = await time(1);
     const first = [...values];
     let repeats = 1;
-    while (seconds < SECONDS / 2 && repeats < 4096) {
+    while (seconds < SECONDS && repeats < 4096) {
       repeats *= 2;
       seconds = await time(repeats);
     }
