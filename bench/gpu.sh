@@ -138,7 +138,10 @@ step() { # name, a pattern of the lines that sum it up, command...
   shift 2
   if [ "${limit[$name]}" -eq 0 ]; then echo "$name: left out" | tee -a "$summary" && return; fi
   if [ "$seconds" -lt 5 ]; then echo "$name: not begun, the $minutes minutes are up" | tee -a "$summary" && return; fi
-  timeout --kill-after=5 "$seconds" "$@" >"$out/$name.txt" 2>"$out/$name.log" </dev/null || code=$?
+  timeout --kill-after=5 "$seconds" "$@" >"$out/$name.txt" 2>"$out/$name.log" </dev/null &
+  wait $! || code=$?
+  # timeout heads a process group. Who in it survived its signal would compute beside the next step.
+  kill -KILL -- "-$!" 2>/dev/null
   case $code in
     0) echo "$name: done in $((SECONDS - start)) s" ;;
     124 | 137) echo "$name: CUT OFF after $seconds s" ;;

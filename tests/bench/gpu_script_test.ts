@@ -72,3 +72,26 @@ Deno.test("gpu.sh: git takes its summary and leaves its logs", async () => {
     await Deno.remove(cwd, { recursive: true });
   }
 });
+
+Deno.test("gpu.sh: what outlives a step's time does not compute beside the next one", async () => {
+  const [step] = TEXT.match(/^step\(\) \{[^]*?^\}$/m)!;
+  const out = await Deno.makeTempDir();
+  try {
+    // The step itself ends when it is told to; what it started does not listen.
+    const stubborn = `(trap "" TERM; exec sleep 60) & echo $! >"${out}/child"; sleep 60`;
+    const script = `
+      declare -A limit=([slow]=5)
+      granted() { echo 5; }
+      anywhere() { cat; }
+      out=${out} summary=${out}/summary.txt
+      ${step}
+      step slow nothing bash -c '${stubborn}'
+      ps -o stat= -p "$(cat "${out}/child")" | grep -v Z && echo "it goes on" || echo "it has ended"`;
+    const { stdout } = await new Deno.Command("bash", { args: ["-c", script] }).output();
+    const text = new TextDecoder().decode(stdout);
+    assertMatch(text, /slow: CUT OFF after 5 s/);
+    assertMatch(text, /it has ended\n$/);
+  } finally {
+    await Deno.remove(out, { recursive: true });
+  }
+});
