@@ -251,7 +251,8 @@ export class LambdaDualAscent {
 
   /**
    * One batch: each rollout's problem id and soft cost (nats, Σ max(0, window − threshold)), the problems' difficulties
-   * and the targets (tokens) now. As in the release a problem's last soft cost stands for all its rollouts, and a bucket with under 8 rollouts is skipped.
+   * and the targets (tokens) now. As in the release a problem's last soft cost stands for all its rollouts, and a bucket
+   * with under 8 rollouts is skipped.
    */
   update(
     ids: readonly string[],

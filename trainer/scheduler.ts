@@ -79,7 +79,8 @@ export interface TrainSummary {
   /**
    * Seconds of this call by phase, which add up to `seconds`: `setup` (loading), `evaluation`, `curation` and `sft` of
    * AdaCS, `step` (all iterations), `log` (their rollouts), `save` (checkpoints and the model). And the iterations' parts,
-   * which add up to `step` unless one was interrupted: `gen`, `windows`, `filter`, `reward`, `adv`, `ref`, `update_actor`, `controllers` and others.
+   * which add up to `step` unless one was interrupted: `gen`, `windows`, `filter`, `reward`, `adv`, `ref`, `update_actor`,
+   * `controllers` and others.
    */
   readonly timing: Readonly<Record<string, number>>;
 }
