@@ -196,7 +196,7 @@ function lengthAndWindows(study: StudyResults): string | undefined {
       const dots = points.filter((_, i) => i % every === 0)
         .map((p, i) => ({ x: p.highEntropy + (i * 0.6180339887 % 1 - 0.5) * 0.6, y: p.length }));
       return {
-        title: `${arm.name}, ${correct ? "correct" : "wrong"}: tokens over N_HE`,
+        title: `${arm.name}, ${correct ? "correct" : "wrong"}`,
         options: {
           x: { nice: true },
           y: { grid: true, nice: true },
@@ -217,7 +217,7 @@ function lengthAndWindows(study: StudyResults): string | undefined {
     })
   );
   if (charts.length === 0) return undefined;
-  return sheet("Length of held-out responses against N_HE, with the fitted line", [], charts, {
+  return sheet("Length of held-out responses, tokens, against their N_HE, with the fitted line", [], charts, {
     width: 260,
     height: 170,
     columns: 4,

@@ -159,7 +159,7 @@ Deno.test("study: length against N_HE is drawn for every arm that is there, corr
   });
   const svg = drawings(study).get("length-n-he.svg")!;
   for (const arm of ["uniform", "dapo", "aepo-no-kl"]) {
-    for (const kind of ["correct", "wrong"]) assertStringIncludes(svg, `>${arm}, ${kind}: tokens over N_HE<`);
+    for (const kind of ["correct", "wrong"]) assertStringIncludes(svg, `>${arm}, ${kind}<`);
   }
   assert(!svg.includes(">aepo, "), "an arm without runs is drawn");
 });
