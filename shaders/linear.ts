@@ -7,7 +7,6 @@ import type { Dim, Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import {
   addBias,
-  type Forwards,
   type LinearDims,
   type LinearKernels,
   linearKernels,
@@ -52,13 +51,12 @@ const MANY_ROWS_HALF: readonly LinearVariant[] = [
 /** Of gradients only: what forward products round is to be the same in sampling and in training, whatever their sizes. */
 const SUMS_HALF: readonly LinearVariant[] = ["linear_half_sums", "linear_half_sums_128x128"];
 
-/** The variants for few rows in the adapter's own text: with subgroups where it says how large they are. */
-function forFewRows(tokens: number, { precision, subgroup }: AdapterTraits): Forwards[] {
+/** The variants for few rows, the rule's first: with subgroups where the adapter says how large they are. */
+export function forFewRows(tokens: number, { precision, subgroup }: AdapterTraits) {
   const rows = `linear_${precision === "float16" ? "half_" as const : "" as const}rows_${
     tokens <= 4 ? 2 : 8
   }` as const;
-  const plain = linearRowsKernels[rows];
-  return SUBGROUPS.includes(subgroup) ? [linearRowsKernels[`${rows}_subgroup`], plain] : [plain];
+  return SUBGROUPS.includes(subgroup) ? [`${rows}_subgroup` as const, rows] : [rows];
 }
 
 /** Whether tiles of 16 rows leave less to waste than tiles of 32 (lavapipe, 16 x 128 x 688: 0.7 of the time). */
@@ -71,7 +69,7 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
     name === "backwardWeight" ? d.outputs as number : tokensOf(d, elements);
   const byRule = (d: Sizes, adapter: AdapterTraits, elements: Elements): Partial<LinearKernels> =>
     !adapter.software && name.startsWith("forward") && tokensOf(d, elements) <= FEW
-      ? forFewRows(tokensOf(d, elements), adapter)[0]
+      ? linearRowsKernels[forFewRows(tokensOf(d, elements), adapter)[0]]
       : linearKernels[tile(d, adapter, elements)];
   const tile = (d: Sizes, adapter: AdapterTraits, elements: Elements): LinearVariant =>
     adapter.precision === "float16"
@@ -96,7 +94,7 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
       list.push(...SUMS_HALF.map((variant) => linearKernels[variant]));
     }
     const tokens = tokensOf(d, elements);
-    if (tokens <= FEW) list.push(...forFewRows(tokens, adapter));
+    if (tokens <= FEW) list.push(...forFewRows(tokens, adapter).map((rows) => linearRowsKernels[rows]));
     return list.filter((family) => name in family);
   };
   return {
@@ -132,7 +130,8 @@ export interface LinearShape {
   readonly stride?: number;
 }
 
-const dimsOf = (s: LinearShape, accumulate = 0): Record<LinearDims, Dim> => ({
+/** Sizes of a launch. */
+export const dimsOf = (s: LinearShape, accumulate = 0): Record<LinearDims, Dim> => ({
   tokens: s.tokens,
   inputs: s.inputs,
   outputs: s.outputs,

@@ -7,9 +7,19 @@ import type { AdapterTraits, KernelSpec } from "../gpu/kernel.ts";
 import { fitsTexture } from "../gpu/mirrors.ts";
 import type { Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { addLinear, FEW, fewer, type LinearShape, measuredTokens, own, tokensOf } from "./linear.ts";
+import {
+  addLinear,
+  dimsOf,
+  FEW,
+  fewer,
+  forFewRows,
+  type LinearShape,
+  measuredTokens,
+  own,
+  tokensOf,
+} from "./linear.ts";
 import { type FusedKernels, fusedKernels, type FusedVariant } from "./linear_fused_variants.ts";
-import { SHARED, SUBGROUPS } from "./linear_variants.ts";
+import { SHARED } from "./linear_variants.ts";
 import { rmsnormForward } from "./rmsnorm.ts";
 import { swigluForward } from "./swiglu.ts";
 
@@ -25,14 +35,6 @@ const MANY_ROWS: readonly FusedVariant[] = [
 ];
 const FEW_ROWS_HALF: readonly FusedVariant[] = ["linear_half", "linear_half_32x32"];
 const MANY_ROWS_HALF: readonly FusedVariant[] = ["linear_half_32x32", "linear_half_128x128"];
-
-/** The variants for few rows, the rule's first: with subgroups where the adapter says how large they are. */
-function forFewRows(tokens: number, { precision, subgroup }: AdapterTraits): FusedVariant[] {
-  const rows = `linear_${precision === "float16" ? "half_" as const : "" as const}rows_${
-    tokens <= 4 ? 2 : 8
-  }` as const;
-  return SUBGROUPS.includes(subgroup) ? [`${rows}_subgroup`, rows] : [rows];
-}
 
 function ruled(d: Sizes, adapter: AdapterTraits, elements: Elements): FusedVariant {
   const tokens = tokensOf(d, elements);
@@ -106,14 +108,6 @@ function addNorm(program: Program, t: NormLinear, { tokens, inputs }: LinearShap
     eps,
   });
 }
-
-const dimsOf = (s: LinearShape) => ({
-  tokens: s.tokens,
-  inputs: s.inputs,
-  outputs: s.outputs,
-  stride: s.stride ?? s.outputs,
-  accumulate: 0,
-});
 
 /** Adds `y [T, N] = norm(x) · weightᵀ (+ bias)`, norm(x) [T, K] = x / √(mean x² + eps) · norm. */
 export function addNormLinear(program: Program, t: NormLinear, shape: LinearShape, eps: number): void {
