@@ -102,6 +102,8 @@ export interface Candidates<B extends string = string, D extends string = string
   readonly kernels: readonly KernelSpec<B, D>[];
   /** Sizes to measure at, rounded: launches with the same ones are of one class and share the choice. */
   readonly dims: DimValues<D>;
+  /** By binding, the contents of u32 tensors to measure with (places, bounds), which follow from `dims`; f32 numbers elsewhere. */
+  readonly contents?: Readonly<Record<string, Uint32Array<ArrayBuffer>>>;
 }
 
 /** Identity function that fixes a spec's name types. */

@@ -1,7 +1,7 @@
 /**
  * Kernels chosen by measuring: the first time a class of launches occurs, its candidates run on scratch tensors of that
  * size, and the fastest is kept for this adapter. One that this adapter does not compile, or that computes something else
- * there than the rule's kernel, is left out. Tensors of kernels with candidates hold f32.
+ * there than the rule's kernel, is left out. Tensors of kernels with candidates hold f32, or what the candidates say.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -94,18 +94,18 @@ export class Tuner implements KernelChooser {
    * The kernel to launch: as it was chosen before for this class, else the fastest of `rule` and the candidates, else,
    * where the time is spent or the scratch tensors do not fit, `rule`.
    */
-  choose(rule: KernelSpec, { kernels, dims }: Candidates): Promise<KernelSpec> {
-    const rivals = [rule, ...kernels.filter((kernel) => kernel.name !== rule.name)];
+  choose(rule: KernelSpec, candidates: Candidates): Promise<KernelSpec> {
+    const rivals = [rule, ...candidates.kernels.filter((kernel) => kernel.name !== rule.name)];
     if (rivals.length === 1 || this.#resting) return Promise.resolve(rule);
     // One at a time: programs that are built side by side would disturb each other's times.
-    const choice = this.#turn.then(() => this.#choose(rivals, dims));
+    const choice = this.#turn.then(() => this.#choose(rivals, candidates));
     this.#turn = choice.catch(() => {});
     return choice;
   }
 
-  async #choose(rivals: readonly KernelSpec[], dims: Candidates["dims"]): Promise<KernelSpec> {
+  async #choose(rivals: readonly KernelSpec[], measured: Candidates): Promise<KernelSpec> {
     const [rule] = rivals;
-    const key = `${rule.name} ${Object.entries(dims).map(([name, value]) => `${name}=${value}`).join(" ")}`;
+    const key = `${rule.name} ${Object.entries(measured.dims).map(([name, value]) => `${name}=${value}`).join(" ")}`;
     const among = fingerprint(rivals);
     const known = await (this.#known ??= this.#read());
     for (const choices of [this.#used, this.#adopted, known]) {
@@ -115,7 +115,7 @@ export class Tuner implements KernelChooser {
       this.#used[key] = choice;
       return kernel;
     }
-    const best = await this.#fastest(rivals, dims);
+    const best = await this.#fastest(rivals, measured);
     // Also where it was not measured: a run that goes on from here is to take the same.
     this.#used[key] = { kernel: (best ?? rule).name, among };
     if (best && this.#cache) {
@@ -133,7 +133,7 @@ export class Tuner implements KernelChooser {
   }
 
   /** Measures; undefined where nothing could be. */
-  async #fastest(rivals: readonly KernelSpec[], dims: Candidates["dims"]): Promise<KernelSpec | undefined> {
+  async #fastest(rivals: readonly KernelSpec[], { dims, contents }: Candidates): Promise<KernelSpec | undefined> {
     const { seconds = 4 } = this.#options;
     if (this.#seconds >= seconds) return undefined;
     if (this.#classes === 0) {
@@ -143,7 +143,7 @@ export class Tuner implements KernelChooser {
     // What was submitted before is not measured, and its time is not the tuner's.
     await this.#gpu.idle();
     const start = performance.now();
-    const scratch = await allocate(this.#gpu, rivals[0], dims);
+    const scratch = await allocate(this.#gpu, rivals[0], dims, contents);
     if (!scratch) return undefined;
     const programs: Program[] = [];
     try {
@@ -301,11 +301,15 @@ function fingerprint(kernels: readonly KernelSpec[]): string {
   return hash.digest("hex").slice(0, 12);
 }
 
-/** Numbers in [-0.5, 0.5) for every binding, outside the pool: they are gone at once, and no part of a run's memory. */
+/**
+ * Numbers in [-0.5, 0.5), or what `contents` has, for every binding, outside the pool: they are gone at once, and no part of a
+ * run's memory.
+ */
 async function allocate(
   gpu: Gpu,
   kernel: KernelSpec,
   dims: Candidates["dims"],
+  contents: Candidates["contents"] = {},
 ): Promise<Record<string, Tensor> | undefined> {
   const { device } = gpu;
   const sizes = Object.entries(kernel.sizes(dims));
@@ -316,7 +320,8 @@ async function allocate(
   const make = (name: string, size: number): Tensor => {
     const label = `tuning ${name}`;
     const buffer = device.createBuffer({ label, size: Math.max(16, size * 4), usage: 0x80 | 0x08 | 0x04 });
-    return { name, shape: [size], dtype: "f32", buffer, offset: 0, size, bytes: size * 4 };
+    const dtype = name in contents ? "u32" : "f32";
+    return { name, shape: [size], dtype, buffer, offset: 0, size, bytes: size * 4 };
   };
   const block = make("numbers", Math.min(2 ** 20, Math.max(...sizes.map(([, size]) => size))));
   const tensors = sizes.map(([name, size]) => make(name, size));
@@ -330,6 +335,7 @@ async function allocate(
       }
     }
     device.queue.submit([encoder.finish()]);
+    for (const tensor of tensors) if (tensor.name in contents) gpu.write(tensor, contents[tensor.name]);
   } else for (const tensor of tensors) tensor.buffer.destroy();
   block.buffer.destroy();
   return refused ? undefined : Object.fromEntries(tensors.map((tensor) => [tensor.name, tensor]));

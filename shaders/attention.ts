@@ -1,253 +1,75 @@
 /**
- * Packed attention with grouped queries, forward and backward; the formulas stand in attention.wgsl.
- * Shapes: qkv and dqkv [T, (Hq + 2 Hkv) · D], segments [T, 2] u32, out and dout [T, Hq · D], lse and delta [T, Hq].
+ * Packed attention with grouped queries, in the variant of the adapter at hand: the kernels of attention_variants.ts.
  * @module
  */
-import { UserError } from "../gpu/errors.ts";
+import type { AdapterTraits, Candidates, KernelSpec } from "../gpu/kernel.ts";
 import {
-  type AdapterTraits,
-  defineKernel,
-  type DimValues,
-  type KernelSpec,
-  linearGrid,
-} from "../gpu/kernel.ts";
-import { SHADERS } from "./bundle.ts";
+  type AttentionDims,
+  type AttentionKernels,
+  attentionPlain,
+  attentionTexture,
+  attentionTiled,
+  perHeadDim,
+} from "./attention_variants.ts";
 
-type AttentionDims = "tokens" | "heads" | "kv_heads" | "causal" | "scale";
-type BackwardBindings = "qkv" | "segments" | "dout" | "lse" | "delta" | "dqkv";
+type Sizes = Readonly<Record<string, unknown>>;
+type Elements = Readonly<Record<string, number>>;
 
-const DIMS = { tokens: "u32", heads: "u32", kv_heads: "u32", causal: "u32", scale: "f32" } as const;
-const BACKWARD = {
-  qkv: "read",
-  segments: "read",
-  dout: "read",
-  lse: "read",
-  delta: "read",
-  dqkv: "inout",
-} as const;
-const GROUP = 32;
+/** Tokens that are measured: powers of two, up to where nothing changes any more. */
+const MOST_TOKENS = 1024;
+/** Tokens of a segment that is measured. */
+const SEGMENT = 128;
 
-/** One object per head size, so that its pipeline is compiled once. */
-function perHeadDim<K>(make: (headDim: number) => K): (headDim: number) => K {
-  const made = new Map<number, K>();
-  return (headDim) => {
-    let kernel = made.get(headDim);
-    if (kernel === undefined) {
-      if (!(headDim % 8 === 0 && headDim >= 8 && headDim <= 256)) {
-        throw new UserError(`head_dim = ${headDim}: attention takes multiples of 8 up to 256`);
-      }
-      kernel = make(headDim);
-      made.set(headDim, kernel);
-    }
-    return kernel;
-  };
+/** Segments of {@link SEGMENT} of as many tokens, [tokens, 2]. */
+function measuredSegments(tokens: number): Uint32Array<ArrayBuffer> {
+  return Uint32Array.from({ length: 2 * tokens }, (_, i) => {
+    const first = (i >> 1) - (i >> 1) % SEGMENT;
+    return i % 2 === 0 ? first : Math.min(first + SEGMENT, tokens);
+  });
 }
-
-const consts = (headDim: number): Record<string, number> => ({ HEAD: headDim, GROUP });
-
-/** Threads for the query rows of all k, v heads, `tile` rows each. */
-const queryThreads = (d: DimValues<AttentionDims>, tile: number): number =>
-  d.kv_heads * Math.ceil(d.tokens * d.heads / d.kv_heads / tile);
 
 /**
- * A backward kernel: with rows in registers where a written-out head of that size is given, else in tiles of 8 x 8.
- * Registers take long to compile on a software adapter (D = 64: 5 s for the queries, 7 s for keys and values).
+ * What a GPU may measure beside its tiles: threads that know nothing of each other, which need no barrier; for segments far
+ * shorter than a tile that may be what counts. Of a launch that asks for its tokens at every run, the most that its tensors
+ * hold count.
  */
-function backward(
-  entry: "backward_query" | "backward_key_value",
-  headDim: number,
-  heads: Readonly<Record<number, string>>,
-  threads: (d: DimValues<AttentionDims>, tile: number) => number,
-): KernelSpec<BackwardBindings, AttentionDims> {
-  const head = heads[headDim];
-  const tile = head ? 4 : 8;
-  const text = SHADERS.attention + SHADERS.attention_backward;
-  return defineKernel({
-    name: `attention.${entry}.d${headDim}`,
-    source: head ? text + head + SHADERS.attention_registers : text,
-    entry: head ? `${entry}_registers` : entry,
-    bindings: BACKWARD,
-    dims: DIMS,
-    consts: consts(headDim),
-    sizes: (d) => backwardSizes(d, headDim),
-    grid: (d) => linearGrid(threads(d, tile), GROUP),
-    cost: (d) => backwardCost(d, headDim),
-  });
-}
-
-function backwardSizes(d: DimValues<AttentionDims>, headDim: number): Record<BackwardBindings, number> {
-  const qkv = d.tokens * (d.heads + 2 * d.kv_heads) * headDim;
-  const rows = d.tokens * d.heads;
-  return { qkv, segments: 2 * d.tokens, dout: rows * headDim, lse: rows, delta: rows, dqkv: qkv };
-}
-
-/** Bytes of reading the backward bindings once and writing dqkv. The flops depend on the segments: 0 stands for unknown. */
-function backwardCost(d: DimValues<AttentionDims>, headDim: number): { flops: number; bytes: number } {
-  return { flops: 0, bytes: 4 * Object.values(backwardSizes(d, headDim)).reduce((a, b) => a + b, 0) };
-}
-
-function plainForward(headDim: number): KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims> {
-  const sizes = (d: DimValues<AttentionDims>): Record<"qkv" | "segments" | "out" | "lse", number> => ({
-    qkv: d.tokens * (d.heads + 2 * d.kv_heads) * headDim,
-    segments: 2 * d.tokens,
-    out: d.tokens * d.heads * headDim,
-    lse: d.tokens * d.heads,
-  });
-  return defineKernel({
-    name: `attention.forward.d${headDim}`,
-    source: SHADERS.attention,
-    entry: "forward",
-    bindings: { qkv: "read", segments: "read", out: "write", lse: "write" },
-    dims: DIMS,
-    consts: consts(headDim),
-    sizes,
-    grid: (d) => linearGrid(queryThreads(d, 8), GROUP),
-    cost: (d) => ({ flops: 0, bytes: 4 * Object.values(sizes(d)).reduce((a, b) => a + b, 0) }),
-  });
-}
-
-function plainDelta(headDim: number): KernelSpec<"dout" | "out" | "delta", "tokens" | "heads"> {
-  return defineKernel({
-    name: `attention.delta.d${headDim}`,
-    source: SHADERS.attention,
-    entry: "delta_of",
-    bindings: { dout: "read", out: "read", delta: "write" },
-    dims: { tokens: "u32", heads: "u32" },
-    consts: consts(headDim),
-    sizes: ({ tokens, heads }) => ({
-      dout: tokens * heads * headDim,
-      out: tokens * heads * headDim,
-      delta: tokens * heads,
-    }),
-    grid: ({ tokens, heads }) => linearGrid(tokens * heads, GROUP),
-    cost: ({ tokens, heads }) => ({
-      flops: 2 * tokens * heads * headDim,
-      bytes: 4 * tokens * heads * (2 * headDim + 1),
-    }),
-  });
-}
-
-/** Kernels of one head size. */
-export interface AttentionKernels {
-  /** out = softmax(scale q kᵀ) v within each segment, and the log-sum-exp of every row of scores for backward. */
-  readonly forward: KernelSpec<"qkv" | "segments" | "out" | "lse", AttentionDims>;
-  /** delta = dout · out of every row and head. */
-  readonly delta: KernelSpec<"dout" | "out" | "delta", "tokens" | "heads">;
-  /** The q part of dqkv; the k and v parts stay as they are. */
-  readonly backwardQuery: KernelSpec<BackwardBindings, AttentionDims>;
-  /** The k and v parts of dqkv; the q part stays as it is. */
-  readonly backwardKeyValue: KernelSpec<BackwardBindings, AttentionDims>;
-}
-
-/** Kernels that read storage buffers: those of a GPU, and of head sizes that {@link attentionTexture} has none for. */
-export const attentionPlain: (headDim: number) => AttentionKernels = perHeadDim((headDim) => ({
-  forward: plainForward(headDim),
-  delta: plainDelta(headDim),
-  backwardQuery: backward("backward_query", headDim, { 32: SHADERS.attention_head_32 }, queryThreads),
-  backwardKeyValue: backward(
-    "backward_key_value",
-    headDim,
-    { 32: SHADERS.attention_head_32, 64: SHADERS.attention_head_64 },
-    (d, tile) => d.kv_heads * Math.ceil(d.tokens / tile),
-  ),
-}));
-
-/** Threads of a workgroup of the texture kernels: the widest vector of the software adapters. */
-const VECTOR = 16;
-/** Values of the other side's rows that a thread meets at once: more take longer to compile and are hardly faster. */
-const MEETS = 128;
-/** Compiling takes more than 2 s beyond. */
-const MOST_MET = 512;
-
-/** Rows of the other side at once: whole loads of every thread of a vector. */
-function columns(headDim: number): number {
-  let rows = 2;
-  while (rows * headDim < MEETS || rows * headDim / 4 % VECTOR !== 0) rows *= 2;
-  return rows;
-}
-
-/** The kernels of attention_texture.wgsl where `share` threads run as one vector. */
-function textureKernels(headDim: number, share: number): AttentionKernels {
-  const plain = attentionPlain(headDim);
-  const rows = columns(headDim);
-  const text = SHADERS.texel + SHADERS.attention_texture;
-  const source = share === 1 ? SHADERS.no_subgroups + text : text;
-  const loads = rows * headDim / 4 / share;
-  const sizes = { HEAD: headDim, VECTORS: headDim / 4, GROUP: VECTOR };
-  const blocks = { COLUMNS: rows, SHARE: share, LOADS: loads, SINGLES: Math.max(1, rows / share) };
-  const made = <B extends string, D extends string>(
-    of: KernelSpec<B, D>,
-    entry: string,
-    read: readonly NoInfer<B>[],
-    grid: KernelSpec<B, D>["grid"],
-  ): KernelSpec<B, D> => ({
-    ...of,
-    name: `attention_texture.${entry}.d${headDim}`,
-    source,
-    entry,
-    bindings: { ...of.bindings, ...Object.fromEntries(read.map((name) => [name, "texture"])) },
-    consts: { ...sizes, ...blocks },
-    grid,
-  });
-  const perBlock = (d: DimValues<AttentionDims>, ownRows: number) =>
-    linearGrid(d.kv_heads * Math.ceil(ownRows / VECTOR), 1);
-  const queries = (d: DimValues<AttentionDims>) => perBlock(d, d.tokens * d.heads / d.kv_heads);
-  return {
-    forward: made(plain.forward, "forward", ["qkv"], queries),
-    delta: made(
-      plain.delta,
-      "delta_of",
-      ["dout", "out"],
-      (d) => linearGrid(d.tokens * d.heads, VECTOR),
-    ),
-    backwardQuery: made(plain.backwardQuery, "backward_query", ["qkv", "dout"], queries),
-    backwardKeyValue: made(
-      plain.backwardKeyValue,
-      "backward_key_value",
-      ["qkv", "dout"],
-      (d) => perBlock(d, d.tokens),
-    ),
+function rivals<B extends string>(
+  plain: KernelSpec<B, AttentionDims>,
+): (d: Sizes, adapter: AdapterTraits, elements: Elements) => Candidates<B, AttentionDims> {
+  return (d, { software, portable }, elements) => {
+    const most = typeof d.tokens === "number" ? d.tokens : elements.segments / 2;
+    const tokens = Math.min(MOST_TOKENS, 2 ** Math.ceil(Math.log2(Math.max(1, most))));
+    return {
+      kernels: software || portable ? [] : [plain],
+      dims: { ...d as Record<AttentionDims, number>, tokens },
+      contents: { segments: measuredSegments(tokens) },
+    };
   };
 }
 
-/** Vectors that are known to hold a workgroup's threads in order. */
-const SHARES = [8, 16];
-const textures = new Map(
-  [1, ...SHARES].map((share) => [share, perHeadDim((headDim) => textureKernels(headDim, share))]),
-);
-
-/** The kernels, each with a `fit`. */
-function withFit(
-  kernels: AttentionKernels,
-  fit: (software: boolean, subgroup: number) => AttentionKernels,
-): AttentionKernels {
-  const one = <K extends keyof AttentionKernels>(name: K): AttentionKernels[K] => ({
-    ...kernels[name],
-    fit: (_: unknown, { software, subgroup }: AdapterTraits) => fit(software, subgroup)[name],
-  });
-  return {
-    forward: one("forward"),
-    delta: one("delta"),
-    backwardQuery: one("backwardQuery"),
-    backwardKeyValue: one("backwardKeyValue"),
-  };
-}
-
-const sharing = (headDim: number, subgroup: number): AttentionKernels =>
-  textures.get(SHARES.includes(subgroup) ? subgroup : 1)!(headDim);
-
-/** Kernels that read through textures, sharing loads as the adapter allows; undefined where a head is too large. */
-export const attentionTexture: (headDim: number) => AttentionKernels | undefined = perHeadDim((headDim) =>
-  columns(headDim) * headDim > MOST_MET
-    ? undefined
-    : withFit(sharing(headDim, 0), (_, subgroup) => sharing(headDim, subgroup))
-);
-
-/** Kernels that a program exchanges for those of its adapter. */
-const attentionKernels = perHeadDim((headDim) => {
+/** Kernels that a program exchanges for those of its adapter: by rule, or among what is worth measuring there. */
+const attentionKernels = perHeadDim((headDim): AttentionKernels => {
   const plain = attentionPlain(headDim);
-  const texture = attentionTexture(headDim) !== undefined;
-  return withFit(plain, (software, subgroup) => software && texture ? sharing(headDim, subgroup) : plain);
+  const of = ({ software }: AdapterTraits): AttentionKernels =>
+    software ? attentionTexture(headDim) ?? plain : attentionTiled(headDim);
+  const fitOf = <K extends keyof AttentionKernels>(name: K) => (d: Sizes, adapter: AdapterTraits, elements: Elements) => {
+    const kernel = of(adapter)[name] as unknown as KernelSpec;
+    return (kernel.fit?.(d, adapter, elements) ?? kernel) as unknown as AttentionKernels[K];
+  };
+  return {
+    forward: { ...plain.forward, fit: fitOf("forward"), candidates: rivals(plain.forward) },
+    delta: { ...plain.delta, fit: fitOf("delta") },
+    backwardQuery: {
+      ...plain.backwardQuery,
+      fit: fitOf("backwardQuery"),
+      candidates: rivals(plain.backwardQuery),
+    },
+    backwardKeyValue: {
+      ...plain.backwardKeyValue,
+      fit: fitOf("backwardKeyValue"),
+      candidates: rivals(plain.backwardKeyValue),
+    },
+  };
 });
 
 /** {@link AttentionKernels.forward}, exchanged for the adapter's by a program; so are the ones below. */

@@ -1,8 +1,13 @@
 /**
- * Cases and planted mistakes of shaders/attention.ts.
+ * Cases and planted mistakes of shaders/attention_variants.ts.
  * @module
  */
-import { type AttentionKernels, attentionPlain, attentionTexture } from "../../shaders/attention.ts";
+import {
+  type AttentionKernels,
+  attentionPlain,
+  attentionTexture,
+  attentionTiled,
+} from "../../shaders/attention_variants.ts";
 import * as reference from "../reference/attention.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -18,7 +23,7 @@ export interface Shape {
 /**
  * One token; segments of 1, of the tile's 8 and one more or less, longer than several tiles, that start inside a tile;
  * equal, grouped by 2 and by 3, and single key heads; causal and full; scores so large that weights differ widely; a head
- * size in tiles and one in registers.
+ * size in tiles and one in registers; more tokens than several tiles of a GPU.
  */
 const SHAPES: readonly Shape[] = [
   { lengths: [1], heads: 1, kvHeads: 1, headDim: 24, causal: true },
@@ -28,15 +33,21 @@ const SHAPES: readonly Shape[] = [
   { lengths: [13, 20], heads: 6, kvHeads: 2, headDim: 24, causal: false },
   { lengths: [1, 5, 27], heads: 4, kvHeads: 2, headDim: 32, causal: true },
   { lengths: [9, 36, 36], heads: 2, kvHeads: 2, headDim: 32, causal: false },
+  { lengths: [3, 75, 1, 40], heads: 2, kvHeads: 1, headDim: 24, causal: true },
+  { lengths: [70, 33], heads: 3, kvHeads: 1, headDim: 32, causal: false },
 ];
 
-/** The storage kernels, those that read textures as the adapter runs them, and as one does whose vectors share nothing. */
-function variants(headDim: number): AttentionKernels[] {
+/**
+ * The storage kernels, a GPU's tiles (whose delta is the storage kernels'), those that read textures as the adapter runs them,
+ * and as one does whose vectors share nothing.
+ */
+function variants(headDim: number): Partial<AttentionKernels>[] {
   const texture = attentionTexture(headDim);
-  if (!texture) return [attentionPlain(headDim)];
+  const { delta: _, ...tiled } = attentionTiled(headDim);
+  if (!texture) return [attentionPlain(headDim), tiled];
   const { forward, delta, backwardQuery, backwardKeyValue } = texture;
   const alone = <K>(kernel: K): K => ({ ...kernel, fit: undefined });
-  return [attentionPlain(headDim), texture, {
+  return [attentionPlain(headDim), tiled, texture, {
     forward: alone(forward),
     delta: alone(delta),
     backwardQuery: alone(backwardQuery),
@@ -79,39 +90,31 @@ export function cases(shapes = SHAPES): KernelCase[] {
     const inputs = { qkv, segments, dout, lse, delta, dqkv: before };
     const outputs = { out: randomArray([tokens, heads * headDim]), lse: randomArray([tokens, heads]) };
     const tolerance = 1e-5;
+    const own = { name, inputs, dims, tolerance };
     return variants(headDim).flatMap((kernels): KernelCase[] => [
-      {
-        name,
-        kernel: kernels.forward,
-        inputs: { qkv, segments, ...outputs },
-        dims,
-        expected: () => ({ ...exact }),
-        tolerance,
-      },
-      {
-        name,
-        kernel: kernels.delta,
-        inputs: { dout, out, delta: randomArray([tokens, heads]) },
-        dims: { tokens, heads },
-        expected: () => ({ delta: reference.attentionDelta(dout, out, tokens, heads, headDim) }),
-        tolerance,
-      },
-      {
-        name,
-        kernel: kernels.backwardQuery,
-        inputs,
-        dims,
-        expected: () => ({ dqkv: merged(true) }),
-        tolerance,
-      },
-      {
-        name,
-        kernel: kernels.backwardKeyValue,
-        inputs,
-        dims,
-        expected: () => ({ dqkv: merged(false) }),
-        tolerance,
-      },
+      ...kernels.forward
+        ? [{
+          ...own,
+          kernel: kernels.forward,
+          inputs: { qkv, segments, ...outputs },
+          expected: () => ({ ...exact }),
+        }]
+        : [],
+      ...kernels.delta
+        ? [{
+          ...own,
+          kernel: kernels.delta,
+          inputs: { dout, out, delta: randomArray([tokens, heads]) },
+          dims: { tokens, heads },
+          expected: () => ({ delta: reference.attentionDelta(dout, out, tokens, heads, headDim) }),
+        }]
+        : [],
+      ...kernels.backwardQuery
+        ? [{ ...own, kernel: kernels.backwardQuery, expected: () => ({ dqkv: merged(true) }) }]
+        : [],
+      ...kernels.backwardKeyValue
+        ? [{ ...own, kernel: kernels.backwardKeyValue, expected: () => ({ dqkv: merged(false) }) }]
+        : [],
     ]);
   });
 }

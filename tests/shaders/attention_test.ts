@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UserError } from "../../gpu/errors.ts";
-import { attentionForward, attentionPlain, attentionTexture } from "../../shaders/attention.ts";
+import { attentionForward } from "../../shaders/attention.ts";
+import { attentionPlain, attentionTexture } from "../../shaders/attention_variants.ts";
 import * as reference from "../reference/attention.ts";
 import { finiteDifferences } from "../reference/finite_differences.ts";
 import { cases, mistakes, segmentsOf } from "./attention_cases.ts";
