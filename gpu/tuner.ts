@@ -105,7 +105,9 @@ export class Tuner implements KernelChooser {
 
   async #choose(rivals: readonly KernelSpec[], measured: Candidates): Promise<KernelSpec> {
     const [rule] = rivals;
-    const key = `${rule.name} ${Object.entries(measured.dims).map(([name, value]) => `${name}=${value}`).join(" ")}`;
+    const key = `${rule.name} ${
+      Object.entries(measured.dims).map(([name, value]) => `${name}=${value}`).join(" ")
+    }`;
     const among = fingerprint(rivals);
     const known = await (this.#known ??= this.#read());
     for (const choices of [this.#used, this.#adopted, known]) {
@@ -133,7 +135,10 @@ export class Tuner implements KernelChooser {
   }
 
   /** Measures; undefined where nothing could be. */
-  async #fastest(rivals: readonly KernelSpec[], { dims, contents }: Candidates): Promise<KernelSpec | undefined> {
+  async #fastest(
+    rivals: readonly KernelSpec[],
+    { dims, contents }: Candidates,
+  ): Promise<KernelSpec | undefined> {
     const { seconds = 4 } = this.#options;
     if (this.#seconds >= seconds) return undefined;
     if (this.#classes === 0) {

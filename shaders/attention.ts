@@ -2,13 +2,13 @@
  * Packed attention with grouped queries, in the variant of the adapter at hand: the kernels of attention_variants.ts.
  * @module
  */
-import type { AdapterTraits, Candidates, KernelSpec } from "../gpu/kernel.ts";
+import type { AdapterTraits, KernelSpec } from "../gpu/kernel.ts";
 import {
-  type AttentionDims,
   type AttentionKernels,
   attentionPlain,
   attentionTexture,
   attentionTiled,
+  attentionTiledHalf,
   perHeadDim,
 } from "./attention_variants.ts";
 
@@ -28,49 +28,36 @@ function measuredSegments(tokens: number): Uint32Array<ArrayBuffer> {
   });
 }
 
-/**
- * What a GPU may measure beside its tiles: threads that know nothing of each other, which need no barrier; for segments far
- * shorter than a tile that may be what counts. Of a launch that asks for its tokens at every run, the most that its tensors
- * hold count.
- */
-function rivals<B extends string>(
-  plain: KernelSpec<B, AttentionDims>,
-): (d: Sizes, adapter: AdapterTraits, elements: Elements) => Candidates<B, AttentionDims> {
-  return (d, { software, portable }, elements) => {
+/** A kernel that a program exchanges for the variant of its adapter: by rule, or among what is worth measuring there. */
+function byAdapter<K extends keyof AttentionKernels>(headDim: number, name: K): AttentionKernels[K] {
+  const plain = attentionPlain(headDim);
+  const rule = ({ software }: AdapterTraits): AttentionKernels =>
+    software ? attentionTexture(headDim) ?? plain : attentionTiled(headDim);
+  const fit = (d: Sizes, adapter: AdapterTraits, elements: Elements) => {
+    const kernel = rule(adapter)[name] as unknown as KernelSpec;
+    return kernel.fit?.(d, adapter, elements) ?? kernel;
+  };
+  // Beside a GPU's tiles: smaller ones, and threads that know nothing of each other, which wait for no barrier; where segments
+  // are far shorter than a tile, that may be what counts. On software adapters none: the rule was measured there.
+  const candidates = (d: Sizes, { software, portable }: AdapterTraits, elements: Elements) => {
+    // Of a launch that asks at every run, the most that its tensors hold.
     const most = typeof d.tokens === "number" ? d.tokens : elements.segments / 2;
     const tokens = Math.min(MOST_TOKENS, 2 ** Math.ceil(Math.log2(Math.max(1, most))));
     return {
-      kernels: software || portable ? [] : [plain],
-      dims: { ...d as Record<AttentionDims, number>, tokens },
+      kernels: software || portable ? [] : [attentionTiledHalf(headDim)[name], plain[name]],
+      dims: { ...d, tokens },
       contents: { segments: measuredSegments(tokens) },
     };
   };
+  return { ...plain[name], fit, ...name !== "delta" && { candidates } } as unknown as AttentionKernels[K];
 }
 
-/** Kernels that a program exchanges for those of its adapter: by rule, or among what is worth measuring there. */
-const attentionKernels = perHeadDim((headDim): AttentionKernels => {
-  const plain = attentionPlain(headDim);
-  const of = ({ software }: AdapterTraits): AttentionKernels =>
-    software ? attentionTexture(headDim) ?? plain : attentionTiled(headDim);
-  const fitOf = <K extends keyof AttentionKernels>(name: K) => (d: Sizes, adapter: AdapterTraits, elements: Elements) => {
-    const kernel = of(adapter)[name] as unknown as KernelSpec;
-    return (kernel.fit?.(d, adapter, elements) ?? kernel) as unknown as AttentionKernels[K];
-  };
-  return {
-    forward: { ...plain.forward, fit: fitOf("forward"), candidates: rivals(plain.forward) },
-    delta: { ...plain.delta, fit: fitOf("delta") },
-    backwardQuery: {
-      ...plain.backwardQuery,
-      fit: fitOf("backwardQuery"),
-      candidates: rivals(plain.backwardQuery),
-    },
-    backwardKeyValue: {
-      ...plain.backwardKeyValue,
-      fit: fitOf("backwardKeyValue"),
-      candidates: rivals(plain.backwardKeyValue),
-    },
-  };
-});
+const attentionKernels = perHeadDim((headDim): AttentionKernels => ({
+  forward: byAdapter(headDim, "forward"),
+  delta: byAdapter(headDim, "delta"),
+  backwardQuery: byAdapter(headDim, "backwardQuery"),
+  backwardKeyValue: byAdapter(headDim, "backwardKeyValue"),
+}));
 
 /** {@link AttentionKernels.forward}, exchanged for the adapter's by a program; so are the ones below. */
 export const attentionForward = (headDim: number): AttentionKernels["forward"] =>

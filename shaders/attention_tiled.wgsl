@@ -8,7 +8,7 @@
 //   sums     the weights of the other rows (probabilities, or slopes of the scores) pass through workgroup memory CHUNK
 //            rows at a time beside those rows; a thread adds up own rows ty + Y r, vec4 tx + X v of the head, in registers
 // What stands in workgroup memory is replaced between two barriers; what comes next is loaded while the present is in use.
-// Constants (attention_tiled.ts): HEAD = D, a multiple of 4   VECTORS = D / 4   X = N / 4   Y = M / 4   THREADS = X · Y
+// Constants (attention_variants.ts): HEAD = D, a multiple of 4   VECTORS = D / 4   X = N / 4   Y = M / 4   THREADS = X · Y
 //   VECS = VECTORS / X rounded up   SLICES · SLICE >= VECTORS   SPAN = SLICE or SLICE + 1, odd: rows begin in other banks
 //   OWN_LOADS, OTHER_LOADS, CHUNK_LOADS: vec4 that a thread loads of a slice of either side and of a chunk
 //   CHUNKS = N / CHUNK   COLUMNS = CHUNK / X   WEIGHTS = Y + 1: threads of a chunk's weights write to different banks
@@ -221,11 +221,11 @@ fn chunk_dout(first: u32, last: u32, kv_head: u32, thread: u32) -> ChunkPart {
   return part;
 }
 
-// Puts the weights of COLUMNS of a thread's columns, one a row of `weights`, and a chunk's rows where the ones before stood.
-fn store_chunk(weights: array<vec4f, COLUMNS>, rows: ChunkPart, thread: u32) {
+// Puts chunk n of the weights, COLUMNS of a thread's columns, and of the other rows where the one before stood.
+fn store_chunk(n: u32, weights: mat4x4f, rows: ChunkPart, thread: u32) {
   workgroupBarrier();
   //# for c in COLUMNS
-  memory[(thread % X + X * $c) * WEIGHTS + thread / X] = weights[$c];
+  memory[(thread % X + X * $c) * WEIGHTS + thread / X] = column(weights, n * COLUMNS + $c);
   //# end
   //# for l in CHUNK_LOADS
   if (thread + THREADS * $l < CHUNK * VECTORS) { memory[ROWS + thread + THREADS * $l] = rows[$l]; }
@@ -250,7 +250,9 @@ fn add_chunk(sums: ptr<function, Sums>, thread: u32) {
   }
 }
 
-// One row a column.
+// Chosen by comparing: a matrix that is indexed by a variable would not stay in registers.
+fn column(m: mat4x4f, n: u32) -> vec4f { return select(select(m[0], m[1], n == 1u), select(m[2], m[3], n == 3u), n > 1u); }
+// Of a block: what the own rows have in common with one other is a column.
 fn by_column(block: Block) -> mat4x4f { return transpose(mat4x4f(block[0], block[1], block[2], block[3])); }
 // The thread's own rows, of which the first is `first`; those past `last` repeat it.
 fn own_rows(first: u32, last: u32, thread: u32) -> vec4u {
@@ -315,17 +317,11 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
     //# end
     //# end
     let weights = by_column(block);
-    //# for n in CHUNKS
-    {
-      var chunk: array<vec4f, COLUMNS>;
-      //# for c in COLUMNS
-      chunk[$c] = weights[$n * COLUMNS + $c];
-      //# end
-      store_chunk(chunk, rows, thread);
-      if ($n + 1u < CHUNKS) { rows = chunk_keys(key + CHUNK * ($n + 1u), end - 1u, values, thread); }
+    for (var n = 0u; n < CHUNKS; n++) {
+      store_chunk(n, weights, rows, thread);
+      if (n + 1u < CHUNKS) { rows = chunk_keys(key + CHUNK * (n + 1u), end - 1u, values, thread); }
       add_chunk(&sums, thread);
     }
-    //# end
   }
   memory[SHARED + tx * Y + ty] = total;
   workgroupBarrier();
@@ -387,19 +383,11 @@ fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) gr
       (dp[$r] - own_delta$r) * dims.scale;
     //# end
     let weights = by_column(block);
-    //# for n in CHUNKS
-    {
-      var chunk: array<vec4f, COLUMNS>;
-      //# for c in COLUMNS
-      chunk[$c] = weights[$n * COLUMNS + $c];
-      //# end
-      store_chunk(chunk, rows, thread);
-      if ($n + 1u < CHUNKS) {
-        rows = chunk_keys(key + CHUNK * ($n + 1u), end - 1u, dims.heads + kv_head, thread);
-      }
+    for (var n = 0u; n < CHUNKS; n++) {
+      store_chunk(n, weights, rows, thread);
+      if (n + 1u < CHUNKS) { rows = chunk_keys(key + CHUNK * (n + 1u), end - 1u, dims.heads + kv_head, thread); }
       add_chunk(&sums, thread);
     }
-    //# end
   }
   //# for r in 4
   if (first + thread / X + Y * $r <= last) {
@@ -462,23 +450,14 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
     //# end
     let p_weights = by_column(p);
     let ds_weights = by_column(ds);
-    //# for n in CHUNKS
-    {
-      var chunk: array<vec4f, COLUMNS>;
-      //# for c in COLUMNS
-      chunk[$c] = p_weights[$n * COLUMNS + $c];
-      //# end
-      store_chunk(chunk, rows, thread);
-      rows = chunk_queries(row + CHUNK * $n, end - 1u, kv_head, thread);
+    for (var n = 0u; n < CHUNKS; n++) {
+      store_chunk(n, p_weights, rows, thread);
+      rows = chunk_queries(row + CHUNK * n, end - 1u, kv_head, thread);
       add_chunk(&dv, thread);
-      //# for c in COLUMNS
-      chunk[$c] = ds_weights[$n * COLUMNS + $c];
-      //# end
-      store_chunk(chunk, rows, thread);
-      if ($n + 1u < CHUNKS) { rows = chunk_dout(row + CHUNK * ($n + 1u), end - 1u, kv_head, thread); }
+      store_chunk(n, ds_weights, rows, thread);
+      if (n + 1u < CHUNKS) { rows = chunk_dout(row + CHUNK * (n + 1u), end - 1u, kv_head, thread); }
       add_chunk(&dk, thread);
     }
-    //# end
   }
   //# for r in 4
   if (first + thread / X + Y * $r <= last) {

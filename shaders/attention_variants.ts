@@ -254,9 +254,9 @@ const MEMORY = 1024;
 
 /**
  * Constants of attention_tiled.wgsl: `M` own rows and `N` of the other side a tile. Slices of 4 to 8 vec4 of the head of which
- * the least is left over; as many rows a chunk as the memory holds.
+ * the least is left over; as many rows a chunk as the memory holds. With `exchange` the threads of a row exchange numbers.
  */
-function tile(headDim: number, M: number, N: number): Record<string, number> {
+function tile(headDim: number, M: number, N: number, exchange: 0 | 1): Record<string, number> {
   const [X, Y, VECTORS] = [N / 4, M / 4, headDim / 4];
   const THREADS = X * Y;
   const padded = (slice: number): number => Math.ceil(VECTORS / slice) * slice;
@@ -264,8 +264,9 @@ function tile(headDim: number, M: number, N: number): Record<string, number> {
   const [SPAN, WEIGHTS] = [SLICE | 1, Y + 1];
   // What a thread reads behind the last vec4 of a chunk's rows still stands in the memory.
   const chunkMemory = (rows: number): number => rows * (WEIGHTS + VECTORS) + X;
-  let CHUNK = N;
-  while (CHUNK > X && (chunkMemory(CHUNK) > MEMORY - THREADS || CHUNK > 16)) CHUNK /= 2;
+  const exchanged = exchange * THREADS;
+  let CHUNK = 16;
+  while (CHUNK > X && chunkMemory(CHUNK) + exchanged > MEMORY) CHUNK /= 2;
   const SHARED = Math.max((M + N) * SPAN, chunkMemory(CHUNK));
   return {
     HEAD: headDim,
@@ -289,32 +290,34 @@ function tile(headDim: number, M: number, N: number): Record<string, number> {
     WEIGHTS,
     ROWS: CHUNK * WEIGHTS,
     SHARED,
-    MEMORY: SHARED + THREADS,
+    MEMORY: SHARED + exchanged,
   };
 }
 
-/**
- * Kernels that pass tiles through workgroup memory: those of a GPU. Tiles of queries are large, for few other rows are then
- * loaded for each; a tile of keys is small, for there are as many of them as tokens of a k, v head, and it has two sums.
- */
-export const attentionTiled: (headDim: number) => AttentionKernels = perHeadDim((headDim) => {
+/** Own rows and others of a tile. */
+type Tile = readonly [own: number, others: number];
+
+/** The kernels of attention_tiled.wgsl in tiles of these sizes, called after them as `named` does. */
+function tiledKernels(
+  headDim: number,
+  queries: Tile,
+  keys: Tile,
+  named: (tile: Tile) => string,
+): AttentionKernels {
   const plain = attentionPlain(headDim);
   const made = <B extends string, D extends string>(
     of: KernelSpec<B, D>,
     entry: string,
-    consts: Record<string, number>,
+    own: Tile,
     rows: (d: DimValues<D>) => number,
   ): KernelSpec<B, D> => ({
     ...of,
-    name: `attention_tiled.${entry}.d${headDim}`,
+    name: `${named(own)}.${entry}.d${headDim}`,
     source: SHADERS.attention_tiled,
     entry,
-    consts,
-    grid: (d) => linearGrid((d as DimValues).kv_heads * Math.ceil(rows(d) / consts.M), 1),
+    consts: tile(headDim, ...own, entry === "forward" ? 1 : 0),
+    grid: (d) => linearGrid((d as DimValues).kv_heads * Math.ceil(rows(d) / own[0]), 1),
   });
-  const queries = tile(headDim, 64, 32);
-  // Two sums of 32 rows: wider heads on more threads, as far as 16 of the other rows fit beside their weights.
-  const keys = headDim > 64 && headDim <= 208 ? tile(headDim, 32, 64) : tile(headDim, 32, 32);
   const queryRows = (d: DimValues<AttentionDims>): number => d.tokens * d.heads / d.kv_heads;
   return {
     forward: made(plain.forward, "forward", queries, queryRows),
@@ -322,4 +325,31 @@ export const attentionTiled: (headDim: number) => AttentionKernels = perHeadDim(
     backwardQuery: made(plain.backwardQuery, "backward_query", queries, queryRows),
     backwardKeyValue: made(plain.backwardKeyValue, "backward_key_value", keys, (d) => d.tokens),
   };
-});
+}
+
+/** Widest head of which 16 rows fit into the memory beside their weights, as tiles of 64 others need. */
+const WIDE_TILE = 208;
+
+/**
+ * Kernels that pass tiles through workgroup memory: those of a GPU. Tiles of queries are large, for few other rows are then
+ * loaded for each; a tile of keys is small, for there are as many of them as tokens of a k, v head, and wider heads are for
+ * more threads, since it has two sums.
+ */
+export const attentionTiled: (headDim: number) => AttentionKernels = perHeadDim((headDim) =>
+  tiledKernels(
+    headDim,
+    [64, 32],
+    headDim > 64 && headDim <= WIDE_TILE ? [32, 64] : [32, 32],
+    () => "attention_tiled",
+  )
+);
+
+/** The same in tiles of half the own rows: twice the workgroups, for launches that would leave a part of a GPU idle. */
+export const attentionTiledHalf: (headDim: number) => AttentionKernels = perHeadDim((headDim) =>
+  tiledKernels(
+    headDim,
+    [32, 32],
+    headDim <= WIDE_TILE ? [16, 64] : [16, 32],
+    ([own, others]) => `attention_tiled_${own}x${others}`,
+  )
+);

@@ -7,6 +7,7 @@ import {
   attentionPlain,
   attentionTexture,
   attentionTiled,
+  attentionTiledHalf,
 } from "../../shaders/attention_variants.ts";
 import * as reference from "../reference/attention.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
@@ -43,11 +44,14 @@ const SHAPES: readonly Shape[] = [
  */
 function variants(headDim: number): Partial<AttentionKernels>[] {
   const texture = attentionTexture(headDim);
-  const { delta: _, ...tiled } = attentionTiled(headDim);
-  if (!texture) return [attentionPlain(headDim), tiled];
+  const tiled = [attentionTiled(headDim), attentionTiledHalf(headDim)].map((k) => ({
+    ...k,
+    delta: undefined,
+  }));
+  if (!texture) return [attentionPlain(headDim), ...tiled];
   const { forward, delta, backwardQuery, backwardKeyValue } = texture;
   const alone = <K>(kernel: K): K => ({ ...kernel, fit: undefined });
-  return [attentionPlain(headDim), tiled, texture, {
+  return [attentionPlain(headDim), ...tiled, texture, {
     forward: alone(forward),
     delta: alone(delta),
     backwardQuery: alone(backwardQuery),
