@@ -277,4 +277,172 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
     kernel: "attention_texture.backward_key_value.d32",
     mistake: { why: "queries before the key", from: "if (dims.causal == 1u) { range.x = key; }", to: "" },
   },
+  {
+    kernel: "attention_tiled.forward.d24",
+    mistake: {
+      why: "the causal mask off by one",
+      from: "return vec2u(segment.x, token + 1u);",
+      to: "return vec2u(segment.x, token + 2u);",
+    },
+  },
+  {
+    kernel: "attention_tiled.forward.d24",
+    mistake: {
+      why: "the segment's start ignored",
+      from: "(at >= vec4u(range.x)) & (at < vec4u(range.y))",
+      to: "at < vec4u(range.y)",
+    },
+  },
+  {
+    kernel: "attention_tiled.forward.d24",
+    mistake: {
+      why: "what a tile holds past the end counted",
+      from: "(at >= vec4u(range.x)) & (at < vec4u(range.y))",
+      to: "at >= vec4u(range.x)",
+    },
+  },
+  {
+    kernel: "attention_tiled.forward.d24",
+    mistake: {
+      why: "query heads dealt out in turn instead of in groups",
+      from: "kv_head * shared_by + row % shared_by);",
+      to: "kv_head + row % shared_by * dims.kv_heads);",
+    },
+  },
+  {
+    kernel: "attention_tiled.forward.d24",
+    mistake: {
+      why: "the output not rescaled when a larger score comes",
+      from: "    sums[$r][$v] *= shrink[$r];\n",
+      to: "",
+    },
+  },
+  {
+    kernel: "attention_tiled.forward.d24",
+    mistake: {
+      why: "the sum of weights not rescaled when a larger score comes",
+      from: "    total *= shrink;\n",
+      to: "",
+    },
+  },
+  {
+    kernel: "attention_tiled.forward.d24",
+    mistake: {
+      why: "the scale forgotten",
+      from: "block[$r] * dims.scale, valid$r",
+      to: "block[$r], valid$r",
+    },
+  },
+  {
+    kernel: "attention_tiled.forward.d24",
+    mistake: {
+      why: "the largest score missing from lse",
+      from: "let logs = top + log(total);",
+      to: "let logs = log(total);",
+    },
+  },
+  {
+    kernel: "attention_tiled.forward.d24",
+    mistake: {
+      why: "the largest score of the thread's own columns only",
+      from: "now = max(now, memory[SHARED + x * Y + ty]);",
+      to: "now = max(now, highest);",
+    },
+  },
+  {
+    kernel: "attention_tiled.forward.d32",
+    mistake: {
+      why: "a tile's first keys in every chunk",
+      from: "rows = chunk_keys(key + CHUNK * (n + 1u), end - 1u, values, thread);",
+      to: "rows = chunk_keys(key, end - 1u, values, thread);",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_query.d24",
+    mistake: {
+      why: "delta forgotten",
+      from: "(dp[$r] - own_delta$r)",
+      to: "dp[$r]",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_query.d24",
+    mistake: {
+      why: "the scale of the slopes forgotten",
+      from: "(dp[$r] - own_delta$r) * dims.scale",
+      to: "(dp[$r] - own_delta$r)",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_query.d24",
+    mistake: {
+      why: "values read for keys",
+      from: "chunk_keys(key, end - 1u, dims.heads + kv_head, thread)",
+      to: "chunk_keys(key, end - 1u, dims.heads + dims.kv_heads + kv_head, thread)",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_query.d32",
+    mistake: {
+      why: "a slice stored before the one before is done with",
+      from: "thread: u32) {\n  workgroupBarrier();\n  //# for l in OWN_LOADS",
+      to: "thread: u32) {\n  //# for l in OWN_LOADS",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_query.d32",
+    mistake: {
+      why: "a chunk multiplied before it stands there",
+      from: "memory[ROWS + thread + THREADS * $l] = rows[$l]; }\n  //# end\n  workgroupBarrier();",
+      to: "memory[ROWS + thread + THREADS * $l] = rows[$l]; }\n  //# end",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_key_value.d24",
+    mistake: {
+      why: "queries before the key",
+      from: "return vec2u(token, segment.y);",
+      to: "return segment;",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_key_value.d24",
+    mistake: {
+      why: "one query head of a group only",
+      from: "row < end; row += N",
+      to: "row < end; row += N * shared_by",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_key_value.d24",
+    mistake: {
+      why: "delta forgotten",
+      from: "(ds[$r] - deltas)",
+      to: "ds[$r]",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_key_value.d24",
+    mistake: {
+      why: "one row's log-sum-exp for all",
+      from: "logs[$c] = backward_lse[at$c];",
+      to: "logs[$c] = backward_lse[at0];",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_key_value.d32",
+    mistake: {
+      why: "the first chunk's weights in every chunk",
+      from: "column(weights, n * COLUMNS + $c)",
+      to: "column(weights, $c)",
+    },
+  },
+  {
+    kernel: "attention_tiled.backward_key_value.d32",
+    mistake: {
+      why: "probabilities for slopes",
+      from: "store_chunk(n, ds_weights, rows, thread);",
+      to: "store_chunk(n, p_weights, rows, thread);",
+    },
+  },
 ];
