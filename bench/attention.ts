@@ -1,29 +1,40 @@
 /** Packed causal attention at the training batch. @module */
 import type { BlockConfig } from "../models/block_config.ts";
-import { type AttentionKernels, attentionPlain, attentionTexture } from "../shaders/attention.ts";
-import type { ModelShape } from "./shapes.ts";
+import {
+  type AttentionKernels,
+  attentionPlain,
+  attentionTexture,
+  attentionTiled,
+  attentionTiledHalf,
+} from "../shaders/attention_variants.ts";
+import { type ModelShape, SHAPES, WIDE_HEADS } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
 
-/** The kernels that an adapter gets. */
+/** The kernels that an adapter gets by rule. */
 export function attentionOf(headDim: number, software: boolean): AttentionKernels {
-  return (software ? attentionTexture(headDim) : undefined) ?? attentionPlain(headDim);
+  return software ? attentionTexture(headDim) ?? attentionPlain(headDim) : attentionTiled(headDim);
 }
 
-/**
- * Operations of one launch by kernel name, in both variants, where one product of attention over all heads takes
- * `product`.
- */
+/** The other ones: those that a GPU may measure, and on either kind of adapter those that the other kind gets. */
+function othersOf(headDim: number, software: boolean): AttentionKernels[] {
+  return software
+    ? [attentionTiled(headDim)]
+    : [attentionTiledHalf(headDim), attentionPlain(headDim), attentionTexture(headDim) ?? []].flat();
+}
+
+/** Operations of one launch by kernel name, in every variant, where one product of attention over all heads takes `product`. */
 export function attentionCosts(headDim: number, product: number): Record<string, number> {
-  return Object.fromEntries([true, false].flatMap((software) => {
-    const { forward, backwardQuery, backwardKeyValue } = attentionOf(headDim, software);
-    return [
-      // q kᵀ and p v
-      [forward.name, 2 * product],
-      // q kᵀ again, dout vᵀ, and one product for dq or two for dk and dv
-      [backwardQuery.name, 3 * product],
-      [backwardKeyValue.name, 4 * product],
-    ];
-  }));
+  const all = [false, true].flatMap((software) => [
+    attentionOf(headDim, software),
+    ...othersOf(headDim, software),
+  ]);
+  return Object.fromEntries(all.flatMap(({ forward, backwardQuery, backwardKeyValue }) => [
+    // q kᵀ and p v
+    [forward.name, 2 * product],
+    // q kᵀ again, dout vᵀ, and one product for dq or two for dk and dv
+    [backwardQuery.name, 3 * product],
+    [backwardKeyValue.name, 4 * product],
+  ]));
 }
 
 /** Operations of one product of causal attention: pairs of tokens that see each other, over all heads. */
@@ -48,6 +59,25 @@ function segments({ tokens, length }: ModelShape): Uint32Array<ArrayBuffer> {
 
 /** Forward and backward of a model's attention, in the variant that the adapter gets. */
 export function attentionWorkloads(s: ModelShape, software: boolean): Workload[] {
+  return timed(s, attentionOf(s.config.head_dim, software));
+}
+
+/** The same in the other variants, so that they can be compared: on a software adapter the small heads only. */
+export function otherAttentionWorkloads(software: boolean): Workload[] {
+  return (software ? [SHAPES.tiny] : [SHAPES.tiny, SHAPES.small, WIDE_HEADS]).flatMap((s) => {
+    const { head_dim } = s.config;
+    const own = attentionOf(head_dim, software).delta;
+    // Variants that are for the same kind of adapter share it.
+    return othersOf(head_dim, software).flatMap((kernels) =>
+      timed(s, kernels).filter(({ kernel }) => kernel.name !== own.name)
+    );
+  });
+}
+
+function timed(
+  s: ModelShape,
+  { forward, delta, backwardQuery, backwardKeyValue }: AttentionKernels,
+): Workload[] {
   const { config: c, tokens } = s;
   const flops = attentionFlops(s);
   const heads = c.num_attention_heads;
@@ -60,7 +90,6 @@ export function attentionWorkloads(s: ModelShape, software: boolean): Workload[]
   };
   const shape = `${s.name} ${s.sequences} x ${s.length} tokens, ${heads} heads of ${c.head_dim}`;
   const data = { segments: segments(s) };
-  const { forward, delta, backwardQuery, backwardKeyValue } = attentionOf(c.head_dim, software);
   return [
     workload(forward, shape, dims, data, { flops: flops[forward.name] }),
     workload(delta, shape, { tokens, heads }),

@@ -2,7 +2,7 @@
  * Everything that is timed kernel by kernel.
  * @module
  */
-import { attentionWorkloads } from "./attention.ts";
+import { attentionWorkloads, otherAttentionWorkloads } from "./attention.ts";
 import { blockWorkloads } from "./block.ts";
 import { decodeWorkloads } from "./decode.ts";
 import { endWorkloads } from "./ends.ts";
@@ -28,8 +28,7 @@ export function allWorkloads(traits: Traits): Workload[] {
   ]);
   list.push(
     ...attentionWorkloads(WIDE_HEADS, software),
-    // The variant that the adapter does not take, so that the two can be compared.
-    ...attentionWorkloads(SHAPES.tiny, !software),
+    ...otherAttentionWorkloads(software),
     ...otherLinearWorkloads(traits),
     ...policyWorkloads(SHAPES.tiny),
     ...visionWorkloads(traits),

@@ -224,13 +224,13 @@ Deno.test("bench: the 7B tower's kernels on its shapes; a CPU leaves its longest
   ];
   const longest = [
     "linear_tiled.forward_bias: 7b merger 256 x 5120 x 3584",
-    "attention.forward.d80: 7b tower 1 x 1024 patches, whole pictures",
+    "attention_tiled.forward.d80: 7b tower 1 x 1024 patches, whole pictures",
   ];
   const [cpu, gpu] = [timed(true), timed(false)];
   for (const entry of ["forward", "backward_query", "backward_key_value"]) {
     const shape = "d80: 7b tower 1 x 1024 patches, in windows";
     assert(cpu.includes(`attention_texture.${entry}.${shape}`), entry);
-    assert(gpu.includes(`attention.${entry}.${shape}`), entry);
+    assert(gpu.includes(`attention_tiled.${entry}.${shape}`), entry);
   }
   for (const name of everywhere) assert(cpu.includes(name) && gpu.includes(name), name);
   for (const name of longest) assert(gpu.includes(name), name);
@@ -244,14 +244,14 @@ Deno.test("bench: attention of text and tower costs the mean of the launches tha
     { headDim: 32, product: 2, launches: 1 },
     { headDim: 80, product: 7, launches: 1 },
   ]);
-  const expected = ["attention", "attention_texture"].flatMap((file) => [
-    [`${file}.forward.d32`, 16],
-    [`${file}.backward_query.d32`, 24],
-    [`${file}.backward_key_value.d32`, 32],
-    [`${file}.forward.d80`, 14],
-    [`${file}.backward_query.d80`, 21],
-    [`${file}.backward_key_value.d80`, 28],
-  ]);
+  // The half tiles are called after their size.
+  const half = { forward: "_32x32", backward_query: "_32x32", backward_key_value: "_16x64" };
+  const expected = ["attention", "attention_texture", "attention_tiled", "half"].flatMap((file) =>
+    (["forward", "backward_query", "backward_key_value"] as const).flatMap((entry, i) => {
+      const name = `${file === "half" ? `attention_tiled${half[entry]}` : file}.${entry}`;
+      return [[`${name}.d32`, 8 * (i + 2)], [`${name}.d80`, 7 * (i + 2)]];
+    })
+  );
   assertEquals(
     Object.fromEntries(Object.entries(costs).map(([name, { flops }]) => [name, flops])),
     Object.fromEntries(expected),
@@ -272,7 +272,7 @@ Deno.test("bench vision_training_step: pictures and text by kernel, with the rat
     assert(kernels.includes(name), name);
   }
   // Four launches over 49 tokens that see what is before them, two over pictures of 36 patches that see each other.
-  const forward = step.rows.find((row) => /^attention(_texture)?\.forward\.d32$/.test(row.kernel))!;
+  const forward = step.rows.find((row) => /^attention_(texture|tiled)\.forward\.d32$/.test(row.kernel))!;
   const pairs = 4 * 128 * 49 * 50 / 2 + 2 * 64 * 36 * 36;
   assertEquals(forward.calls, 6);
   assertAlmostEquals(forward.gflops! * forward.milliseconds, 2 * 2 * 32 * pairs / 1e6, 1e-6);

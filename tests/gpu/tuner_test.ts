@@ -12,7 +12,15 @@ import {
   SUBGROUPS,
 } from "../../shaders/linear_variants.ts";
 import { linearProducts } from "../../shaders/linear.ts";
+import {
+  attentionBackwardKeyValue,
+  attentionBackwardQuery,
+  attentionDelta,
+  attentionForward,
+} from "../../shaders/attention.ts";
+import * as reference from "../reference/attention.ts";
 import { linear, linearBackwardInput, linearBackwardWeight } from "../reference/linear.ts";
+import { segmentsOf } from "../shaders/attention_cases.ts";
 import { randomArray, worstDifference } from "../shaders/case.ts";
 import { oneGpu } from "../shaders/one_gpu.ts";
 import { scale } from "./test_kernels.ts";
@@ -316,3 +324,90 @@ for (const precision of PRECISIONS) {
     gpu.close();
   });
 }
+
+/** y[i] = x[places[i]], and what stands for a place behind the last. */
+function gather(name: string, behind: string, steps: number): KernelSpec {
+  return {
+    name,
+    source: `struct Dims { n: u32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> places: array<u32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= d.n) { return; }
+  var h = id.x;
+  for (var k = 0u; k < ${steps}u; k++) { h = h * 1664525u + 1013904223u; }
+  if (places[id.x] < d.n) { y[id.x] = x[places[id.x]] * select(1.0, 2.0, h == 1u && id.x == 2u); }
+  else { y[id.x] = ${behind}; }
+}`,
+    entry: "main",
+    bindings: { x: "read", places: "read", y: "write" },
+    dims: { n: "u32" },
+    sizes: ({ n }) => ({ x: n, places: n, y: n }),
+    grid: ({ n }) => [Math.ceil(n / 64), 1, 1],
+    cost: () => ({ flops: 0, bytes: 0 }),
+  };
+}
+
+tunerTest("places stand where the candidates say; numbers in their stead are no places", async (gpu) => {
+  const [rule, rival] = [gather("test.gather", "0.0", 40_000), gather("test.other", "1.0", 0)];
+  const n = 1024;
+  const places = Uint32Array.from({ length: n }, (_, i) => n - 1 - i);
+  const { tuner: t, said } = tuner(gpu, {});
+  const chosen = await t.choose(rule, { kernels: [rival], dims: { n }, contents: { places } });
+  assertEquals([name(chosen), said.filter((line) => line.includes("left out"))], ["test.other", []]);
+  const without = tuner(gpu, {});
+  assertEquals(name(await without.tuner.choose(rule, { kernels: [rival], dims: { n } })), "test.gather");
+  assertStringIncludes(without.said.join("\n"), "test.other is left out: on this adapter it is off by");
+});
+
+tunerTest(
+  "attention on a GPU: a class of launches is measured, and whatever is chosen is right",
+  async () => {
+    const gpu = await Tuner.open({ cache: null, seconds: 60 }, { preset: "gpu" });
+    const said: string[] = [];
+    const own = new Tuner(gpu, { cache: null, seconds: 60, say: (line) => said.push(line) });
+    gpu.tuner = own;
+    const [tokens, heads, kvHeads, headDim] = [40, 2, 1, 32];
+    const a = { tokens, heads, kvHeads, headDim, causal: true, scale: Math.fround(headDim ** -0.5) };
+    const qkv = randomArray([tokens, (heads + 2 * kvHeads) * headDim]);
+    const dout = randomArray([tokens, heads * headDim]);
+    const segments = segmentsOf([7, 33]);
+    const alloc = (name: string, width: number) => gpu.alloc(name, [tokens, width], "data");
+    const tensors = {
+      qkv: gpu.tensor("qkv", [tokens, (heads + 2 * kvHeads) * headDim], qkv),
+      segments: gpu.tensor("segments", [tokens, 2], segments),
+      out: alloc("out", heads * headDim),
+      lse: alloc("lse", heads),
+      dout: gpu.tensor("dout", [tokens, heads * headDim], dout),
+      delta: alloc("delta", heads),
+      dqkv: alloc("dqkv", (heads + 2 * kvHeads) * headDim),
+    };
+    const dims = { tokens: () => tokens, heads, kv_heads: kvHeads, causal: 1, scale: a.scale };
+    const program = new Program(gpu, "attention")
+      .add(attentionForward(headDim), tensors, dims)
+      .add(attentionDelta(headDim), tensors, { tokens: () => tokens, heads })
+      .add(attentionBackwardQuery(headDim), tensors, dims)
+      .add(attentionBackwardKeyValue(headDim), tensors, dims);
+    await program.run();
+    const [out, dqkv] = await gpu.read(tensors.out, tensors.dqkv);
+    const exact = reference.attentionForward({ ...a, qkv, segments });
+    const delta = reference.attentionDelta(dout, exact.out, tokens, heads, headDim);
+    const gradient = reference.attentionBackward({ ...a, qkv, segments }, dout, exact.lse, delta);
+    assert(worstDifference(out, exact.out).worst < 1e-5, "out");
+    assert(worstDifference(dqkv, gradient).worst < 1e-5, "dqkv");
+    program.destroy();
+    assertEquals(own.spent.classes, 3);
+    // All kernels computed the same, so all were measured.
+    assertEquals(said.filter((line) => line.includes("left out")), []);
+    assertEquals(
+      Object.keys(own.choices().choices).map((key) => key.split(" heads")[0]),
+      ["backward_key_value", "backward_query", "forward"].map((entry) =>
+        `attention_tiled.${entry}.d32 tokens=64`
+      ),
+    );
+    gpu.close();
+  },
+);
