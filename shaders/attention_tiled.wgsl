@@ -9,8 +9,9 @@
 //            rows at a time beside those rows; a thread adds up own rows ty + Y r, vec4 tx + X v of the head, in registers
 // What stands in workgroup memory is replaced between two barriers; what comes next is loaded while the present is in use.
 // Constants (attention_variants.ts): HEAD = D, a multiple of 4   VECTORS = D / 4   X = N / 4   Y = M / 4   THREADS = X · Y
-//   VECS = VECTORS / X rounded up   SLICES · SLICE >= VECTORS   SPAN = SLICE or SLICE + 1, odd: rows begin in other banks
+//   VECS = PART / X rounded up   SLICES · SLICE >= VECTORS   SPAN = SLICE or SLICE + 1, odd: rows begin in other banks
 //   OWN_LOADS, OTHER_LOADS, CHUNK_LOADS: vec4 that a thread loads of a slice of either side and of a chunk
+//   PARTS workgroups share a tile of keys of wide heads, each with PART = VECTORS / PARTS vec4 of the sums; 1 elsewhere
 //   CHUNKS = N / CHUNK   COLUMNS = CHUNK / X   WEIGHTS = Y + 1: threads of a chunk's weights write to different banks
 
 struct Dims { tokens: u32, heads: u32, kv_heads: u32, causal: u32, scale: f32 }
@@ -196,27 +197,28 @@ fn other_dout_products(own: OwnPlaces, other: OtherPlaces, thread: u32) -> Block
   return block;
 }
 
-// Rows of a chunk: of keys or values, where the head starts in a token's; of queries and of dout. Rows past `last` repeat it.
+// Rows of a chunk, from vec4 `offset` of the head on: of keys or values, where the head starts in a token's; of queries and of dout. Rows
+// past `last` repeat it.
 fn chunk_keys(first: u32, last: u32, head: u32, thread: u32) -> ChunkPart {
   var part: ChunkPart;
   //# for l in CHUNK_LOADS
-  part[$l] = qkv[place(min(first + (thread + THREADS * $l) / VECTORS, last), head) + (thread + THREADS * $l) % VECTORS];
+  part[$l] = qkv[place(min(first + (thread + THREADS * $l) / PART, last), head) + (thread + THREADS * $l) % PART];
   //# end
   return part;
 }
-fn chunk_queries(first: u32, last: u32, kv_head: u32, thread: u32) -> ChunkPart {
+fn chunk_queries(first: u32, last: u32, kv_head: u32, thread: u32, offset: u32) -> ChunkPart {
   var part: ChunkPart;
   //# for l in CHUNK_LOADS
-  part[$l] = qkv[query_place(min(first + (thread + THREADS * $l) / VECTORS, last), kv_head) +
-    (thread + THREADS * $l) % VECTORS];
+  part[$l] = qkv[query_place(min(first + (thread + THREADS * $l) / PART, last), kv_head) + offset +
+    (thread + THREADS * $l) % PART];
   //# end
   return part;
 }
-fn chunk_dout(first: u32, last: u32, kv_head: u32, thread: u32) -> ChunkPart {
+fn chunk_dout(first: u32, last: u32, kv_head: u32, thread: u32, offset: u32) -> ChunkPart {
   var part: ChunkPart;
   //# for l in CHUNK_LOADS
-  part[$l] = dout[row_place(min(first + (thread + THREADS * $l) / VECTORS, last), kv_head) * VECTORS +
-    (thread + THREADS * $l) % VECTORS];
+  part[$l] = dout[row_place(min(first + (thread + THREADS * $l) / PART, last), kv_head) * VECTORS + offset +
+    (thread + THREADS * $l) % PART];
   //# end
   return part;
 }
@@ -228,12 +230,12 @@ fn store_chunk(n: u32, weights: mat4x4f, rows: ChunkPart, thread: u32) {
   memory[(thread % X + X * $c) * WEIGHTS + thread / X] = column(weights, n * COLUMNS + $c);
   //# end
   //# for l in CHUNK_LOADS
-  if (thread + THREADS * $l < CHUNK * VECTORS) { memory[ROWS + thread + THREADS * $l] = rows[$l]; }
+  if (thread + THREADS * $l < CHUNK * PART) { memory[ROWS + thread + THREADS * $l] = rows[$l]; }
   //# end
   workgroupBarrier();
 }
 
-// Where VECTORS is no multiple of X, the last columns take other rows' values: their sums are not stored.
+// Where PART is no multiple of X, the last columns take other rows' values: their sums are not stored.
 fn add_chunk(sums: ptr<function, Sums>, thread: u32) {
   let tx = thread % X;
   let ty = thread / X;
@@ -241,7 +243,7 @@ fn add_chunk(sums: ptr<function, Sums>, thread: u32) {
     let weight = memory[k * WEIGHTS + ty];
     //# for v in VECS
     {
-      let values = memory[ROWS + k * VECTORS + tx + X * $v];
+      let values = memory[ROWS + k * PART + tx + X * $v];
       //# for r in 4
       (*sums)[$r][$v] = fma(vec4f(weight[$r]), values, (*sums)[$r][$v]);
       //# end
@@ -266,9 +268,10 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
   let shared_by = dims.heads / dims.kv_heads;
   let rows = dims.tokens * shared_by;
   let tiles = (rows + M - 1u) / M;
-  let kv_head = group / tiles;
-  if (kv_head >= dims.kv_heads) { return; }
-  let first = group % tiles * M;
+  if (group >= tiles * dims.kv_heads) { return; }
+  let kv_head = group % dims.kv_heads;
+  // The last rows of a causal segment see most keys: theirs begin first.
+  let first = (tiles - 1u - group / dims.kv_heads) * M;
   let last = min(first + M, rows) - 1u;
   let start = keys_of(first / shared_by).x;
   let end = keys_of(last / shared_by).y;
@@ -346,9 +349,10 @@ fn backward_query(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) gr
   let shared_by = dims.heads / dims.kv_heads;
   let rows = dims.tokens * shared_by;
   let tiles = (rows + M - 1u) / M;
-  let kv_head = group / tiles;
-  if (kv_head >= dims.kv_heads) { return; }
-  let first = group % tiles * M;
+  if (group >= tiles * dims.kv_heads) { return; }
+  let kv_head = group % dims.kv_heads;
+  // The last rows of a causal segment see most keys: theirs begin first.
+  let first = (tiles - 1u - group / dims.kv_heads) * M;
   let last = min(first + M, rows) - 1u;
   let start = keys_of(first / shared_by).x;
   let end = keys_of(last / shared_by).y;
@@ -405,9 +409,10 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
   let group = wid.y * groups.x + wid.x;
   let shared_by = dims.heads / dims.kv_heads;
   let tiles = (dims.tokens + M - 1u) / M;
-  let kv_head = group / tiles;
-  if (kv_head >= dims.kv_heads) { return; }
-  let first = group % tiles * M;
+  if (group >= tiles * dims.kv_heads * PARTS) { return; }
+  let offset = group % PARTS * PART;
+  let kv_head = group / PARTS % dims.kv_heads;
+  let first = group / PARTS / dims.kv_heads * M;
   let last = min(first + M, dims.tokens) - 1u;
   let start = queries_of(first).x * shared_by;
   let end = queries_of(last).y * shared_by;
@@ -443,7 +448,7 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
     //# end
     var p = qkv_products(keys, queries, thread);
     var ds = other_dout_products(values, slopes, thread);
-    var rows = chunk_dout(row, end - 1u, kv_head, thread);
+    var rows = chunk_dout(row, end - 1u, kv_head, thread, offset);
     //# for r in 4
     p[$r] = select(vec4f(), exp(p[$r] * dims.scale - logs), inside(tokens, seen$r));
     ds[$r] = p[$r] * (ds[$r] - deltas) * dims.scale;
@@ -452,19 +457,19 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
     let ds_weights = by_column(ds);
     for (var n = 0u; n < CHUNKS; n++) {
       store_chunk(n, p_weights, rows, thread);
-      rows = chunk_queries(row + CHUNK * n, end - 1u, kv_head, thread);
+      rows = chunk_queries(row + CHUNK * n, end - 1u, kv_head, thread, offset);
       add_chunk(&dv, thread);
       store_chunk(n, ds_weights, rows, thread);
-      if (n + 1u < CHUNKS) { rows = chunk_dout(row + CHUNK * (n + 1u), end - 1u, kv_head, thread); }
+      if (n + 1u < CHUNKS) { rows = chunk_dout(row + CHUNK * (n + 1u), end - 1u, kv_head, thread, offset); }
       add_chunk(&dk, thread);
     }
   }
   //# for r in 4
   if (first + thread / X + Y * $r <= last) {
-    let key_at = key_place(own[$r], kv_head);
-    let value_at = value_place(own[$r], kv_head);
+    let key_at = key_place(own[$r], kv_head) + offset;
+    let value_at = value_place(own[$r], kv_head) + offset;
     //# for v in VECS
-    if (tx + X * $v < VECTORS) {
+    if (tx + X * $v < PART) {
       dqkv[key_at + tx + X * $v] = dk[$r][$v];
       dqkv[value_at + tx + X * $v] = dv[$r][$v];
     }

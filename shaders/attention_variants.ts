@@ -256,14 +256,15 @@ const MEMORY = 1024;
  * Constants of attention_tiled.wgsl: `M` own rows and `N` of the other side a tile. Slices of 4 to 8 vec4 of the head of which
  * the least is left over; as many rows a chunk as the memory holds. With `exchange` the threads of a row exchange numbers.
  */
-function tile(headDim: number, M: number, N: number, exchange: 0 | 1): Record<string, number> {
+function tile(headDim: number, M: number, N: number, exchange: 0 | 1, PARTS: 1 | 2): Record<string, number> {
   const [X, Y, VECTORS] = [N / 4, M / 4, headDim / 4];
   const THREADS = X * Y;
+  const PART = VECTORS / PARTS;
   const padded = (slice: number): number => Math.ceil(VECTORS / slice) * slice;
   const SLICE = VECTORS < 4 ? VECTORS : [8, 7, 6, 5, 4].reduce((a, b) => padded(b) < padded(a) ? b : a);
   const [SPAN, WEIGHTS] = [SLICE | 1, Y + 1];
   // What a thread reads behind the last vec4 of a chunk's rows still stands in the memory.
-  const chunkMemory = (rows: number): number => rows * (WEIGHTS + VECTORS) + X;
+  const chunkMemory = (rows: number): number => rows * (WEIGHTS + PART) + X;
   const exchanged = exchange * THREADS;
   let CHUNK = 16;
   while (CHUNK > X && chunkMemory(CHUNK) + exchanged > MEMORY) CHUNK /= 2;
@@ -276,7 +277,9 @@ function tile(headDim: number, M: number, N: number, exchange: 0 | 1): Record<st
     X,
     Y,
     THREADS,
-    VECS: Math.ceil(VECTORS / X),
+    PARTS,
+    PART,
+    VECS: Math.ceil(PART / X),
     SLICE,
     SLICES: Math.ceil(VECTORS / SLICE),
     SPAN,
@@ -286,13 +289,19 @@ function tile(headDim: number, M: number, N: number, exchange: 0 | 1): Record<st
     CHUNK,
     CHUNKS: N / CHUNK,
     COLUMNS: CHUNK / X,
-    CHUNK_LOADS: Math.ceil(CHUNK * VECTORS / THREADS),
+    CHUNK_LOADS: Math.ceil(CHUNK * PART / THREADS),
     WEIGHTS,
     ROWS: CHUNK * WEIGHTS,
     SHARED,
     MEMORY: SHARED + exchanged,
   };
 }
+
+/**
+ * Widest head whose two sums of a tile of keys one workgroup has: of a wider one they would take more than 64 registers, and
+ * 16 rows of the widest more memory than there is beside their weights.
+ */
+const WIDE = 128;
 
 /** Own rows and others of a tile. */
 type Tile = readonly [own: number, others: number];
@@ -310,25 +319,29 @@ function tiledKernels(
     entry: string,
     own: Tile,
     rows: (d: DimValues<D>) => number,
+    parts: 1 | 2 = 1,
   ): KernelSpec<B, D> => ({
     ...of,
     name: `${named(own)}.${entry}.d${headDim}`,
     source: SHADERS.attention_tiled,
     entry,
-    consts: tile(headDim, ...own, entry === "forward" ? 1 : 0),
-    grid: (d) => linearGrid((d as DimValues).kv_heads * Math.ceil(rows(d) / own[0]), 1),
+    consts: tile(headDim, ...own, entry === "forward" ? 1 : 0, parts),
+    grid: (d) => linearGrid((d as DimValues).kv_heads * Math.ceil(rows(d) / own[0]) * parts, 1),
   });
   const queryRows = (d: DimValues<AttentionDims>): number => d.tokens * d.heads / d.kv_heads;
   return {
     forward: made(plain.forward, "forward", queries, queryRows),
     delta: plain.delta,
     backwardQuery: made(plain.backwardQuery, "backward_query", queries, queryRows),
-    backwardKeyValue: made(plain.backwardKeyValue, "backward_key_value", keys, (d) => d.tokens),
+    backwardKeyValue: made(
+      plain.backwardKeyValue,
+      "backward_key_value",
+      keys,
+      (d) => d.tokens,
+      headDim > WIDE ? 2 : 1,
+    ),
   };
 }
-
-/** Widest head of which 16 rows fit into the memory beside their weights, as tiles of 64 others need. */
-const WIDE_TILE = 208;
 
 /**
  * Kernels that pass tiles through workgroup memory: those of a GPU. Tiles of queries are large, for few other rows are then
@@ -339,7 +352,7 @@ export const attentionTiled: (headDim: number) => AttentionKernels = perHeadDim(
   tiledKernels(
     headDim,
     [64, 32],
-    headDim > 64 && headDim <= WIDE_TILE ? [32, 64] : [32, 32],
+    headDim > 64 ? [32, 64] : [32, 32],
     () => "attention_tiled",
   )
 );
@@ -349,7 +362,7 @@ export const attentionTiledHalf: (headDim: number) => AttentionKernels = perHead
   tiledKernels(
     headDim,
     [32, 32],
-    headDim <= WIDE_TILE ? [16, 64] : [16, 32],
+    [16, 64],
     ([own, others]) => `attention_tiled_${own}x${others}`,
   )
 );
