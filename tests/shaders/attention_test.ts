@@ -11,7 +11,7 @@ import {
 import * as reference from "../reference/attention.ts";
 import { finiteDifferences } from "../reference/finite_differences.ts";
 import { cases, mistakes, segmentsOf, type Shape } from "./attention_cases.ts";
-import { randomArray, runCase, worstDifference } from "./case.ts";
+import { randomArray, runCase, withMistake, worstDifference } from "./case.ts";
 import { checkKernels } from "./check_kernels.ts";
 import { oneGpu } from "./one_gpu.ts";
 
@@ -102,14 +102,30 @@ for (const headDim of [64, 80, 128, 256]) {
   });
 }
 
+Deno.test({
+  name: "attention: one part of a wide head in the place of all is noticed",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const [own] = cases([{ lengths: [3, 5], heads: 2, kvHeads: 1, headDim: 136, causal: true }])
+      .filter((c) => c.kernel === attentionTiled(136).backwardKeyValue);
+    const why = "every workgroup has the head's first half";
+    const from = "let offset = group % PARTS * PART;";
+    assertEquals((await runCase(await oneGpu(), own)).passed, true);
+    const wrong = withMistake(own, { why, from, to: "let offset = 0u;" });
+    assertEquals((await runCase(await oneGpu(), wrong)).passed, false);
+  },
+});
+
 Deno.test("attention: tiles of every head size keep within what every adapter has", () => {
   for (let headDim = 8; headDim <= 256; headDim += 8) {
     for (const kernels of [attentionTiled(headDim), attentionTiledHalf(headDim)]) {
       for (const { name, consts } of [kernels.forward, kernels.backwardQuery, kernels.backwardKeyValue]) {
-        const { MEMORY, THREADS, CHUNK, CHUNKS, COLUMNS, N, X, SLICE, SLICES, VECTORS, VECS } = consts!;
+        const { MEMORY, THREADS, CHUNK, CHUNKS, COLUMNS, N, X, SLICE, SLICES, VECTORS, VECS, PART, PARTS } =
+          consts!;
         assert(16 * MEMORY <= 16384 && THREADS <= 256, `${name}: ${16 * MEMORY} bytes, ${THREADS} threads`);
         assert(Number.isInteger(CHUNKS) && CHUNK * CHUNKS === N && X * COLUMNS === CHUNK, name);
-        assert(SLICE * SLICES >= VECTORS && X * VECS >= VECTORS, name);
+        assert(SLICE * SLICES >= VECTORS && X * VECS >= PART && PART * PARTS === VECTORS, name);
       }
     }
   }
