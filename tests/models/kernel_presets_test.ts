@@ -135,6 +135,13 @@ Deno.test({
       "linear_rows_8",
       "linear_tiled",
     ]);
+    for (const [preset, family] of [["gpu", "tiled"], ["portable", "tiled"], ["software", "texture"]]) {
+      const names = outcomes.get(preset)!.kernels.map((k) => k.name);
+      for (const entry of ["forward", "backward_query", "backward_key_value"]) {
+        const own = names.filter((name) => new RegExp(`^attention(_[a-z]+)?\\.${entry}\\.`).test(name));
+        assertEquals(own.map((name) => name.split(".")[0]), [`attention_${family}`], `${preset}: ${entry}`);
+      }
+    }
     assertEquals(texturesOf(outcomes.get("portable")!.kernels), []);
     assert(texturesOf(outcomes.get("software")!.kernels).length > 0);
     const same = outcomes.get(gpu.facts.software ? "software" : "gpu")!;
