@@ -5,9 +5,9 @@
  * @module
  */
 import { type EncodedAhead, Program } from "../gpu/program.ts";
-import { rowWindows, type Tensor } from "../gpu/tensor.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { attentionDecode } from "../shaders/attention_decode.ts";
-import { embeddingForward } from "../shaders/embedding.ts";
+import { addEmbedding } from "../shaders/embedding.ts";
 import { kvWriteDecode } from "../shaders/kv_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { sample } from "../shaders/sample.ts";
@@ -172,15 +172,8 @@ export class DecodeGraph {
       max_blocks: options.maxBlocks,
       block_size: cache.blockSize,
     });
-    const embedding = model.parameters.get("model.embed_tokens.weight").weight;
-    for (const w of rowWindows(embedding, gpu.device.limits.maxStorageBufferBindingSize)) {
-      step.add(embeddingForward, { ids, weight: w.tensor, y: x[0] }, {
-        tokens,
-        width: c.hidden_size,
-        first_row: w.first,
-        rows: w.rows,
-      });
-    }
+    const { operand: embedding } = model.parameters.get("model.embed_tokens.weight");
+    addEmbedding(step, { ids, weight: embedding, y: x[0] }, tokens);
     const heads = { heads: c.num_attention_heads, kv_heads: c.num_key_value_heads };
     const ctx = { config: c, tokens, positions, cos: model.cos, sin: model.sin };
     for (let i = 0; i < c.num_hidden_layers; i++) {

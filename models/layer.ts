@@ -206,7 +206,7 @@ export function recordBlock(
   const { config: c, tokens } = ctx;
   const shapes = layerShapes(c, tokens);
   const norm = { tokens, width: c.hidden_size, eps: c.rms_norm_eps };
-  const qkv = { weight: w.qkv.weight, bias: w.qkvBias?.weight, y: a.qkv };
+  const qkv = { weight: w.qkv.operand, bias: w.qkvBias?.weight, y: a.qkv };
   if (fused) {
     const scratch = { normed: a.normed1, rstd: a.rstd1 };
     addNormLinear(program, { x, norm: w.norm1.weight, ...qkv, ...scratch }, shapes.qkv, norm.eps);
@@ -222,10 +222,10 @@ export function recordBlock(
   attend(program, a.qkv, a.attended);
   addLinear(
     program,
-    { x: a.attended, weight: w.out.weight, bias: w.outBias?.weight, residual: x, y: a.middle },
+    { x: a.attended, weight: w.out.operand, bias: w.outBias?.weight, residual: x, y: a.middle },
     shapes.out,
   );
-  const gateUp = { weight: w.gateUp.weight, bias: w.gateUpBias?.weight };
+  const gateUp = { weight: w.gateUp.operand, bias: w.gateUpBias?.weight };
   if (fused) {
     const scratch = { normed: a.normed2, rstd: a.rstd2, gateUp: a.gateUp };
     addNormGated(
@@ -242,7 +242,7 @@ export function recordBlock(
   if (y) {
     addLinear(
       program,
-      { x: a.inner, weight: w.down.weight, bias: w.downBias?.weight, residual: a.middle, y },
+      { x: a.inner, weight: w.down.operand, bias: w.downBias?.weight, residual: a.middle, y },
       shapes.down,
     );
   }
@@ -326,14 +326,14 @@ export function recordLayerBackward(
 
   weightGradient(dx, a.inner, w.down, shapes.down);
   recordBias(program, tokens, dx, w.downBias, s.partial);
-  addLinearBackwardInput(program, { dy: dx, weight: w.down.weight, dx: s.dinner }, shapes.down);
+  addLinearBackwardInput(program, { dy: dx, weight: w.down.operand, dx: s.dinner }, shapes.down);
   program.add(swigluBackward, { gate_up: a.gateUp, dy: s.dinner, dgate_up: s.dgateUp }, {
     tokens,
     width: c.intermediate_size,
   });
   weightGradient(s.dgateUp, a.normed2, w.gateUp, shapes.gateUp);
   recordBias(program, tokens, s.dgateUp, w.gateUpBias, s.partial);
-  addLinearBackwardInput(program, { dy: s.dgateUp, weight: w.gateUp.weight, dx: s.dnormed }, shapes.gateUp);
+  addLinearBackwardInput(program, { dy: s.dgateUp, weight: w.gateUp.operand, dx: s.dnormed }, shapes.gateUp);
   recordNormBackward(
     program,
     ctx,
@@ -343,7 +343,7 @@ export function recordLayerBackward(
 
   weightGradient(dx, a.attended, w.out, shapes.out);
   recordBias(program, tokens, dx, w.outBias, s.partial);
-  addLinearBackwardInput(program, { dy: dx, weight: w.out.weight, dx: s.dattended }, shapes.out);
+  addLinearBackwardInput(program, { dy: dx, weight: w.out.operand, dx: s.dattended }, shapes.out);
   const attention = {
     qkv: a.qkv,
     segments: ctx.segments,
@@ -365,6 +365,6 @@ export function recordLayerBackward(
   );
   weightGradient(s.dqkv, a.normed1, w.qkv, shapes.qkv);
   recordBias(program, tokens, s.dqkv, w.qkvBias, s.partial);
-  addLinearBackwardInput(program, { dy: s.dqkv, weight: w.qkv.weight, dx: s.dnormed }, shapes.qkv);
+  addLinearBackwardInput(program, { dy: s.dqkv, weight: w.qkv.operand, dx: s.dnormed }, shapes.qkv);
   recordNormBackward(program, ctx, { dy: s.dnormed, x, rstd: a.rstd1, dx, partial: s.partial }, w.norm1);
 }

@@ -6,7 +6,7 @@
  */
 import { Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor } from "../gpu/tensor.ts";
-import { embeddingBackward, embeddingForward, embeddingPlan } from "../shaders/embedding.ts";
+import { addEmbedding, embeddingBackward, embeddingPlan } from "../shaders/embedding.ts";
 import { kvWrite } from "../shaders/kv_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { gatherRows, NO_ROW, scatterRows } from "../shaders/rows.ts";
@@ -180,16 +180,8 @@ export class SequenceGraph {
 
     const width = c.hidden_size;
     const embedding = model.parameters.get("model.embed_tokens.weight");
-    const limit = gpu.device.limits.maxStorageBufferBindingSize;
     const forward = new Program(gpu, "forward", { once: true });
-    for (const w of rowWindows(embedding.weight, limit)) {
-      forward.add(embeddingForward, { ids: this.#inputs.ids, weight: w.tensor, y: x(0) }, {
-        tokens: ctx.tokens,
-        width,
-        first_row: w.first,
-        rows: w.rows,
-      });
-    }
+    addEmbedding(forward, { ids: this.#inputs.ids, weight: embedding.operand, y: x(0) }, ctx.tokens);
     images?.recordForward(forward, x(0), ctx.tokens);
     const { cache } = options;
     if (cache) this.cacheRows = data("cache rows", [T]);
@@ -244,7 +236,7 @@ export class SequenceGraph {
       }
       images?.recordBackward(backward, dx);
       if (embedding.gradient) {
-        for (const w of rowWindows(embedding.gradient, limit)) {
+        for (const w of rowWindows(embedding.gradient, gpu.device.limits.maxStorageBufferBindingSize)) {
           backward.add(embeddingBackward, {
             order: this.#inputs.order,
             starts: this.#inputs.starts,

@@ -2,13 +2,13 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "embedding_half" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
 // norm [4] = [norm, clip, finite, 0] of grad_norm.wgsl: where finite is 0, nothing is written.
 // 1 - b comes from outside and b = 1 - (1 - b): f32 keeps 0.001 to 1e-11, but 1 - 0.999 only to 5e-8.
-// Prelude: Value, LANES. One thread a Value.
+// Prelude: Value, LANES. One thread a Value. With HALF = 1, of vec4s, half <- p rounded to f16: what the model reads.
 
 struct Dims {
   n: u32, lr: f32, one_minus_beta1: f32, one_minus_beta2: f32, eps: f32, weight_decay: f32,
@@ -20,6 +20,9 @@ struct Dims {
 @group(0) @binding(3) var<storage, read_write> m: array<Value>;
 @group(0) @binding(4) var<storage, read_write> v: array<Value>;
 @group(0) @binding(5) var<storage, read> norm: array<vec4f>;
+//# for half in HALF
+@group(0) @binding(6) var<storage, read_write> half: array<vec4<f16>>;
+//# end
 
 @compute @workgroup_size(GROUP)
 fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -33,8 +36,12 @@ fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec
   let square = (1.0 - dims.one_minus_beta2) * v[i] + dims.one_minus_beta2 * slope * slope;
   m[i] = mean;
   v[i] = square;
-  p[i] = p[i] * (1.0 - dims.lr * dims.weight_decay) -
+  let next = p[i] * (1.0 - dims.lr * dims.weight_decay) -
     dims.lr / dims.correction1 * mean / (sqrt(square) / sqrt(dims.correction2) + dims.eps);
+  p[i] = next;
+  //# for half in HALF
+  half[i] = vec4<f16>(next);
+  //# end
 }
 `,
   adamw_bf16: `// AdamW on bf16 parameters with Kahan summation: p, g, m, v and the compensation c are bf16, two to a u32 (the even
@@ -1369,6 +1376,28 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   dweight[row * n + at.x] += sum;
 }
 `,
+  embedding_half: `// embedding.wgsl's forward, of a table that stands in f16: widths are multiples of 4, one thread a vec4.
+//   ids [T], weight [rows, W] f16, y [T, W]
+// Prelude: place.
+
+struct Dims { tokens: u32, width: u32, first_row: u32, rows: u32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> ids: array<u32>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f16>>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(GROUP)
+fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+           @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let n = d.width / 4u;
+  if (i >= d.tokens * n) { return; }
+  // Below the window the difference wraps round to a large number.
+  let at = place(i, n);
+  let row = ids[at.y] - d.first_row;
+  if (row < d.rows) { y[i] = vec4f(weight[row * n + at.x]); }
+}
+`,
   entropy_window: `// High-entropy windows over packed response tokens: N tokens, spans [B, 2] = (first token, length) of every sequence.
 //   window_mean  out[t] = mean(H_t … H_{t+w−1}), cut at the end and divided by what remains (kind 0, paper);
 //                mean(H_{t+1} … H_{t+w}) where all w tokens exist, else −1 (kind 1, reference)
@@ -2179,7 +2208,7 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   linear_rows: `// The forward products of linear.wgsl for few rows, as in decoding, where reading the weights is all the work: a workgroup
 // of LANES threads owns ROWS rows x 4 columns of y, its threads take turns along the contraction and then add up.
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; \`in\` is a multiple of 4
-// Prelude (operands_*.wgsl): narrow, which rounds operands to what products are made of.
+// Prelude (operands_*.wgsl): Half, as which W is stored; narrow, which rounds operands to it.
 // With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
 // Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
 // factor of a row last, since its squares are added up beside the products; with GATED = 1, else UNGATED = 1, W is
@@ -2199,7 +2228,7 @@ struct Dims {
 
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<Half>>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 //# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
@@ -2247,7 +2276,7 @@ fn products(m: u32, n: u32, lane: u32) -> vec4f {
   //# end
   //# end
   for (var k = lane; k < width; k += LANES) {
-    let b = mat4x4f(as_half(w[w0 + k]), as_half(w[w1 + k]), as_half(w[w2 + k]), as_half(w[w3 + k]));
+    let b = mat4x4f(vec4f(w[w0 + k]), vec4f(w[w1 + k]), vec4f(w[w2 + k]), vec4f(w[w3 + k]));
     //# for plain in PLAIN
     //# for r in ROWS
     sum\$r += as_half(x[x\$r + k]) * b;
@@ -2672,7 +2701,8 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
 }
 `,
   linear_tiled: `// Linear layer for GPUs with fast workgroup memory: the formulas, entry points and bindings of linear.wgsl.
-//   X [tokens, in]  W [out, in]  bias [out]  residual, Y, dY [tokens, stride]; \`in\` and \`stride\` are multiples of 4
+//   X [tokens, in]  W [out, in]  bias [out]  residual, Y, dY [tokens, stride]; \`in\` and \`stride\` are multiples of 4; W is stored as it
+//   stands in workgroup memory
 // A workgroup owns a tile of M rows x N columns of the output and walks the contraction K at a time: both operands' slices
 // go through workgroup memory, the next ones are fetched while the present ones are multiplied. Each of X · Y threads adds
 // up ROWS x 4 VECS elements that lie Y rows and X columns apart, so that neighbours read and write neighbouring places.
@@ -2681,7 +2711,7 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
 // stand there. With DOUBLE = 1 slices take turns in two buffers, LEFT_PART and RIGHT_PART apart, and one barrier does: who
 // writes slice s + 2 has passed the barrier of s + 1, to which everyone comes after multiplying slice s.
 //   PAIRS = 2 VECS  THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
-// Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
+// Prelude (operands_*.wgsl): Half, as which W is stored and operands stand in workgroup memory; Sum, in which they are multiplied and a
 // slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
 // step (Sum is f32), with SLICED = 1 as a whole.
 // Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
@@ -2727,7 +2757,7 @@ fn add_slice(acc: ptr<function, Tile>, slice: ptr<function, Slice>) {
 }
 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<Half>>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 //# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
@@ -2747,7 +2777,7 @@ fn x_at(m: u32, k: u32, width: u32) -> vec4f {
 }
 
 // Of column c of the tile at n. A gated tile's first half are columns of the gate, its second half the same ones of up.
-fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4f {
+fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4<Half> {
   //# for ungated in UNGATED
   let column = n + c;
   let row = column;
@@ -2757,7 +2787,7 @@ fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4f {
   let row = column + c / (N / 2u) * d.outputs;
   //# end
   if (column < d.outputs && k < width) { return w[row * width + k]; }
-  return vec4f();
+  return vec4<Half>();
 }
 
 fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
@@ -2802,7 +2832,7 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     left[left_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[right_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow(b\$l);
+    right[right_at + (i + THREADS / QUADS * \$l) * SPAN + q] = b\$l;
     //# end
     workgroupBarrier();
     let next = step + QUADS + q;
@@ -2949,7 +2979,7 @@ fn forward_gated(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_
 //# end
 
 @group(0) @binding(1) var<storage, read> input_dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read> input_w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> input_w: array<vec4<Half>>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 fn input_dy_at(m: u32, n: u32, steps: u32) -> vec4f {
@@ -2957,9 +2987,9 @@ fn input_dy_at(m: u32, n: u32, steps: u32) -> vec4f {
   return vec4f();
 }
 
-fn input_w_at(n: u32, k: u32, width: u32) -> vec4f {
+fn input_w_at(n: u32, k: u32, width: u32) -> vec4<Half> {
   if (n < d.outputs && k < width) { return input_w[n * width + k]; }
-  return vec4f();
+  return vec4<Half>();
 }
 
 @compute @workgroup_size(THREADS)
@@ -2995,7 +3025,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     left[left_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow_gradient(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[right_at + thread + THREADS * \$l] = narrow(b\$l);
+    right[right_at + thread + THREADS * \$l] = b\$l;
     //# end
     workgroupBarrier();
     let next = step + QUADS;
@@ -3152,8 +3182,8 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
 fn subgroupBroadcast(own: vec4f, lane: u32) -> vec4f { return own; }
 `,
   operands_f16: `enable f16;
-// Operands of products rounded to f16 (values of at least 65,520 become infinite), for linear_tiled.wgsl and
-// linear_rows.wgsl. Gradients are multiplied by 2^10 before (narrow_gradient), as loss scaling does, and the sums divided
+// Operands of products rounded to f16 (values of at least 65,520 become infinite) and weights stored so, for
+// linear_tiled.wgsl and linear_rows.wgsl. Gradients are multiplied by 2^10 before (narrow_gradient), as loss scaling does, and the sums divided
 // by it (gradient): powers of two round nothing, f16's smallest normal value stands for 6e-8, and its largest for 64.
 alias Half = f16;
 const SCALE = 1024.0;
