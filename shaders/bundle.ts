@@ -3563,8 +3563,8 @@ fn scatter(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
 // out_values [ticks, S, 2]; tick [1] counts the workgroups that ran: divided by S it is the row to write, in any order.
 //
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
-// y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
-// and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
+// y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 4,096)
+// and reads the others again in every pass, four a trip: about V / 1,024 · 21 trips.
 // Preludes: philox.wgsl, sample_slot.wgsl, sample_lanes.wgsl or sample_lanes_subgroup.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
 
@@ -3580,7 +3580,7 @@ fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
 fn first_top(row: ptr<function, Row>, lane: u32) -> u32 {
   var first = NONE;
   for (var i = 0u; i < quads(lane); i++) {
-    first = min(first, first_of_four(y_of(row, i, lane), (*row).top, lane + 4u * LANES * i));
+    first = min(first, first_of_four(y_of(row, i, lane), (*row).top, token_at(lane, i)));
   }
   return first;
 }
@@ -3602,50 +3602,63 @@ fn choose(row: ptr<function, Row>, lane: u32, threshold: u32) -> u32 {
   var w = Walk(0.0, NONE, false);
   for (var i = 0u; i < quads(lane) && !w.done; i++) {
     let y = y_of(row, i, lane);
-    w = walk_four(w, kept(threshold, d.min_p, y, e_of(row, i, y)), lane + 4u * LANES * i);
+    w = walk_four(w, kept(threshold, d.min_p, y, e_of(row, i, y)), token_at(lane, i));
   }
   return w.token;
 }
 
-// From the lanes' sums of kept e: which lane holds the token, and where in its own running sum. By lane 0.
+// From the lanes' and the columns' sums of kept e: which lane holds the token, and where in its own running sum. By lane 0.
 fn find_owner(s: u32) {
-  var total = 0.0;
-  for (var i = 0u; i < LANES; i++) { total += lane_mass[i]; }
-  let u = random_of(s);
+  kept_mass = 0.0;
+  for (var c = 0u; c < LANES; c++) { kept_mass += column_mass[c]; }
+  let at = random_of(s) * kept_mass;
   var below = 0.0;
-  owner = 0u;
-  goal = 0.0;
-  for (var i = 0u; i < LANES; i++) {
-    let mass = lane_mass[i];
+  var column = 0u;
+  var before = 0.0;
+  for (var c = 0u; c < LANES; c++) {
+    let mass = column_mass[c];
     if (mass > 0.0) {
-      owner = i;
-      goal = u * total - below;
+      column = c;
+      before = below;
       below += mass;
-      if (below > u * total) { break; }
+      if (below > at) { break; }
+    }
+  }
+  owner = column;
+  goal = 0.0;
+  for (var i = 0u; i < TEAMS; i++) {
+    let mass = lane_mass[column * TEAMS + i];
+    if (mass > 0.0) {
+      owner = column + LANES * i;
+      goal = at - before;
+      before += mass;
+      if (before > at) { break; }
     }
   }
 }
 
-// Makes lane_mass, and by it kept_mass; greedy: lane_first, and by it \`chosen\` and \`owner\`.
+// Makes lane_mass, and by it kept_mass and \`owner\`; greedy: lane_first, and by it \`chosen\` and \`owner\`.
 fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
   if (d.temperature == 0.0) { lane_first[lane] = first_top(row, lane); }
-  else { lane_mass[lane] = lane_sum(row, lane, threshold, d.min_p); }
+  else { lane_mass[lane % LANES * TEAMS + lane / LANES] = lane_sum(row, lane, threshold, d.min_p); }
+  workgroupBarrier();
+  if (lane < LANES) {
+    var mass = 0.0;
+    for (var i = 0u; i < TEAMS; i++) { mass += lane_mass[lane * TEAMS + i]; }
+    column_mass[lane] = mass;
+  }
   workgroupBarrier();
   if (lane == 0u) {
     if (d.temperature == 0.0) {
       chosen = NONE;
-      for (var i = 0u; i < LANES; i++) { chosen = min(chosen, lane_first[i]); }
-      owner = chosen % LANES;
-    } else {
-      kept_mass = 0.0;
-      for (var i = 0u; i < LANES; i++) { kept_mass += lane_mass[i]; }
-      find_owner(s);
-    }
+      for (var i = 0u; i < GROUP; i++) { chosen = min(chosen, lane_first[i]); }
+      owner = 0u;
+    } else { find_owner(s); }
   }
   workgroupBarrier();
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn sample(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
   if (s >= d.slots) { return; }
@@ -3668,7 +3681,7 @@ fn sample(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   var threshold = 0u;
   if (d.temperature != 0.0) { threshold = threshold_of(&row, lane); }
   prepare(&row, lane, s, threshold);
-  if (lane != owner % LANES) { return; }
+  if (lane != owner) { return; }
   var token = NONE;
   if (!row.bad) {
     if (d.temperature == 0.0) { token = chosen; }
@@ -3696,7 +3709,7 @@ fn write_four(s: u32, v: u32, p: vec4f) {
 }
 
 // What \`sample\` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
   let lane = lanes.lane;
@@ -3709,7 +3722,7 @@ fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   prepare(&row, lane, s, threshold);
   let factor = select(0.0, 1.0 / max(kept_mass, 1e-37), live && !row.bad);
   for (var i = 0u; i < quads(lane); i++) {
-    let v = lane + 4u * LANES * i;
+    let v = token_at(lane, i);
     let y = y_of(&row, i, lane);
     var p = kept(threshold, d.min_p, y, e_of(&row, i, y)) * factor;
     if (d.temperature == 0.0) {
@@ -3724,7 +3737,10 @@ fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
 
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 
+// A row's tokens lie in LANES columns, v mod LANES; TEAMS lanes share a column, each a stretch of it.
 const LANES = 64u;
+const TEAMS = 4u;
+const GROUP = LANES * TEAMS;
 
 // Four tokens LANES apart: their logits, and y or LOWEST where banned or past the vocabulary.
 struct Quad { raw: vec4f, y: vec4f, bad: vec4<bool> }
@@ -3746,8 +3762,10 @@ struct Row {
   bad: bool,         // a logit is not finite, or every token is banned
 }
 
-var<workgroup> lane_mass: array<f32, 64>;
-var<workgroup> lane_first: array<u32, 64>;
+// Column by column, those of a column in the order of its tokens.
+var<workgroup> lane_mass: array<f32, GROUP>;
+var<workgroup> column_mass: array<f32, LANES>;
+var<workgroup> lane_first: array<u32, GROUP>;
 var<workgroup> alive: u32;
 var<workgroup> step: u32;
 var<workgroup> owner: u32;
@@ -3806,7 +3824,7 @@ fn put(m: mat4x4f, i: u32, value: vec4f) -> mat4x4f {
 
 fn y_of(row: ptr<function, Row>, i: u32, lane: u32) -> vec4f {
   if (i < 4u) { return pick((*row).y, i); }
-  return load_quad(*row, lane + 4u * LANES * i).y;
+  return load_quad(*row, token_at(lane, i)).y;
 }
 
 fn e_of(row: ptr<function, Row>, i: u32, y: vec4f) -> vec4f {
@@ -3814,7 +3832,17 @@ fn e_of(row: ptr<function, Row>, i: u32, y: vec4f) -> vec4f {
   return weights(*row, y);
 }
 
-fn quads(lane: u32) -> u32 { return (d.vocab - min(lane, d.vocab) + 4u * LANES - 1u) / (4u * LANES); }
+// Quads of a lane at most.
+fn share() -> u32 { return ((d.vocab + 4u * LANES - 1u) / (4u * LANES) + TEAMS - 1u) / TEAMS; }
+
+// First token of the lane's quad i.
+fn token_at(lane: u32, i: u32) -> u32 { return lane % LANES + 4u * LANES * (lane / LANES * share() + i); }
+
+// Quads of the lane, the last one perhaps not full.
+fn quads(lane: u32) -> u32 {
+  let first = token_at(lane, 0u);
+  return min(share(), (d.vocab - min(first, d.vocab) + 4u * LANES - 1u) / (4u * LANES));
+}
 
 // z, moment, mass and count of four tokens.
 fn moments(row: Row, raw: vec4f, y: vec4f, e: vec4f) -> vec4f {
@@ -3837,14 +3865,14 @@ fn read_row(s: u32, lane: u32) -> Row {
   // -(first banned token of the tail): the largest is wanted.
   var no_ban = -f32(d.vocab);
   for (var i = 0u; i < n; i++) {
-    let q = load_quad(row, lane + 4u * LANES * i);
+    let q = load_quad(row, token_at(lane, i));
     raw = put(raw, i, q.raw);
     row.y = put(row.y, i, q.y);
     raw4 = max(raw4, q.raw);
     y4 = max(y4, q.y);
     bad |= q.bad;
     if (i >= 4u && any((q.y <= vec4f(LOWEST)) & (q.raw > vec4f(LOWEST)))) {
-      no_ban = max(no_ban, -f32(lane + 4u * LANES * i));
+      no_ban = max(no_ban, -f32(token_at(lane, i)));
     }
   }
   let most = max_lanes(lane, vec4f(highest(raw4), highest(y4), select(0.0, 1.0, any(bad)), no_ban));
@@ -3855,7 +3883,7 @@ fn read_row(s: u32, lane: u32) -> Row {
   var sums = vec4f();
   for (var i = 0u; i < n; i++) {
     var q = Quad(pick(raw, i), pick(row.y, i), vec4<bool>());
-    if (i >= 4u) { q = load_quad(row, lane + 4u * LANES * i); }
+    if (i >= 4u) { q = load_quad(row, token_at(lane, i)); }
     let e = weights(row, q.y);
     row.e = put(row.e, i, e);
     sums += moments(row, q.raw, q.y, e);
@@ -3948,7 +3976,8 @@ fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
   return threshold;
 }
 `,
-  sample_lanes: `// Prelude of sample.wgsl: the 64 lanes of a workgroup add up through workgroup memory.
+  sample_lanes: `// Prelude of sample.wgsl: the lanes of a workgroup add up through workgroup memory, team after team, since all their
+// values at once would not fit every adapter's.
 struct Lanes { @builtin(local_invocation_index) lane: u32 }
 
 var<workgroup> parts: array<vec4f, 256>;
@@ -3960,11 +3989,18 @@ fn enter(lanes: Lanes) {}
 
 // Sums of the lanes' values, to all lanes; the order is fixed.
 fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
-  parts[lane * 4u] = value[0];
-  parts[lane * 4u + 1u] = value[1];
-  parts[lane * 4u + 2u] = value[2];
-  parts[lane * 4u + 3u] = value[3];
-  workgroupBarrier();
+  let at = lane % LANES * 4u;
+  for (var team = 0u; team < TEAMS; team++) {
+    if (lane / LANES == team) {
+      var before = mat4x4f();
+      if (team > 0u) { before = mat4x4f(parts[at], parts[at + 1u], parts[at + 2u], parts[at + 3u]); }
+      parts[at] = before[0] + value[0];
+      parts[at + 1u] = before[1] + value[1];
+      parts[at + 2u] = before[2] + value[2];
+      parts[at + 3u] = before[3] + value[3];
+    }
+    workgroupBarrier();
+  }
   if (lane < 32u) {
     var sum = parts[lane];
     for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
@@ -3986,12 +4022,14 @@ fn max_lanes(lane: u32, value: vec4f) -> vec4f {
   workgroupBarrier();
   if (lane < 8u) {
     var top = parts[lane];
-    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
+    for (var i = 1u; i < GROUP / 8u; i++) { top = max(top, parts[lane + 8u * i]); }
     rows_of_parts[lane] = top;
   }
   workgroupBarrier();
   var top = rows_of_parts[0];
   for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
+  // The next call writes where slower lanes still read.
+  workgroupBarrier();
   return top;
 }
 `,
@@ -4003,7 +4041,7 @@ struct Lanes {
   @builtin(subgroup_invocation_id) member: u32,
 }
 
-// Four of each subgroup, which has one thread at least.
+// Four of each subgroup, of which the smallest have four threads.
 var<workgroup> parts: array<vec4f, 256>;
 var<private> own_id: u32;
 var<private> subgroups: u32;
