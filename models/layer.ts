@@ -15,9 +15,9 @@ import {
 import { columnSum, columnSumFinish } from "../shaders/column_sum.ts";
 import { addLinear, addLinearBackwardInput, addLinearBackwardWeight } from "../shaders/linear.ts";
 import { addNormGated, addNormLinear } from "../shaders/linear_fused.ts";
-import { rmsnormBackward, rmsnormBackwardWeight, rmsnormForward } from "../shaders/rmsnorm.ts";
+import { rmsnormBackward, rmsnormBackwardWeight } from "../shaders/rmsnorm.ts";
 import { rope } from "../shaders/rope.ts";
-import { swigluBackward, swigluForward } from "../shaders/swiglu.ts";
+import { swigluBackward } from "../shaders/swiglu.ts";
 import type { BlockConfig } from "./block_config.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 
@@ -205,15 +205,14 @@ export function recordBlock(
 ): void {
   const { config: c, tokens } = ctx;
   const shapes = layerShapes(c, tokens);
-  const norm = { tokens, width: c.hidden_size, eps: c.rms_norm_eps };
+  const norms = { eps: c.rms_norm_eps, kept: !fused };
   const qkv = { weight: w.qkv.operand, bias: w.qkvBias?.weight, y: a.qkv };
-  if (fused) {
-    const scratch = { normed: a.normed1, rstd: a.rstd1 };
-    addNormLinear(program, { x, norm: w.norm1.weight, ...qkv, ...scratch }, shapes.qkv, norm.eps);
-  } else {
-    program.add(rmsnormForward, { x, weight: w.norm1.weight, y: a.normed1, rstd: a.rstd1 }, norm);
-    addLinear(program, { x: a.normed1, ...qkv }, shapes.qkv);
-  }
+  addNormLinear(
+    program,
+    { x, norm: w.norm1.weight, normed: a.normed1, rstd: a.rstd1, ...qkv },
+    shapes.qkv,
+    norms,
+  );
   program.add(
     rope,
     { qkv: a.qkv, positions: ctx.positions, cos: ctx.cos, sin: ctx.sin },
@@ -225,20 +224,13 @@ export function recordBlock(
     { x: a.attended, weight: w.out.operand, bias: w.outBias?.weight, residual: x, y: a.middle },
     shapes.out,
   );
-  const gateUp = { weight: w.gateUp.operand, bias: w.gateUpBias?.weight };
-  if (fused) {
-    const scratch = { normed: a.normed2, rstd: a.rstd2, gateUp: a.gateUp };
-    addNormGated(
-      program,
-      { x: a.middle, norm: w.norm2.weight, ...gateUp, ...scratch, y: a.inner },
-      shapes.gateUp,
-      norm.eps,
-    );
-  } else {
-    program.add(rmsnormForward, { x: a.middle, weight: w.norm2.weight, y: a.normed2, rstd: a.rstd2 }, norm);
-    addLinear(program, { x: a.normed2, ...gateUp, y: a.gateUp }, shapes.gateUp);
-    program.add(swigluForward, { gate_up: a.gateUp, y: a.inner }, { tokens, width: c.intermediate_size });
-  }
+  const gated = { weight: w.gateUp.operand, bias: w.gateUpBias?.weight, gateUp: a.gateUp, y: a.inner };
+  addNormGated(
+    program,
+    { x: a.middle, norm: w.norm2.weight, normed: a.normed2, rstd: a.rstd2, ...gated },
+    shapes.gateUp,
+    norms,
+  );
   if (y) {
     addLinear(
       program,

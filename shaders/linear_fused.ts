@@ -93,15 +93,22 @@ function fuses({ gpu }: Program, { inputs, outputs }: LinearShape, operands: rea
     outputs % 4 === 0 && operands.every((t) => fitsTexture(gpu.device, t));
 }
 
-/** What a normalised product reads, and the scratch of the adapters that normalise before it. */
+/** How rows are normalised before a product. */
+export interface Norms {
+  readonly eps: number;
+  /** Whether what stands between the launches is read later, by a backward pass: then nothing is fused. */
+  readonly kept?: boolean;
+}
+
+/** What a normalised product reads, and what stands between the launches where they are not fused. */
 export interface NormLinear {
   /** [T, K] */ readonly x: Tensor;
   /** [K] weight of the norm */ readonly norm: Tensor;
   readonly weight: Tensor;
   readonly bias?: Tensor;
   readonly y: Tensor;
-  /** [T, K] scratch */ readonly normed: Tensor;
-  /** [T] scratch */ readonly rstd: Tensor;
+  /** [T, K] */ readonly normed: Tensor;
+  /** [T] 1 / √(mean x² + eps) */ readonly rstd: Tensor;
 }
 
 function addNorm(program: Program, t: NormLinear, { tokens, inputs }: LinearShape, eps: number): void {
@@ -117,10 +124,15 @@ function addNorm(program: Program, t: NormLinear, { tokens, inputs }: LinearShap
  * product that takes them as they are only: where it rounds them to f16 they must be normalised before, since values of the
  * residual stream may lie beyond f16's range, and since training rounds the normalised ones.
  */
-export function addNormLinear(program: Program, t: NormLinear, shape: LinearShape, eps: number): void {
+export function addNormLinear(
+  program: Program,
+  t: NormLinear,
+  shape: LinearShape,
+  { eps, kept }: Norms,
+): void {
   const { x, norm, weight, bias, y } = t;
   const dims = { ...dimsOf(shape), eps };
-  if (isHalf(weight) || !fuses(program, shape, [x, norm, weight])) {
+  if (kept || isHalf(weight) || !fuses(program, shape, [x, norm, weight])) {
     addNorm(program, t, shape, eps);
     addLinear(program, { x: t.normed, weight, bias, y }, shape);
   } else if (bias) program.add(fusedProducts.normBias, { x, weight, y, norm, bias }, dims);
@@ -129,19 +141,19 @@ export function addNormLinear(program: Program, t: NormLinear, shape: LinearShap
 
 /**
  * Adds `y [T, I] = silu(norm(x) · gateᵀ (+ bias)) · (norm(x) · upᵀ (+ bias))` with weight [2 I, K] = (gate | up).
- * @param t also the scratch gateUp [T, 2 I] of adapters and widths that take it in two launches
+ * @param t also gateUp [T, 2 I], (norm(x) · gateᵀ | norm(x) · upᵀ) where it is not fused
  * @param shape outputs: 2 I
  */
 export function addNormGated(
   program: Program,
   t: NormLinear & { readonly gateUp: Tensor },
   shape: LinearShape,
-  eps: number,
+  { eps, kept }: Norms,
 ): void {
   const { x, norm, normed, weight, bias, y } = t;
   const width = shape.outputs / 2;
   const half = { ...shape, outputs: width };
-  const fused = !bias && fuses(program, half, [x, weight, norm]);
+  const fused = !kept && !bias && fuses(program, half, [x, weight, norm]);
   const dims = dimsOf(half);
   if (fused && !isHalf(weight)) {
     program.add(fusedProducts.gatedNorm, { x, weight, y, norm }, { ...dims, eps });

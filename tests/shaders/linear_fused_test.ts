@@ -40,9 +40,9 @@ async function layers(gpu: Gpu, inputs: number, outputs: number, biased: boolean
   };
   const [y, inner, gateUp] = [alloc(outputs), alloc(outputs / 2), alloc(outputs)];
   const plain = new Program(gpu, "norm and product");
-  addNormLinear(plain, { ...common, y }, shape, EPS);
+  addNormLinear(plain, { ...common, y }, shape, { eps: EPS });
   const gated = new Program(gpu, "norm, product and gate");
-  addNormGated(gated, { ...common, y: inner, gateUp }, shape, EPS);
+  addNormGated(gated, { ...common, y: inner, gateUp }, shape, { eps: EPS });
   await plain.run();
   await gated.run();
   const found = await gpu.read(y, inner);
