@@ -185,7 +185,7 @@ export function ropeDims(c: BlockConfig, tokens: Dim, sign: 1 | -1) {
   };
 }
 
-/** Records attention: `attended` [T, heads · head_dim] from `qkv` [T, S], already rotated. */
+/** Records rotation and attention: `attended` [T, heads · head_dim] from `qkv` [T, S]. */
 export type RecordAttention = (program: Program, qkv: Tensor, attended: Tensor) => void;
 
 /**
@@ -195,7 +195,7 @@ export type RecordAttention = (program: Program, qkv: Tensor, attended: Tensor) 
  */
 export function recordBlock(
   program: Program,
-  ctx: Omit<SequenceContext, "segments">,
+  ctx: Pick<SequenceContext, "config" | "tokens">,
   w: LayerWeights,
   x: Tensor,
   a: LayerActivations,
@@ -212,11 +212,6 @@ export function recordBlock(
     { x, norm: w.norm1.weight, normed: a.normed1, rstd: a.rstd1, ...qkv },
     shapes.qkv,
     norms,
-  );
-  program.add(
-    rope,
-    { qkv: a.qkv, positions: ctx.positions, cos: ctx.cos, sin: ctx.sin },
-    ropeDims(c, tokens, 1),
   );
   attend(program, a.qkv, a.attended);
   addLinear(
@@ -252,6 +247,7 @@ export function recordLayerForward(
 ): void {
   const { config: c, tokens, segments } = ctx;
   recordBlock(program, ctx, w, x, a, y, (program, qkv, out) => {
+    program.add(rope, { qkv, positions: ctx.positions, cos: ctx.cos, sin: ctx.sin }, ropeDims(c, tokens, 1));
     program.add(attentionForward(c.head_dim), { qkv, segments, out, lse: a.lse }, attentionDims(c, tokens));
   }, fused);
 }

@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "embedding_half" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "cached_f16" | "cached_f32" | "column_sum" | "embedding" | "embedding_half" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rope_cache" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -1288,6 +1288,13 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
   //# end
 }
 `,
+  cached_f16: `enable f16;
+// The key/value cache holds values rounded to f16; stands in front of the texts that read and write it as vec4<Cached>.
+alias Cached = f16;
+`,
+  cached_f32: `// The key/value cache holds f32; stands in front of the texts that read and write it as vec4<Cached>.
+alias Cached = f32;
+`,
   column_sum: `// Sums over tokens, for the gradients of biases and norm weights, in two stages so that no thread runs a long loop and
 // the order of additions is fixed:
 //   column_sum   partial[c,j] = sum over the tokens t of chunk c of dy[t,j];  dy [T, N], partial [chunks, N]
@@ -1889,44 +1896,6 @@ fn copy_rows(
   let dest = pairs[n].y * width + i % width;
   k_rows[dest] = k_rows[source];
   v_rows[dest] = v_rows[source];
-}
-`,
-  kv_cache_kept: `// kv_cache.wgsl's \`write\` for software adapters, whose decode attention reads the caches through textures: every row goes
-// into the cache and into its texture, which nobody has to fill again before the next step. Formula and shapes stand there;
-// element 4i of a cache is texel (i & 1023, i >> 10).
-
-struct Dims { tokens: u32, heads: u32, kv_heads: u32, head_dim: u32 }
-@group(0) @binding(0) var<uniform> d: Dims;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read> rows: array<u32>;
-@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4f>;
-@group(0) @binding(19) var k_texture: texture_storage_2d<rgba32float, write>;
-@group(0) @binding(20) var v_texture: texture_storage_2d<rgba32float, write>;
-
-@compute @workgroup_size(64)
-fn write_kept(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_id) lid: vec3u,
-) {
-  let i = (wid.y * groups.x + wid.x) * 64u + lid.x;
-  let width = d.kv_heads * d.head_dim / 4u;
-  let t = i / width;
-  if (t >= d.tokens) { return; }
-  let row = rows[t];
-  if (row == 0xffffffffu) { return; }
-  let c = i % width;
-  let q_width = d.heads * d.head_dim / 4u;
-  let source = t * (q_width + 2u * width) + q_width + c;
-  let dest = row * width + c;
-  let k = qkv[source];
-  let v = qkv[source + width];
-  k_cache[dest] = k;
-  v_cache[dest] = v;
-  let texel = vec2u(dest & 1023u, dest >> 10u);
-  textureStore(k_texture, texel, k);
-  textureStore(v_texture, texel, v);
 }
 `,
   linear: `// Linear layer, f32: Y = X Wᵀ (+ bias) (+ residual), and its two gradients.
@@ -3503,6 +3472,79 @@ fn rope(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     let b = qkv[at + half];
     qkv[at] = a * c - b * s;
     qkv[at + half] = b * c + a * s;
+  }
+}
+`,
+  rope_cache: `// What a decode step does to its rows of qkv before attention: rope.wgsl's rotation, and kv_cache.wgsl's \`write\`, so that
+// keys go to the cache as they are turned.
+//   qkv [T, (Hq + 2 Hkv) D]: q heads are rotated in place, k and v heads stay; positions [T]; cosine, sine [P, D / 2]
+//   k_cache[rows[t]] = the rotated k part of row t, v_cache[rows[t]] = its v part, [rows, Hkv D] of vec4s of Cached, a
+//   prelude's; rows[t] = 0xffffffff: neither
+// D is a multiple of 8. A thread has two vec4s of a head, D / 2 apart; with WHOLE = 1 those of all heads, whose angles are
+// the same. With KEPT = 1 (software adapters, whose decode attention reads the caches through textures) every row goes into
+// the cache's texture too, which nobody has to fill again: element 4i is texel (i & 1023, i >> 10).
+
+struct Dims { tokens: u32, heads: u32, kv_heads: u32, head_dim: u32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read_write> qkv: array<vec4f>;
+@group(0) @binding(2) var<storage, read> positions: array<u32>;
+@group(0) @binding(3) var<storage, read> cosine: array<vec4f>;
+@group(0) @binding(4) var<storage, read> sine: array<vec4f>;
+@group(0) @binding(5) var<storage, read> rows: array<u32>;
+@group(0) @binding(6) var<storage, read_write> k_cache: array<vec4<Cached>>;
+@group(0) @binding(7) var<storage, read_write> v_cache: array<vec4<Cached>>;
+//# for kept in KEPT
+@group(0) @binding(22) var k_texture: texture_storage_2d<rgba32float, write>;
+@group(0) @binding(23) var v_texture: texture_storage_2d<rgba32float, write>;
+//# end
+
+fn keep_key(at: u32, k: vec4f) {
+  k_cache[at] = vec4<Cached>(k);
+  //# for kept in KEPT
+  textureStore(k_texture, vec2u(at & 1023u, at >> 10u), k);
+  //# end
+}
+
+fn keep_value(at: u32, v: vec4f) {
+  v_cache[at] = vec4<Cached>(v);
+  //# for kept in KEPT
+  textureStore(v_texture, vec2u(at & 1023u, at >> 10u), v);
+  //# end
+}
+
+@compute @workgroup_size(GROUP)
+fn rope_cache(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+              @builtin(local_invocation_index) lane: u32) {
+  let half = d.head_dim / 8u;
+  let heads = d.heads + 2u * d.kv_heads;
+  let shared_by = select(heads, 1u, WHOLE == 1u);
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let t = i / (shared_by * half);
+  if (t >= d.tokens) { return; }
+  let pair = i % half;
+  let row = rows[t];
+  let turn = positions[t] * half + pair;
+  let c = cosine[turn];
+  let s = sine[turn];
+  for (var head = i / half % shared_by; head < heads; head += shared_by) {
+    let at = (t * heads + head) * 2u * half + pair;
+    let a = qkv[at];
+    let b = qkv[at + half];
+    let x = a * c - b * s;
+    let y = b * c + a * s;
+    if (head < d.heads) {
+      qkv[at] = x;
+      qkv[at + half] = y;
+    } else if (row != 0xffffffffu) {
+      let dest = (row * d.kv_heads + (head - d.heads) % d.kv_heads) * 2u * half + pair;
+      if (head < d.heads + d.kv_heads) {
+        keep_key(dest, x);
+        keep_key(dest + half, y);
+      } else {
+        keep_value(dest, a);
+        keep_value(dest + half, b);
+      }
+    }
   }
 }
 `,

@@ -4,7 +4,6 @@
  * @module
  */
 import { defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
-import { TEXTURE_HEAD } from "./attention_decode.ts";
 import { SHADERS } from "./bundle.ts";
 
 /**
@@ -29,25 +28,6 @@ export const kvWrite: KernelSpec<
   grid: (d) => linearGrid(d.tokens * d.kv_heads * d.head_dim / 4, 64),
   cost: (d) => ({ flops: 0, bytes: d.tokens * (4 * d.kv_heads * d.head_dim + 1) * 4 }),
 });
-
-/** {@link kvWrite} that also writes the caches' textures. */
-export const kvWriteKept: typeof kvWrite = defineKernel({
-  ...kvWrite,
-  name: "kv_cache_kept.write",
-  source: SHADERS.kv_cache_kept,
-  entry: "write_kept",
-  bindings: { qkv: "read", rows: "read", k_cache: "kept", v_cache: "kept" },
-});
-
-/**
- * {@link kvWrite} for a program whose attention reads the caches at once: a software adapter's variant keeps the textures
- * current that it reads them through.
- */
-export const kvWriteDecode: typeof kvWrite = {
-  ...kvWrite,
-  fit: ({ head_dim }, { software }) =>
-    software && (head_dim as number) <= TEXTURE_HEAD ? kvWriteKept : kvWrite,
-};
 
 /**
  * Copies cache rows: `pairs` [count, 2] = (from, to). No row may be written twice or be both read and written.

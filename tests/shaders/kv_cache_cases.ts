@@ -2,7 +2,7 @@
  * Cases of the cache kernels. They only copy, so the tolerance is 0.
  * @module
  */
-import { kvCopyRows, kvWrite, kvWriteKept } from "../../shaders/kv_cache.ts";
+import { kvCopyRows, kvWrite } from "../../shaders/kv_cache.ts";
 import * as reference from "../reference/kv_cache.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -11,7 +11,6 @@ function writeCase(
   heads: number,
   kvHeads: number,
   headDim: number,
-  kernel = kvWrite,
 ): KernelCase {
   const width = kvHeads * headDim;
   const cacheRows = tokens + 5;
@@ -20,7 +19,7 @@ function writeCase(
   const rows = Uint32Array.from({ length: tokens }, (_, t) => t % 3 === 1 ? 0xffffffff : cacheRows - 2 - t);
   return {
     name: `tokens=${tokens} heads=${heads}/${kvHeads} head_dim=${headDim}`,
-    kernel,
+    kernel: kvWrite,
     inputs: {
       qkv: randomArray([tokens, (heads + 2 * kvHeads) * headDim]),
       rows,
@@ -62,8 +61,6 @@ export function cases(): KernelCase[] {
     writeCase(5, 4, 2, 32),
     writeCase(123, 3, 3, 40),
     writeCase(65, 8, 1, 16),
-    writeCase(5, 4, 2, 32, kvWriteKept),
-    writeCase(123, 3, 3, 40, kvWriteKept),
     copyCase(1, 8),
     copyCase(5, 64),
     copyCase(123, 40),
@@ -87,10 +84,6 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
       from: "let row = rows[t];",
       to: "let row = select(rows[t], 0u, rows[t] == 0xffffffffu);",
     },
-  },
-  {
-    kernel: kvWriteKept.name,
-    mistake: { why: "v takes k", from: "let v = qkv[source + width];", to: "let v = k;" },
   },
   {
     kernel: kvCopyRows.name,
