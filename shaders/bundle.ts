@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_group" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "cached_f32" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -609,6 +609,192 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
   out[out_a + column + 1u] = merged[1] / total.x;
   out[out_b + column] = merged[2] / total.y;
   out[out_b + column + 1u] = merged[3] / total.y;
+}
+`,
+  attention_decode_group: `// Attention of one query token per slot over that slot's cached positions, softmax computed online.
+//
+//   out[s, h] = Σ_t softmax_t(scale · q[s, h] · k[row(t), h']) v[row(t), h'],  t = 0 … position[s], h' = h / (Hq / Hkv)
+//   row(t) = table[s, t / block_size] · block_size + t % block_size
+//
+// qkv [S, (Hq + 2·Hkv)·D] rotated; k_cache, v_cache [rows, Hkv·D] of Cached, a prelude's; slots [S, 8] = token, position,
+// alive, …; out [S, Hq·D]. A dead slot gets zeros. In front of this text stand
+//   D4 = D / 4; HEADS; TEAM, a power of two that divides D4, at most 8; THREADS = TEAMS · TEAM; STEP, divides D4 / TEAM;
+//   PARTS = ⌊THREADS / D4⌋, at most TEAMS; DEEP: 2 where 2 · PARTS divides TEAMS, else 1;
+//   ROUND and ROUNDS: ROUND · ROUNDS ≥ HEADS; ITEMS = ⌈HEADS / TEAM⌉.
+//
+// The caches' bytes are what costs: a workgroup serves a slot and HEADS query heads that share a kv head (those that are
+// missing repeat the last one), so every row of k and of v is loaded once for all of them, neighbours in a workgroup
+// loading neighbours of a row. A chunk of CHUNK positions goes through four stages:
+//   1. a team of TEAM threads makes the scores of a quad of positions, each thread over its columns of the rows, HEADS
+//      queries to a load; the loads of v of DEEP quads start here too, to arrive while 2 and 3 go on;
+//   2. scores are added up over the team through workgroup memory, ROUND heads at a time;
+//   3. a thread for every head and quad turns them into weights e^(score − maximum so far); \`keeps\` rescales older sums;
+//   4. a thread owns a column, a vec4 of the head, for all HEADS, and adds up weights · v of every PARTS-th quad.
+// At the end the parts are added up; they share their maximum. Loop trips of one invocation: 8 · ITEMS + D4 / TEAM + 16 at
+// most in a chunk, sums over teams among them. Forward only. Source: online softmax of arXiv 1805.02867.
+
+struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
+@group(0) @binding(2) var<storage, read> k_cache: array<vec4<Cached>>;
+@group(0) @binding(3) var<storage, read> v_cache: array<vec4<Cached>>;
+@group(0) @binding(4) var<storage, read> table: array<u32>;
+@group(0) @binding(5) var<storage, read> slots: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4f>;
+
+// Quads of a chunk.
+const TEAMS = 32u;
+const CHUNK = 4u * TEAMS;
+const LOWEST = -3e38;
+
+var<workgroup> q: array<vec4f, HEADS * D4>;
+// Scores of head h and quad i at h · TEAMS + i, then weights.
+var<workgroup> scores: array<vec4f, HEADS * TEAMS>;
+var<workgroup> bases: array<u32, CHUNK>;
+var<workgroup> keeps: array<f32, HEADS>;
+var<workgroup> partials: array<vec4f, ROUND * THREADS>;
+
+// First vec4 of position t's row of kv head \`head\`; positions past the last repeat it, with a weight of 0.
+fn base_of(s: u32, t: u32, n: u32, head: u32) -> u32 {
+  let at = min(t, n - 1u);
+  let row = table[s * d.max_blocks + at / d.block_size] * d.block_size + at % d.block_size;
+  return (row * d.kv_heads + head) * D4;
+}
+
+fn key(quad: u32, column: u32) -> mat4x4f {
+  return mat4x4f(vec4f(k_cache[bases[4u * quad] + column]), vec4f(k_cache[bases[4u * quad + 1u] + column]),
+    vec4f(k_cache[bases[4u * quad + 2u] + column]), vec4f(k_cache[bases[4u * quad + 3u] + column]));
+}
+
+fn value(quad: u32, column: u32) -> mat4x4f {
+  return mat4x4f(vec4f(v_cache[bases[4u * quad] + column]), vec4f(v_cache[bases[4u * quad + 1u] + column]),
+    vec4f(v_cache[bases[4u * quad + 2u] + column]), vec4f(v_cache[bases[4u * quad + 3u] + column]));
+}
+
+@compute @workgroup_size(THREADS)
+fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let s = wid.y;
+  if (s >= d.slots) { return; }
+  let group = d.heads / d.kv_heads;
+  let sets = (group + HEADS - 1u) / HEADS;
+  let kv_head = wid.x / sets;
+  let head = kv_head * group + wid.x % sets * HEADS;
+  // Heads that are there.
+  let held = min(HEADS, (kv_head + 1u) * group - head);
+  let first_out = (s * d.heads + head) * D4;
+  if (slots[s * 8u + 2u] != 1u) {
+    for (var i = lane; i < held * D4; i += THREADS) { out[first_out + i] = vec4f(); }
+    return;
+  }
+  let n = slots[s * 8u + 1u] + 1u;
+  let first_q = (s * (d.heads + 2u * d.kv_heads) + head) * D4;
+  for (var i = lane; i < HEADS * D4; i += THREADS) {
+    q[i] = qkv[first_q + min(i / D4, held - 1u) * D4 + i % D4] * d.scale;
+  }
+  let team = lane / TEAM;
+  let member = lane % TEAM;
+  // Threads past the last part repeat it; nobody reads their sums.
+  let part = min(lane / D4, PARTS - 1u);
+  let column = lane % D4;
+  var sum = array<vec4f, ROUND * ROUNDS>();
+  //# for j in ITEMS
+  let item\$j = lane + \$j * THREADS;
+  var top\$j = LOWEST;
+  var total\$j = vec4f();
+  //# end
+  for (var chunk = 0u; chunk < n; chunk += CHUNK) {
+    let quads = min(TEAMS, (n - chunk + 3u) / 4u);
+    workgroupBarrier();
+    for (var i = lane; i < CHUNK; i += THREADS) { bases[i] = base_of(s, chunk + i, n, kv_head); }
+    workgroupBarrier();
+    var score = array<vec4f, ROUND * ROUNDS>();
+    if (team < quads) {
+      for (var c = member; c < D4; c += STEP * TEAM) {
+        //# for c in STEP
+        let k\$c = key(team, c + \$c * TEAM);
+        //# end
+        //# for h in HEADS
+        //# for c in STEP
+        score[\$h] += q[\$h * D4 + c + \$c * TEAM] * k\$c;
+        //# end
+        //# end
+      }
+    }
+    //# for a in DEEP
+    let ahead\$a = value(part + \$a * PARTS, column);
+    //# end
+    //# for r in ROUNDS
+    // A quad's place is turned by the member, which spreads writes and reads over the banks.
+    //# for i in ROUND
+    partials[\$i * THREADS + member * TEAMS + (team ^ member)] = score[\$r * ROUND + \$i];
+    //# end
+    workgroupBarrier();
+    for (var i = lane; i < min(ROUND, HEADS - \$r * ROUND) * TEAMS; i += THREADS) {
+      let quad = i % TEAMS;
+      var added = vec4f();
+      for (var m = 0u; m < TEAM; m++) { added += partials[i / TEAMS * THREADS + m * TEAMS + (quad ^ m)]; }
+      let valid = vec4u(chunk + 4u * quad) + vec4u(0u, 1u, 2u, 3u) < vec4u(n);
+      scores[\$r * ROUND * TEAMS + i] = select(vec4f(LOWEST), added, valid);
+    }
+    workgroupBarrier();
+    //# end
+    //# for j in ITEMS
+    var weights\$j = vec4f();
+    if (item\$j < HEADS * TEAMS) {
+      let first = item\$j / TEAMS * TEAMS;
+      var most = vec4f(LOWEST);
+      for (var i = first; i < first + TEAMS; i += 4u) {
+        most = max(max(max(most, scores[i]), scores[i + 1u]), max(scores[i + 2u], scores[i + 3u]));
+      }
+      let highest = max(max(top\$j, max(most.x, most.y)), max(most.z, most.w));
+      let keep = exp(top\$j - highest);
+      weights\$j = exp(scores[item\$j] - highest);
+      top\$j = highest;
+      total\$j = total\$j * keep + weights\$j;
+      if (item\$j == first) { keeps[item\$j / TEAMS] = keep; }
+    }
+    //# end
+    workgroupBarrier();
+    //# for j in ITEMS
+    if (item\$j < HEADS * TEAMS) { scores[item\$j] = weights\$j; }
+    //# end
+    workgroupBarrier();
+    //# for h in HEADS
+    sum[\$h] *= keeps[\$h];
+    //# for a in DEEP
+    sum[\$h] += ahead\$a * scores[\$h * TEAMS + part + \$a * PARTS];
+    //# end
+    //# end
+    for (var i = part + DEEP * PARTS; i < quads; i += DEEP * PARTS) {
+      //# for a in DEEP
+      let v\$a = value(i + \$a * PARTS, column);
+      //# end
+      //# for h in HEADS
+      //# for a in DEEP
+      sum[\$h] += v\$a * scores[\$h * TEAMS + i + \$a * PARTS];
+      //# end
+      //# end
+    }
+  }
+  workgroupBarrier();
+  //# for j in ITEMS
+  if (item\$j < HEADS * TEAMS) { scores[item\$j] = total\$j; }
+  //# end
+  //# for r in ROUNDS
+  //# for i in ROUND
+  partials[\$i * THREADS + lane] = sum[\$r * ROUND + \$i];
+  //# end
+  workgroupBarrier();
+  for (var i = lane; i < min(ROUND, held - min(held, \$r * ROUND)) * D4; i += THREADS) {
+    let h = \$r * ROUND + i / D4;
+    var total = vec4f();
+    for (var j = h * TEAMS; j < (h + 1u) * TEAMS; j++) { total += scores[j]; }
+    var added = vec4f();
+    for (var p = 0u; p < PARTS; p++) { added += partials[i / D4 * THREADS + p * D4 + i % D4]; }
+    out[first_out + h * D4 + i % D4] = added / dot(total, vec4f(1.0));
+  }
+  workgroupBarrier();
+  //# end
 }
 `,
   attention_decode_small: `// attention_decode.wgsl for heads of at most 32 values, which fit the registers; formula, shapes and bindings stand there.
@@ -1280,6 +1466,9 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
   dqkv[from_v + \$d] = dv[\$d];
   //# end
 }
+`,
+  cached_f32: `// The key/value cache holds f32; stands in front of the texts that read and write it as vec4<Cached>.
+alias Cached = f32;
 `,
   column_sum: `// Sums over tokens, for the gradients of biases and norm weights, in two stages so that no thread runs a long loop and
 // the order of additions is fixed:
