@@ -59,9 +59,9 @@ export function attentionDecode(headDim: number): Kernel {
     ...attentionDecodeGroup(headDim),
     fit: ({ heads, kv_heads }, { software }) => {
       const group = (heads as number) / (kv_heads as number);
-      return software && headDim <= TEXTURE_HEAD
-        ? attentionDecodeTexture(headDim, equalParts(group, Math.floor(TEXTURE_VALUES / headDim)))
-        : attentionDecodeGroup(headDim, groupHeads(headDim, group));
+      if (!software) return attentionDecodeGroup(headDim, groupHeads(headDim, group));
+      if (headDim > TEXTURE_HEAD) return attentionDecodeStorage(headDim);
+      return attentionDecodeTexture(headDim, equalParts(group, Math.floor(TEXTURE_VALUES / headDim)));
     },
   }));
 }
@@ -72,18 +72,27 @@ const equalParts = (group: number, most: number): number => Math.ceil(group / Ma
 /** Query heads of a workgroup of {@link attentionDecodeGroup}, of a group of so many: as many as its memory has room for. */
 export function groupHeads(headDim: number, group: number): number {
   let most = MOST_HEADS;
-  while (memoryOf(headDim, most, 1) > MEMORY) most--;
+  while (memoryOf(headDim, most) > MEMORY) most--;
   return equalParts(group, most);
 }
 
 /**
- * The variant for GPUs, and for heads too wide for the other one; a workgroup serves `heads` query heads that share a kv
- * head.
+ * The variant for GPUs; a workgroup serves `heads` query heads that share a kv head.
  * @throws GpuError as {@link attentionDecode} does
  */
 export function attentionDecodeGroup(headDim: number, heads = 1): Kernel {
   checkHead(headDim);
   return once(`${headDim} group ${heads}`, () => makeGroup(headDim, heads));
+}
+
+/**
+ * The variant for software adapters and heads that are too wide for the texture variant. It takes them half to two thirds
+ * of the group variant's time (lavapipe, heads of 160 to 256 values, contexts of 100 to 500).
+ * @throws GpuError as {@link attentionDecode} does
+ */
+export function attentionDecodeStorage(headDim: number): Kernel {
+  checkHead(headDim);
+  return once(`${headDim} storage`, () => makeStorage(headDim));
 }
 
 /**
@@ -128,10 +137,21 @@ function teamOf(headDim: number): number {
   return [8, 4, 2].find((team) => headDim / 4 % team === 0)!;
 }
 
-/** Bytes of a workgroup's variables where the scores of `round` heads are added up at a time. */
-function memoryOf(headDim: number, heads: number, round: number): number {
-  const perHead = 4 * headDim + 16 * TEAMS + 4;
-  return heads * perHead + 4 * 4 * TEAMS + round * 16 * TEAMS * teamOf(headDim);
+/** Heads whose scores a workgroup adds up at a time: 8 KiB of them at most, as a rule. */
+function roundOf(headDim: number, heads: number): number {
+  return [4, 2, 1].find((round) =>
+    round * teamOf(headDim) <= 16 && round <= Math.min(heads, teamOf(headDim))
+  )!;
+}
+
+/** Vec4s through which a workgroup's threads add up and share what they made. */
+function exchangeOf(headDim: number, heads: number): number {
+  return TEAMS * Math.max(heads, roundOf(headDim, heads) * teamOf(headDim));
+}
+
+/** Bytes of a workgroup's variables: queries, the exchange, rows of the positions of a chunk and a factor a head. */
+function memoryOf(headDim: number, heads: number): number {
+  return heads * (4 * headDim + 4) + 16 * exchangeOf(headDim, heads) + 4 * 4 * TEAMS;
 }
 
 function makeGroup(headDim: number, heads: number): Kernel {
@@ -139,9 +159,7 @@ function makeGroup(headDim: number, heads: number): Kernel {
   const TEAM = teamOf(headDim);
   const THREADS = TEAMS * TEAM;
   const PARTS = Math.min(TEAMS, Math.floor(THREADS / D4));
-  let round = heads;
-  while (round > 1 && memoryOf(headDim, heads, round) > MEMORY) round--;
-  const ROUNDS = Math.ceil(heads / round);
+  const ROUND = roundOf(headDim, heads);
   return defineKernel({
     ...common(headDim),
     name: `attention_decode_group.${headDim}.${heads}`,
@@ -152,15 +170,27 @@ function makeGroup(headDim: number, heads: number): Kernel {
       HEADS: heads,
       TEAM,
       THREADS,
-      STEP: [4, 2, 1].find((step) => D4 / TEAM % step === 0)!,
+      STEP: [2, 1].find((step) => D4 / TEAM % step === 0)!,
       PARTS,
       DEEP: TEAMS % (2 * PARTS) === 0 ? 2 : 1,
-      ROUND: Math.ceil(heads / ROUNDS),
-      ROUNDS,
+      ROUND,
+      ROUNDS: Math.ceil(heads / ROUND),
+      EXCHANGE: exchangeOf(headDim, heads),
       ITEMS: Math.ceil(heads / TEAM),
     },
     bindings: { qkv: "read", k_cache: "read", v_cache: "read", table: "read", slots: "read", out: "write" },
     grid: (d) => [d.kv_heads * Math.ceil(d.heads / d.kv_heads / heads), d.slots, 1],
+  });
+}
+
+function makeStorage(headDim: number): Kernel {
+  return defineKernel({
+    ...common(headDim),
+    name: `attention_decode.${headDim}`,
+    source: SHADERS.attention_decode,
+    consts: { HEAD_DIM: headDim },
+    bindings: { qkv: "read", k_cache: "read", v_cache: "read", table: "read", slots: "read", out: "write" },
+    grid: (d) => [d.kv_heads * Math.ceil(d.heads / d.kv_heads / 2), d.slots, 1],
   });
 }
 

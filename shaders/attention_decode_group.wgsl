@@ -7,15 +7,17 @@
 // alive, …; out [S, Hq·D]. A dead slot gets zeros. In front of this text stand
 //   D4 = D / 4; HEADS; TEAM, a power of two that divides D4, at most 8; THREADS = TEAMS · TEAM; STEP, divides D4 / TEAM;
 //   PARTS = ⌊THREADS / D4⌋, at most TEAMS; DEEP: 2 where 2 · PARTS divides TEAMS, else 1;
-//   ROUND and ROUNDS: ROUND · ROUNDS ≥ HEADS; ITEMS = ⌈HEADS / TEAM⌉.
+//   ROUND, divides TEAM; ROUNDS = ⌈HEADS / ROUND⌉; ITEMS = ⌈HEADS / TEAM⌉; EXCHANGE, the larger of ROUND · THREADS and
+//   HEADS · TEAMS.
 //
 // The caches' bytes are what costs: a workgroup serves a slot and HEADS query heads that share a kv head (those that are
 // missing repeat the last one), so every row of k and of v is loaded once for all of them, neighbours in a workgroup
 // loading neighbours of a row. A chunk of CHUNK positions goes through four stages:
 //   1. a team of TEAM threads makes the scores of a quad of positions, each thread over its columns of the rows, HEADS
 //      queries to a load; the loads of v of DEEP quads start here too, to arrive while 2 and 3 go on;
-//   2. scores are added up over the team through workgroup memory, ROUND heads at a time;
-//   3. a thread for every head and quad turns them into weights e^(score − maximum so far); `keeps` rescales older sums;
+//   2. scores are added up over the team through workgroup memory, ROUND heads at a time, by a thread for every head and
+//      quad;
+//   3. which turns them into weights e^(score − maximum so far); `keeps` rescales older sums;
 //   4. a thread owns a column, a vec4 of the head, for all HEADS, and adds up weights · v of every PARTS-th quad.
 // At the end the parts are added up; they share their maximum. Loop trips of one invocation: 8 · ITEMS + D4 / TEAM + 16 at
 // most in a chunk, sums over teams among them. Forward only. Source: online softmax of arXiv 1805.02867.
@@ -35,11 +37,11 @@ const CHUNK = 4u * TEAMS;
 const LOWEST = -3e38;
 
 var<workgroup> q: array<vec4f, HEADS * D4>;
-// Scores of head h and quad i at h · TEAMS + i, then weights.
-var<workgroup> scores: array<vec4f, HEADS * TEAMS>;
 var<workgroup> bases: array<u32, CHUNK>;
+// Of a head: by what its older sums are to be multiplied; at the end, one over its total.
 var<workgroup> keeps: array<f32, HEADS>;
-var<workgroup> partials: array<vec4f, ROUND * THREADS>;
+// What members of a team add up, ROUND heads at a time; then scores, then weights, of head h and quad i at h · TEAMS + i.
+var<workgroup> exchange: array<vec4f, EXCHANGE>;
 
 // First vec4 of position t's row of kv head `head`; positions past the last repeat it, with a weight of 0.
 fn base_of(s: u32, t: u32, n: u32, head: u32) -> u32 {
@@ -110,46 +112,54 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) la
     //# for a in DEEP
     let ahead$a = value(part + $a * PARTS, column);
     //# end
+    var own = array<vec4f, ITEMS>();
     //# for r in ROUNDS
     // A quad's place is turned by the member, which spreads writes and reads over the banks.
     //# for i in ROUND
-    partials[$i * THREADS + member * TEAMS + (team ^ member)] = score[$r * ROUND + $i];
+    exchange[$i * THREADS + member * TEAMS + (team ^ member)] = score[$r * ROUND + $i];
     //# end
     workgroupBarrier();
-    for (var i = lane; i < min(ROUND, HEADS - $r * ROUND) * TEAMS; i += THREADS) {
-      let quad = i % TEAMS;
+    // Wraps around below the first thread of these heads.
+    let turn$r = lane - $r * ROUND * TEAMS % THREADS;
+    if (turn$r < ROUND * TEAMS) {
+      let at = turn$r / TEAMS * THREADS;
+      let quad = turn$r % TEAMS;
       var added = vec4f();
-      for (var m = 0u; m < TEAM; m++) { added += partials[i / TEAMS * THREADS + m * TEAMS + (quad ^ m)]; }
-      let valid = vec4u(chunk + 4u * quad) + vec4u(0u, 1u, 2u, 3u) < vec4u(n);
-      scores[$r * ROUND * TEAMS + i] = select(vec4f(LOWEST), added, valid);
+      for (var m = 0u; m < TEAM; m++) { added += exchange[at + m * TEAMS + (quad ^ m)]; }
+      own[$r * ROUND / TEAM] = added;
     }
     workgroupBarrier();
     //# end
+    let valid = vec4u(chunk + lane % TEAMS * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(n);
     //# for j in ITEMS
-    var weights$j = vec4f();
+    own[$j] = select(vec4f(LOWEST), own[$j], valid);
+    if (item$j < HEADS * TEAMS) { exchange[item$j] = own[$j]; }
+    //# end
+    workgroupBarrier();
+    //# for j in ITEMS
     if (item$j < HEADS * TEAMS) {
       let first = item$j / TEAMS * TEAMS;
       var most = vec4f(LOWEST);
       for (var i = first; i < first + TEAMS; i += 4u) {
-        most = max(max(max(most, scores[i]), scores[i + 1u]), max(scores[i + 2u], scores[i + 3u]));
+        most = max(max(max(most, exchange[i]), exchange[i + 1u]), max(exchange[i + 2u], exchange[i + 3u]));
       }
       let highest = max(max(top$j, max(most.x, most.y)), max(most.z, most.w));
       let keep = exp(top$j - highest);
-      weights$j = exp(scores[item$j] - highest);
+      own[$j] = exp(own[$j] - highest);
       top$j = highest;
-      total$j = total$j * keep + weights$j;
+      total$j = total$j * keep + own[$j];
       if (item$j == first) { keeps[item$j / TEAMS] = keep; }
     }
     //# end
     workgroupBarrier();
     //# for j in ITEMS
-    if (item$j < HEADS * TEAMS) { scores[item$j] = weights$j; }
+    if (item$j < HEADS * TEAMS) { exchange[item$j] = own[$j]; }
     //# end
     workgroupBarrier();
     //# for h in HEADS
     sum[$h] *= keeps[$h];
     //# for a in DEEP
-    sum[$h] += ahead$a * scores[$h * TEAMS + part + $a * PARTS];
+    sum[$h] += ahead$a * exchange[$h * TEAMS + part + $a * PARTS];
     //# end
     //# end
     for (var i = part + DEEP * PARTS; i < quads; i += DEEP * PARTS) {
@@ -158,28 +168,33 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) la
       //# end
       //# for h in HEADS
       //# for a in DEEP
-      sum[$h] += v$a * scores[$h * TEAMS + i + $a * PARTS];
+      sum[$h] += v$a * exchange[$h * TEAMS + i + $a * PARTS];
       //# end
       //# end
     }
   }
   workgroupBarrier();
   //# for j in ITEMS
-  if (item$j < HEADS * TEAMS) { scores[item$j] = total$j; }
+  if (item$j < HEADS * TEAMS) { exchange[item$j] = total$j; }
   //# end
+  workgroupBarrier();
+  if (lane < HEADS) {
+    var total = vec4f();
+    for (var i = lane * TEAMS; i < (lane + 1u) * TEAMS; i++) { total += exchange[i]; }
+    keeps[lane] = 1.0 / dot(total, vec4f(1.0));
+  }
   //# for r in ROUNDS
+  workgroupBarrier();
   //# for i in ROUND
-  partials[$i * THREADS + lane] = sum[$r * ROUND + $i];
+  exchange[$i * THREADS + lane] = sum[$r * ROUND + $i];
   //# end
   workgroupBarrier();
   for (var i = lane; i < min(ROUND, held - min(held, $r * ROUND)) * D4; i += THREADS) {
-    let h = $r * ROUND + i / D4;
-    var total = vec4f();
-    for (var j = h * TEAMS; j < (h + 1u) * TEAMS; j++) { total += scores[j]; }
+    let of_head = i / D4;
     var added = vec4f();
-    for (var p = 0u; p < PARTS; p++) { added += partials[i / D4 * THREADS + p * D4 + i % D4]; }
-    out[first_out + h * D4 + i % D4] = added / dot(total, vec4f(1.0));
+    for (var p = 0u; p < PARTS; p++) { added += exchange[of_head * THREADS + p * D4 + i % D4]; }
+    let h = $r * ROUND + of_head;
+    out[first_out + h * D4 + i % D4] = added * keeps[h];
   }
-  workgroupBarrier();
   //# end
 }

@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_group" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "cached_f32" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_group" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "cached_f32" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -472,14 +472,14 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
   }
 }
 `,
-  attention_decode: `// Attention of one query token per slot over that slot's cached positions, softmax computed online.
+  attention_decode: `// Attention of one query token per slot over that slot's cached positions, softmax computed online; for software adapters
+// and heads that are too wide for attention_decode_texture.wgsl.
 //
 //   out[s, h] = Σ_t softmax_t(scale · q[s, h] · k[row(t), h']) v[row(t), h'],  t = 0 … position[s], h' = h / (Hq / Hkv)
 //   row(t) = table[s, t / block_size] · block_size + t % block_size
 //
 // qkv [S, (Hq + 2·Hkv)·D] rotated; k_cache, v_cache [rows, Hkv·D]; slots [S, 8] = token, position, alive, …;
-// out [S, Hq·D]. A dead slot gets zeros. HEAD_DIM (a multiple of 8, at most 256) stands in front of this text;
-// heads of up to 32 have a text of their own, attention_decode_small.wgsl.
+// out [S, Hq·D]. A dead slot gets zeros. HEAD_DIM (a multiple of 8, at most 256) stands in front of this text.
 //
 // Loads are what costs, so one workgroup serves two query heads that share a kv head (the second may be missing: it then
 // repeats the first) and works in quads of four positions, through chunks of LANES quads:
@@ -620,15 +620,17 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
 // alive, …; out [S, Hq·D]. A dead slot gets zeros. In front of this text stand
 //   D4 = D / 4; HEADS; TEAM, a power of two that divides D4, at most 8; THREADS = TEAMS · TEAM; STEP, divides D4 / TEAM;
 //   PARTS = ⌊THREADS / D4⌋, at most TEAMS; DEEP: 2 where 2 · PARTS divides TEAMS, else 1;
-//   ROUND and ROUNDS: ROUND · ROUNDS ≥ HEADS; ITEMS = ⌈HEADS / TEAM⌉.
+//   ROUND, divides TEAM; ROUNDS = ⌈HEADS / ROUND⌉; ITEMS = ⌈HEADS / TEAM⌉; EXCHANGE, the larger of ROUND · THREADS and
+//   HEADS · TEAMS.
 //
 // The caches' bytes are what costs: a workgroup serves a slot and HEADS query heads that share a kv head (those that are
 // missing repeat the last one), so every row of k and of v is loaded once for all of them, neighbours in a workgroup
 // loading neighbours of a row. A chunk of CHUNK positions goes through four stages:
 //   1. a team of TEAM threads makes the scores of a quad of positions, each thread over its columns of the rows, HEADS
 //      queries to a load; the loads of v of DEEP quads start here too, to arrive while 2 and 3 go on;
-//   2. scores are added up over the team through workgroup memory, ROUND heads at a time;
-//   3. a thread for every head and quad turns them into weights e^(score − maximum so far); \`keeps\` rescales older sums;
+//   2. scores are added up over the team through workgroup memory, ROUND heads at a time, by a thread for every head and
+//      quad;
+//   3. which turns them into weights e^(score − maximum so far); \`keeps\` rescales older sums;
 //   4. a thread owns a column, a vec4 of the head, for all HEADS, and adds up weights · v of every PARTS-th quad.
 // At the end the parts are added up; they share their maximum. Loop trips of one invocation: 8 · ITEMS + D4 / TEAM + 16 at
 // most in a chunk, sums over teams among them. Forward only. Source: online softmax of arXiv 1805.02867.
@@ -648,11 +650,11 @@ const CHUNK = 4u * TEAMS;
 const LOWEST = -3e38;
 
 var<workgroup> q: array<vec4f, HEADS * D4>;
-// Scores of head h and quad i at h · TEAMS + i, then weights.
-var<workgroup> scores: array<vec4f, HEADS * TEAMS>;
 var<workgroup> bases: array<u32, CHUNK>;
+// Of a head: by what its older sums are to be multiplied; at the end, one over its total.
 var<workgroup> keeps: array<f32, HEADS>;
-var<workgroup> partials: array<vec4f, ROUND * THREADS>;
+// What members of a team add up, ROUND heads at a time; then scores, then weights, of head h and quad i at h · TEAMS + i.
+var<workgroup> exchange: array<vec4f, EXCHANGE>;
 
 // First vec4 of position t's row of kv head \`head\`; positions past the last repeat it, with a weight of 0.
 fn base_of(s: u32, t: u32, n: u32, head: u32) -> u32 {
@@ -723,46 +725,54 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) la
     //# for a in DEEP
     let ahead\$a = value(part + \$a * PARTS, column);
     //# end
+    var own = array<vec4f, ITEMS>();
     //# for r in ROUNDS
     // A quad's place is turned by the member, which spreads writes and reads over the banks.
     //# for i in ROUND
-    partials[\$i * THREADS + member * TEAMS + (team ^ member)] = score[\$r * ROUND + \$i];
+    exchange[\$i * THREADS + member * TEAMS + (team ^ member)] = score[\$r * ROUND + \$i];
     //# end
     workgroupBarrier();
-    for (var i = lane; i < min(ROUND, HEADS - \$r * ROUND) * TEAMS; i += THREADS) {
-      let quad = i % TEAMS;
+    // Wraps around below the first thread of these heads.
+    let turn\$r = lane - \$r * ROUND * TEAMS % THREADS;
+    if (turn\$r < ROUND * TEAMS) {
+      let at = turn\$r / TEAMS * THREADS;
+      let quad = turn\$r % TEAMS;
       var added = vec4f();
-      for (var m = 0u; m < TEAM; m++) { added += partials[i / TEAMS * THREADS + m * TEAMS + (quad ^ m)]; }
-      let valid = vec4u(chunk + 4u * quad) + vec4u(0u, 1u, 2u, 3u) < vec4u(n);
-      scores[\$r * ROUND * TEAMS + i] = select(vec4f(LOWEST), added, valid);
+      for (var m = 0u; m < TEAM; m++) { added += exchange[at + m * TEAMS + (quad ^ m)]; }
+      own[\$r * ROUND / TEAM] = added;
     }
     workgroupBarrier();
     //# end
+    let valid = vec4u(chunk + lane % TEAMS * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(n);
     //# for j in ITEMS
-    var weights\$j = vec4f();
+    own[\$j] = select(vec4f(LOWEST), own[\$j], valid);
+    if (item\$j < HEADS * TEAMS) { exchange[item\$j] = own[\$j]; }
+    //# end
+    workgroupBarrier();
+    //# for j in ITEMS
     if (item\$j < HEADS * TEAMS) {
       let first = item\$j / TEAMS * TEAMS;
       var most = vec4f(LOWEST);
       for (var i = first; i < first + TEAMS; i += 4u) {
-        most = max(max(max(most, scores[i]), scores[i + 1u]), max(scores[i + 2u], scores[i + 3u]));
+        most = max(max(max(most, exchange[i]), exchange[i + 1u]), max(exchange[i + 2u], exchange[i + 3u]));
       }
       let highest = max(max(top\$j, max(most.x, most.y)), max(most.z, most.w));
       let keep = exp(top\$j - highest);
-      weights\$j = exp(scores[item\$j] - highest);
+      own[\$j] = exp(own[\$j] - highest);
       top\$j = highest;
-      total\$j = total\$j * keep + weights\$j;
+      total\$j = total\$j * keep + own[\$j];
       if (item\$j == first) { keeps[item\$j / TEAMS] = keep; }
     }
     //# end
     workgroupBarrier();
     //# for j in ITEMS
-    if (item\$j < HEADS * TEAMS) { scores[item\$j] = weights\$j; }
+    if (item\$j < HEADS * TEAMS) { exchange[item\$j] = own[\$j]; }
     //# end
     workgroupBarrier();
     //# for h in HEADS
     sum[\$h] *= keeps[\$h];
     //# for a in DEEP
-    sum[\$h] += ahead\$a * scores[\$h * TEAMS + part + \$a * PARTS];
+    sum[\$h] += ahead\$a * exchange[\$h * TEAMS + part + \$a * PARTS];
     //# end
     //# end
     for (var i = part + DEEP * PARTS; i < quads; i += DEEP * PARTS) {
@@ -771,160 +781,35 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) la
       //# end
       //# for h in HEADS
       //# for a in DEEP
-      sum[\$h] += v\$a * scores[\$h * TEAMS + i + \$a * PARTS];
+      sum[\$h] += v\$a * exchange[\$h * TEAMS + i + \$a * PARTS];
       //# end
       //# end
     }
   }
   workgroupBarrier();
   //# for j in ITEMS
-  if (item\$j < HEADS * TEAMS) { scores[item\$j] = total\$j; }
+  if (item\$j < HEADS * TEAMS) { exchange[item\$j] = total\$j; }
   //# end
+  workgroupBarrier();
+  if (lane < HEADS) {
+    var total = vec4f();
+    for (var i = lane * TEAMS; i < (lane + 1u) * TEAMS; i++) { total += exchange[i]; }
+    keeps[lane] = 1.0 / dot(total, vec4f(1.0));
+  }
   //# for r in ROUNDS
+  workgroupBarrier();
   //# for i in ROUND
-  partials[\$i * THREADS + lane] = sum[\$r * ROUND + \$i];
+  exchange[\$i * THREADS + lane] = sum[\$r * ROUND + \$i];
   //# end
   workgroupBarrier();
   for (var i = lane; i < min(ROUND, held - min(held, \$r * ROUND)) * D4; i += THREADS) {
-    let h = \$r * ROUND + i / D4;
-    var total = vec4f();
-    for (var j = h * TEAMS; j < (h + 1u) * TEAMS; j++) { total += scores[j]; }
+    let of_head = i / D4;
     var added = vec4f();
-    for (var p = 0u; p < PARTS; p++) { added += partials[i / D4 * THREADS + p * D4 + i % D4]; }
-    out[first_out + h * D4 + i % D4] = added / dot(total, vec4f(1.0));
+    for (var p = 0u; p < PARTS; p++) { added += exchange[of_head * THREADS + p * D4 + i % D4]; }
+    let h = \$r * ROUND + of_head;
+    out[first_out + h * D4 + i % D4] = added * keeps[h];
   }
-  workgroupBarrier();
   //# end
-}
-`,
-  attention_decode_small: `// attention_decode.wgsl for heads of at most 32 values, which fit the registers; formula, shapes and bindings stand there.
-//
-// SPLIT lanes serve one slot and two query heads that share a kv head (the second may be missing: it then repeats the
-// first): each takes every SPLIT-th position with a running maximum of its own, then the parts are merged. HEAD_DIM (8, 16,
-// 24 or 32) stands in front of this text; accesses past HEAD_DIM fold away. Measured against the workgroup version at 64
-// slots, 4 heads over 2, head size 32 and context 100 on a software adapter: 0.6 against 2.2 ms. Loop trips of one
-// invocation: (position + 1) / SPLIT, then a few.
-
-struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
-@group(0) @binding(0) var<uniform> d: Dims;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read> k_cache: array<vec4f>;
-@group(0) @binding(3) var<storage, read> v_cache: array<vec4f>;
-@group(0) @binding(4) var<storage, read> table: array<u32>;
-@group(0) @binding(5) var<storage, read> slots: array<u32>;
-@group(0) @binding(6) var<storage, read_write> out: array<vec4f>;
-
-const SPLIT = 4u;
-const D4 = HEAD_DIM / 4u;
-const LOWEST = -3e38;
-
-// Maximum and sum of head a in x and y, of head b in z and w; weighted values, vec4 c of head a at 2c, of head b at 2c + 1.
-var<workgroup> states: array<vec4f, 32>;
-var<workgroup> sums: array<vec4f, 32u * 2u * D4>;
-
-fn q(base: u32, c: u32) -> vec4f {
-  if (c < D4) { return qkv[base + c] * d.scale; }
-  return vec4f();
-}
-
-fn k(base: u32, c: u32) -> vec4f {
-  if (c < D4) { return k_cache[base + c]; }
-  return vec4f();
-}
-
-fn v(base: u32, c: u32) -> vec4f {
-  if (c < D4) { return v_cache[base + c]; }
-  return vec4f();
-}
-
-fn keep(lane: u32, c: u32, a: vec4f, b: vec4f) {
-  if (c < D4) {
-    sums[(lane * D4 + c) * 2u] = a;
-    sums[(lane * D4 + c) * 2u + 1u] = b;
-  }
-}
-
-fn product(x: mat4x4f, y: mat4x4f) -> f32 {
-  return dot(x[0], y[0]) + dot(x[1], y[1]) + dot(x[2], y[2]) + dot(x[3], y[3]);
-}
-
-@compute @workgroup_size(32)
-fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
-  let lane = lid.x;
-  let part = lane % SPLIT;
-  let group = d.heads / d.kv_heads;
-  let pairs = (group + 1u) / 2u;
-  let unit = wid.x * (32u / SPLIT) + lane / SPLIT;
-  let s = unit / (d.kv_heads * pairs);
-  let pair = unit % (d.kv_heads * pairs);
-  let kv_head = pair / pairs;
-  let a = kv_head * group + pair % pairs * 2u;
-  let b = min(a + 1u, kv_head * group + group - 1u);
-  var n = 0u;
-  if (s < d.slots) { n = select(0u, slots[s * 8u + 1u] + 1u, slots[s * 8u + 2u] == 1u); }
-  if (part < n) {
-    let q_a = (s * (d.heads + 2u * d.kv_heads) + a) * D4;
-    let q_b = q_a + (b - a) * D4;
-    let qa0 = mat4x4f(q(q_a, 0u), q(q_a, 1u), q(q_a, 2u), q(q_a, 3u));
-    let qa1 = mat4x4f(q(q_a, 4u), q(q_a, 5u), q(q_a, 6u), q(q_a, 7u));
-    let qb0 = mat4x4f(q(q_b, 0u), q(q_b, 1u), q(q_b, 2u), q(q_b, 3u));
-    let qb1 = mat4x4f(q(q_b, 4u), q(q_b, 5u), q(q_b, 6u), q(q_b, 7u));
-    var oa0 = mat4x4f();
-    var oa1 = mat4x4f();
-    var ob0 = mat4x4f();
-    var ob1 = mat4x4f();
-    var top = vec2f(LOWEST);
-    var total = vec2f();
-    for (var t = part; t < n; t += SPLIT) {
-      let row = table[s * d.max_blocks + t / d.block_size] * d.block_size + t % d.block_size;
-      let at = (row * d.kv_heads + kv_head) * D4;
-      let k0 = mat4x4f(k(at, 0u), k(at, 1u), k(at, 2u), k(at, 3u));
-      let k1 = mat4x4f(k(at, 4u), k(at, 5u), k(at, 6u), k(at, 7u));
-      let score = vec2f(product(qa0, k0) + product(qa1, k1), product(qb0, k0) + product(qb1, k1));
-      let highest = max(top, score);
-      let shrink = exp(top - highest);
-      let p = exp(score - highest);
-      top = highest;
-      total = total * shrink + p;
-      let v0 = mat4x4f(v(at, 0u), v(at, 1u), v(at, 2u), v(at, 3u));
-      let v1 = mat4x4f(v(at, 4u), v(at, 5u), v(at, 6u), v(at, 7u));
-      oa0 = oa0 * shrink.x + v0 * p.x;
-      oa1 = oa1 * shrink.x + v1 * p.x;
-      ob0 = ob0 * shrink.y + v0 * p.y;
-      ob1 = ob1 * shrink.y + v1 * p.y;
-    }
-    states[lane] = vec4f(top.x, total.x, top.y, total.y);
-    keep(lane, 0u, oa0[0], ob0[0]);
-    keep(lane, 1u, oa0[1], ob0[1]);
-    keep(lane, 2u, oa0[2], ob0[2]);
-    keep(lane, 3u, oa0[3], ob0[3]);
-    keep(lane, 4u, oa1[0], ob1[0]);
-    keep(lane, 5u, oa1[1], ob1[1]);
-    keep(lane, 6u, oa1[2], ob1[2]);
-    keep(lane, 7u, oa1[3], ob1[3]);
-  }
-  workgroupBarrier();
-  if (s >= d.slots) { return; }
-  let first = lane - part;
-  let parts = min(SPLIT, n);
-  var top = vec2f(LOWEST);
-  for (var i = first; i < first + parts; i++) { top = max(top, states[i].xz); }
-  for (var c = part; c < D4; c += SPLIT) {
-    var total = vec2f();
-    var sum_a = vec4f();
-    var sum_b = vec4f();
-    for (var i = first; i < first + parts; i++) {
-      let state = states[i];
-      let weight = exp(state.xz - top);
-      total += weight * state.yw;
-      sum_a += weight.x * sums[(i * D4 + c) * 2u];
-      sum_b += weight.y * sums[(i * D4 + c) * 2u + 1u];
-    }
-    // A dead slot has no parts: the sums are zero, the totals are made 1.
-    total = select(total, vec2f(1.0), parts == 0u);
-    out[(s * d.heads + a) * D4 + c] = sum_a / total.x;
-    out[(s * d.heads + b) * D4 + c] = sum_b / total.y;
-  }
 }
 `,
   attention_decode_texture: `// attention_decode.wgsl for software adapters, which read k and v through textures; formula, shapes and bindings stand

@@ -2,7 +2,12 @@
  * Cases of attention over the paged cache.
  * @module
  */
-import { attentionDecodeGroup, attentionDecodeTexture, groupHeads } from "../../shaders/attention_decode.ts";
+import {
+  attentionDecodeGroup,
+  attentionDecodeStorage,
+  attentionDecodeTexture,
+  groupHeads,
+} from "../../shaders/attention_decode.ts";
 import * as reference from "../reference/attention_decode.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
 
@@ -45,12 +50,14 @@ function decodeCase(
       slots: Uint32Array.from(
         positions.flatMap((p) => [7, Math.max(0, p), p < 0 ? 0 : 1, 1000, 1, 2, 0, p < 0 ? 1 : 0]),
       ),
-      out: randomArray([slots, heads * headDim]),
+      // A row more, which nobody may write.
+      out: randomArray([slots + 1, heads * headDim]),
     },
     dims,
-    expected: ({ qkv, k_cache, v_cache, table, slots }) => ({
-      out: reference.attentionDecode(qkv, k_cache, v_cache, table, slots, shape),
-    }),
+    expected: ({ qkv, k_cache, v_cache, table, slots, out }) => {
+      const attended = reference.attentionDecode(qkv, k_cache, v_cache, table, slots, shape);
+      return { out: [...attended, ...out.subarray(attended.length)] };
+    },
     // An exponent's rounding is relative to the scores.
     tolerance: 1e-5 * sharper,
   };
@@ -79,9 +86,14 @@ export function cases(): KernelCase[] {
     // Two workgroups of four heads; workgroups of five and of four; heads that a row's loads of two threads divide.
     decodeCase(8, 1, 256, 16, [127, 260, -1]),
     decodeCase(18, 2, 16, 4, [130, -1, 9]),
+    decodeCase(9, 1, 16, 4, [30, -1]),
     decodeCase(1, 1, 248, 16, [140]),
     // Weights of 1 and of next to nothing, in chunks in which the maximum rises and does not.
-    decodeCase(7, 1, 64, 16, [600, 127, 128, 20], undefined, 16),
+    decodeCase(7, 1, 40, 16, [600, 127, 128, 20], undefined, 16),
+    // Chunks of 256 positions.
+    decodeCase(2, 1, 256, 16, [1, 259, -1], attentionDecodeStorage),
+    decodeCase(6, 2, 256, 5, [255, 254, 64], attentionDecodeStorage),
+    decodeCase(1, 1, 248, 16, [140], attentionDecodeStorage),
     decodeCase(1, 1, 8, 16, [0], texture(1)),
     decodeCase(4, 2, 32, 16, [99, -1, 0, 15, 16], texture(2)),
     // More invocations than a workgroup has.
@@ -93,13 +105,13 @@ export function cases(): KernelCase[] {
     decodeCase(3, 1, 24, 5, [4, 122, -1], texture(3)),
     decodeCase(4, 4, 64, 8, [0, 257], texture(1)),
     decodeCase(2, 1, 64, 7, [300, 63], texture(2)),
-    decodeCase(7, 1, 64, 16, [20], texture(4)),
     decodeCase(8, 1, 80, 16, [40], texture(3)),
     decodeCase(14, 2, 128, 16, [17], texture(2)),
-    decodeCase(18, 2, 16, 4, [30, -1], texture(9)),
+    decodeCase(9, 1, 16, 4, [30, -1], texture(9)),
   ];
 }
 
+const STORAGE = attentionDecodeStorage(256).name;
 const GROUP = attentionDecodeGroup(128, 7).name;
 const TEXTURE = attentionDecodeTexture(32, 2).name;
 
@@ -120,19 +132,22 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     { why: "only one chunk", from: "chunk < n;", to: "chunk < min(n, 1u);" },
     { why: "older sums are not rescaled", from: "sum[$h] *= keeps[$h];", to: "" },
     { why: "the older total is not rescaled", from: "total$j * keep + ", to: "total$j + " },
-    {
-      why: "every chunk has a maximum of its own",
-      from: "max(max(top$j, max(most.x",
-      to: "max(max(LOWEST, max(most.x",
-    },
     { why: "no maximum at all", from: "top$j = highest;", to: "top$j = highest - 1.0;" },
     { why: "the team adds up a part", from: "m < TEAM;", to: "m < TEAM - 1u;" },
     { why: "parts are lost", from: "p < PARTS;", to: "p < 1u;" },
-    { why: "the total of one quad", from: "j < (h + 1u) * TEAMS;", to: "j <= h * TEAMS;" },
+    { why: "the total of one quad", from: "i < (lane + 1u) * TEAMS;", to: "i <= lane * TEAMS;" },
     { why: "chunks after the first read its rows", from: "base_of(s, chunk + i,", to: "base_of(s, i," },
     { why: "quads that are not loaded ahead are lost", from: "i < quads;", to: "i < min(quads, 1u);" },
     { why: "the second half of a row is left out", from: "c < D4;", to: "c < (D4 + 1u) / 2u;" },
   ].map((mistake) => ({ kernel: GROUP, mistake })),
+  {
+    kernel: attentionDecodeGroup(40, 7).name,
+    mistake: {
+      why: "every chunk has a maximum of its own",
+      from: "max(max(top$j, max(most.x",
+      to: "max(max(LOWEST, max(most.x",
+    },
+  },
   {
     kernel: attentionDecodeGroup(16, 5).name,
     mistake: {
@@ -141,6 +156,14 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
       to: "HEADS",
     },
   },
+  ...[
+    { why: "the block table of slot 0 serves all", from: "table[s * d.max_blocks + ", to: "table[" },
+    { why: "the row within the block is lost", from: "% d.block_size", to: "/ 0x7fffffffu" },
+    { why: "always the first kv head", from: "d.kv_heads + head) * D4", to: "d.kv_heads) * D4" },
+    { why: "no rescaling", from: "let weight = exp(", to: "let weight = exp(0.0 * " },
+    { why: "the last quad counts past the end", from: "< vec4u(n)", to: "<= vec4u(n)" },
+    { why: "only one chunk", from: "chunk < n;", to: "chunk < min(n, 1u);" },
+  ].map((mistake) => ({ kernel: STORAGE, mistake })),
   { kernel: TEXTURE, mistake: { why: "the first block serves all", from: "entry++;", to: "" } },
   {
     kernel: TEXTURE,
