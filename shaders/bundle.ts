@@ -618,9 +618,9 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
 //
 // qkv [S, (Hq + 2·Hkv)·D] rotated; k_cache, v_cache [rows, Hkv·D] of Cached, a prelude's; slots [S, 8] = token, position,
 // alive, …; out [S, Hq·D]. A dead slot gets zeros. In front of this text stand
-//   D4 = D / 4; HEADS; TEAM, a power of two that divides D4, at most 8; THREADS = TEAMS · TEAM; STEP, divides D4 / TEAM;
+//   D4 = D / 4; HEADS; TEAM, a power of two that divides D4, at most 8; THREADS = TEAMS · TEAM; STEP divides D4 / TEAM;
 //   PARTS = ⌊THREADS / D4⌋, at most TEAMS; DEEP: 2 where 2 · PARTS divides TEAMS, else 1;
-//   ROUND, divides TEAM; ROUNDS = ⌈HEADS / ROUND⌉; ITEMS = ⌈HEADS / TEAM⌉; EXCHANGE, the larger of ROUND · THREADS and
+//   ROUND divides TEAM; ROUNDS = ⌈HEADS / ROUND⌉; ITEMS = ⌈HEADS / TEAM⌉; EXCHANGE, the larger of ROUND · THREADS and
 //   HEADS · TEAMS.
 //
 // The caches' bytes are what costs: a workgroup serves a slot and HEADS query heads that share a kv head (those that are
@@ -632,8 +632,8 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
 //      quad;
 //   3. which turns them into weights e^(score − maximum so far); \`keeps\` rescales older sums;
 //   4. a thread owns a column, a vec4 of the head, for all HEADS, and adds up weights · v of every PARTS-th quad.
-// At the end the parts are added up; they share their maximum. Loop trips of one invocation: 8 · ITEMS + D4 / TEAM + 16 at
-// most in a chunk, sums over teams among them. Forward only. Source: online softmax of arXiv 1805.02867.
+// At the end the parts are added up; they share their maximum. Loop trips of one invocation: at most 100 in a chunk (of them
+// 8 · ITEMS for maxima, TEAM · ROUNDS for sums over teams). Forward only. Source: online softmax of arXiv 1805.02867.
 
 struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;

@@ -82,7 +82,7 @@ export function cases(): KernelCase[] {
     decodeCase(8, 1, 80, 16, [126, 127, 128, -1, 0, 383]),
     decodeCase(14, 2, 128, 16, [-1, 128, 0, 127, 400]),
     decodeCase(8, 1, 128, 16, [129, 3]),
-    decodeCase(2, 1, 256, 16, [1, 259]),
+    decodeCase(6, 2, 256, 16, [1, 259]),
     // Two workgroups of four heads; workgroups of five and of four; heads that a row's loads of two threads divide.
     decodeCase(8, 1, 256, 16, [127, 260, -1]),
     decodeCase(18, 2, 16, 4, [130, -1, 9]),
@@ -91,7 +91,7 @@ export function cases(): KernelCase[] {
     // Weights of 1 and of next to nothing, in chunks in which the maximum rises and does not.
     decodeCase(7, 1, 40, 16, [600, 127, 128, 20], undefined, 16),
     // Chunks of 256 positions.
-    decodeCase(2, 1, 256, 16, [1, 259, -1], attentionDecodeStorage),
+    decodeCase(6, 2, 256, 16, [1, 259, -1], attentionDecodeStorage),
     decodeCase(6, 2, 256, 5, [255, 254, 64], attentionDecodeStorage),
     decodeCase(1, 1, 248, 16, [140], attentionDecodeStorage),
     decodeCase(1, 1, 8, 16, [0], texture(1)),
