@@ -104,7 +104,7 @@ export function decodeWorkloads(s: ModelShape, { software, subgroups }: Traits):
       ...bits,
       ...output,
     }),
-    workload(topToken, `${batch}, vocabulary ${c.vocab_size}`, {
+    workload(topToken.fit!({}, adapter, {}), `${batch}, vocabulary ${c.vocab_size}`, {
       slots,
       vocab: c.vocab_size,
       stride: c.vocab_size,

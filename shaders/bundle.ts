@@ -2,7 +2,7 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "cached_f16" | "cached_f32" | "column_sum" | "embedding" | "embedding_half" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rope_cache" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_group" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "cached_f16" | "cached_f32" | "column_sum" | "embedding" | "embedding_half" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rope_cache" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
@@ -479,14 +479,14 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
   }
 }
 `,
-  attention_decode: `// Attention of one query token per slot over that slot's cached positions, softmax computed online.
+  attention_decode: `// Attention of one query token per slot over that slot's cached positions, softmax computed online; for software adapters
+// and heads that are too wide for attention_decode_texture.wgsl.
 //
 //   out[s, h] = Σ_t softmax_t(scale · q[s, h] · k[row(t), h']) v[row(t), h'],  t = 0 … position[s], h' = h / (Hq / Hkv)
 //   row(t) = table[s, t / block_size] · block_size + t % block_size
 //
 // qkv [S, (Hq + 2·Hkv)·D] rotated; k_cache, v_cache [rows, Hkv·D]; slots [S, 8] = token, position, alive, …;
-// out [S, Hq·D]. A dead slot gets zeros. HEAD_DIM (a multiple of 8, at most 256) stands in front of this text;
-// heads of up to 32 have a text of their own, attention_decode_small.wgsl.
+// out [S, Hq·D]. A dead slot gets zeros. HEAD_DIM (a multiple of 8, at most 256) stands in front of this text.
 //
 // Loads are what costs, so one workgroup serves two query heads that share a kv head (the second may be missing: it then
 // repeats the first) and works in quads of four positions, through chunks of LANES quads:
@@ -618,134 +618,205 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
   out[out_b + column + 1u] = merged[3] / total.y;
 }
 `,
-  attention_decode_small: `// attention_decode.wgsl for heads of at most 32 values, which fit the registers; formula, shapes and bindings stand there.
+  attention_decode_group: `// Attention of one query token per slot over that slot's cached positions, softmax computed online.
 //
-// SPLIT lanes serve one slot and two query heads that share a kv head (the second may be missing: it then repeats the
-// first): each takes every SPLIT-th position with a running maximum of its own, then the parts are merged. HEAD_DIM (8, 16,
-// 24 or 32) stands in front of this text; accesses past HEAD_DIM fold away. Measured against the workgroup version at 64
-// slots, 4 heads over 2, head size 32 and context 100 on a software adapter: 0.6 against 2.2 ms. Loop trips of one
-// invocation: (position + 1) / SPLIT, then a few.
+//   out[s, h] = Σ_t softmax_t(scale · q[s, h] · k[row(t), h']) v[row(t), h'],  t = 0 … position[s], h' = h / (Hq / Hkv)
+//   row(t) = table[s, t / block_size] · block_size + t % block_size
+//
+// qkv [S, (Hq + 2·Hkv)·D] rotated; k_cache, v_cache [rows, Hkv·D] of Cached, a prelude's; slots [S, 8] = token, position,
+// alive, …; out [S, Hq·D]. A dead slot gets zeros. In front of this text stand
+//   D4 = D / 4; HEADS; TEAM, a power of two that divides D4, at most 8; THREADS = TEAMS · TEAM; STEP divides D4 / TEAM;
+//   PARTS = ⌊THREADS / D4⌋, at most TEAMS; DEEP: 2 where 2 · PARTS divides TEAMS, else 1;
+//   ROUND divides TEAM; ROUNDS = ⌈HEADS / ROUND⌉; ITEMS = ⌈HEADS / TEAM⌉; EXCHANGE, the larger of ROUND · THREADS and
+//   HEADS · TEAMS.
+//
+// The caches' bytes are what costs: a workgroup serves a slot and HEADS query heads that share a kv head (those that are
+// missing repeat the last one), so every row of k and of v is loaded once for all of them, neighbours in a workgroup
+// loading neighbours of a row. A chunk of CHUNK positions goes through four stages:
+//   1. a team of TEAM threads makes the scores of a quad of positions, each thread over its columns of the rows, HEADS
+//      queries to a load; the loads of v of DEEP quads start here too, to arrive while 2 and 3 go on;
+//   2. scores are added up over the team through workgroup memory, ROUND heads at a time, by a thread for every head and
+//      quad;
+//   3. which turns them into weights e^(score − maximum so far); \`keeps\` rescales older sums;
+//   4. a thread owns a column, a vec4 of the head, for all HEADS, and adds up weights · v of every PARTS-th quad.
+// At the end the parts are added up; they share their maximum. Loop trips of one invocation: at most 100 in a chunk (of them
+// 8 · ITEMS for maxima, TEAM · ROUNDS for sums over teams). Forward only. Source: online softmax of arXiv 1805.02867.
 
 struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read> k_cache: array<vec4f>;
-@group(0) @binding(3) var<storage, read> v_cache: array<vec4f>;
+@group(0) @binding(2) var<storage, read> k_cache: array<vec4<Cached>>;
+@group(0) @binding(3) var<storage, read> v_cache: array<vec4<Cached>>;
 @group(0) @binding(4) var<storage, read> table: array<u32>;
 @group(0) @binding(5) var<storage, read> slots: array<u32>;
 @group(0) @binding(6) var<storage, read_write> out: array<vec4f>;
 
-const SPLIT = 4u;
-const D4 = HEAD_DIM / 4u;
+// Quads of a chunk.
+const TEAMS = 32u;
+const CHUNK = 4u * TEAMS;
 const LOWEST = -3e38;
 
-// Maximum and sum of head a in x and y, of head b in z and w; weighted values, vec4 c of head a at 2c, of head b at 2c + 1.
-var<workgroup> states: array<vec4f, 32>;
-var<workgroup> sums: array<vec4f, 32u * 2u * D4>;
+var<workgroup> q: array<vec4f, HEADS * D4>;
+var<workgroup> bases: array<u32, CHUNK>;
+// Of a head: by what its older sums are to be multiplied; at the end, one over its total.
+var<workgroup> keeps: array<f32, HEADS>;
+// What members of a team add up, ROUND heads at a time; then scores, then weights, of head h and quad i at h · TEAMS + i.
+var<workgroup> exchange: array<vec4f, EXCHANGE>;
 
-fn q(base: u32, c: u32) -> vec4f {
-  if (c < D4) { return qkv[base + c] * d.scale; }
-  return vec4f();
+// First vec4 of position t's row of kv head \`head\`; positions past the last repeat it, with a weight of 0.
+fn base_of(s: u32, t: u32, n: u32, head: u32) -> u32 {
+  let at = min(t, n - 1u);
+  let row = table[s * d.max_blocks + at / d.block_size] * d.block_size + at % d.block_size;
+  return (row * d.kv_heads + head) * D4;
 }
 
-fn k(base: u32, c: u32) -> vec4f {
-  if (c < D4) { return k_cache[base + c]; }
-  return vec4f();
+fn key(quad: u32, column: u32) -> mat4x4f {
+  return mat4x4f(vec4f(k_cache[bases[4u * quad] + column]), vec4f(k_cache[bases[4u * quad + 1u] + column]),
+    vec4f(k_cache[bases[4u * quad + 2u] + column]), vec4f(k_cache[bases[4u * quad + 3u] + column]));
 }
 
-fn v(base: u32, c: u32) -> vec4f {
-  if (c < D4) { return v_cache[base + c]; }
-  return vec4f();
+fn value(quad: u32, column: u32) -> mat4x4f {
+  return mat4x4f(vec4f(v_cache[bases[4u * quad] + column]), vec4f(v_cache[bases[4u * quad + 1u] + column]),
+    vec4f(v_cache[bases[4u * quad + 2u] + column]), vec4f(v_cache[bases[4u * quad + 3u] + column]));
 }
 
-fn keep(lane: u32, c: u32, a: vec4f, b: vec4f) {
-  if (c < D4) {
-    sums[(lane * D4 + c) * 2u] = a;
-    sums[(lane * D4 + c) * 2u + 1u] = b;
-  }
-}
-
-fn product(x: mat4x4f, y: mat4x4f) -> f32 {
-  return dot(x[0], y[0]) + dot(x[1], y[1]) + dot(x[2], y[2]) + dot(x[3], y[3]);
-}
-
-@compute @workgroup_size(32)
-fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
-  let lane = lid.x;
-  let part = lane % SPLIT;
+@compute @workgroup_size(THREADS)
+fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let s = wid.y;
+  if (s >= d.slots) { return; }
   let group = d.heads / d.kv_heads;
-  let pairs = (group + 1u) / 2u;
-  let unit = wid.x * (32u / SPLIT) + lane / SPLIT;
-  let s = unit / (d.kv_heads * pairs);
-  let pair = unit % (d.kv_heads * pairs);
-  let kv_head = pair / pairs;
-  let a = kv_head * group + pair % pairs * 2u;
-  let b = min(a + 1u, kv_head * group + group - 1u);
-  var n = 0u;
-  if (s < d.slots) { n = select(0u, slots[s * 8u + 1u] + 1u, slots[s * 8u + 2u] == 1u); }
-  if (part < n) {
-    let q_a = (s * (d.heads + 2u * d.kv_heads) + a) * D4;
-    let q_b = q_a + (b - a) * D4;
-    let qa0 = mat4x4f(q(q_a, 0u), q(q_a, 1u), q(q_a, 2u), q(q_a, 3u));
-    let qa1 = mat4x4f(q(q_a, 4u), q(q_a, 5u), q(q_a, 6u), q(q_a, 7u));
-    let qb0 = mat4x4f(q(q_b, 0u), q(q_b, 1u), q(q_b, 2u), q(q_b, 3u));
-    let qb1 = mat4x4f(q(q_b, 4u), q(q_b, 5u), q(q_b, 6u), q(q_b, 7u));
-    var oa0 = mat4x4f();
-    var oa1 = mat4x4f();
-    var ob0 = mat4x4f();
-    var ob1 = mat4x4f();
-    var top = vec2f(LOWEST);
-    var total = vec2f();
-    for (var t = part; t < n; t += SPLIT) {
-      let row = table[s * d.max_blocks + t / d.block_size] * d.block_size + t % d.block_size;
-      let at = (row * d.kv_heads + kv_head) * D4;
-      let k0 = mat4x4f(k(at, 0u), k(at, 1u), k(at, 2u), k(at, 3u));
-      let k1 = mat4x4f(k(at, 4u), k(at, 5u), k(at, 6u), k(at, 7u));
-      let score = vec2f(product(qa0, k0) + product(qa1, k1), product(qb0, k0) + product(qb1, k1));
-      let highest = max(top, score);
-      let shrink = exp(top - highest);
-      let p = exp(score - highest);
-      top = highest;
-      total = total * shrink + p;
-      let v0 = mat4x4f(v(at, 0u), v(at, 1u), v(at, 2u), v(at, 3u));
-      let v1 = mat4x4f(v(at, 4u), v(at, 5u), v(at, 6u), v(at, 7u));
-      oa0 = oa0 * shrink.x + v0 * p.x;
-      oa1 = oa1 * shrink.x + v1 * p.x;
-      ob0 = ob0 * shrink.y + v0 * p.y;
-      ob1 = ob1 * shrink.y + v1 * p.y;
+  let sets = (group + HEADS - 1u) / HEADS;
+  let kv_head = wid.x / sets;
+  let head = kv_head * group + wid.x % sets * HEADS;
+  // Heads that are there.
+  let held = min(HEADS, (kv_head + 1u) * group - head);
+  let first_out = (s * d.heads + head) * D4;
+  if (slots[s * 8u + 2u] != 1u) {
+    for (var i = lane; i < held * D4; i += THREADS) { out[first_out + i] = vec4f(); }
+    return;
+  }
+  let n = slots[s * 8u + 1u] + 1u;
+  let first_q = (s * (d.heads + 2u * d.kv_heads) + head) * D4;
+  for (var i = lane; i < HEADS * D4; i += THREADS) {
+    q[i] = qkv[first_q + min(i / D4, held - 1u) * D4 + i % D4] * d.scale;
+  }
+  let team = lane / TEAM;
+  let member = lane % TEAM;
+  // Threads past the last part repeat it; nobody reads their sums.
+  let part = min(lane / D4, PARTS - 1u);
+  let column = lane % D4;
+  var sum = array<vec4f, ROUND * ROUNDS>();
+  //# for j in ITEMS
+  let item\$j = lane + \$j * THREADS;
+  var top\$j = LOWEST;
+  var total\$j = vec4f();
+  //# end
+  for (var chunk = 0u; chunk < n; chunk += CHUNK) {
+    let quads = min(TEAMS, (n - chunk + 3u) / 4u);
+    workgroupBarrier();
+    for (var i = lane; i < CHUNK; i += THREADS) { bases[i] = base_of(s, chunk + i, n, kv_head); }
+    workgroupBarrier();
+    var score = array<vec4f, ROUND * ROUNDS>();
+    if (team < quads) {
+      for (var c = member; c < D4; c += STEP * TEAM) {
+        //# for c in STEP
+        let k\$c = key(team, c + \$c * TEAM);
+        //# end
+        //# for h in HEADS
+        //# for c in STEP
+        score[\$h] += q[\$h * D4 + c + \$c * TEAM] * k\$c;
+        //# end
+        //# end
+      }
     }
-    states[lane] = vec4f(top.x, total.x, top.y, total.y);
-    keep(lane, 0u, oa0[0], ob0[0]);
-    keep(lane, 1u, oa0[1], ob0[1]);
-    keep(lane, 2u, oa0[2], ob0[2]);
-    keep(lane, 3u, oa0[3], ob0[3]);
-    keep(lane, 4u, oa1[0], ob1[0]);
-    keep(lane, 5u, oa1[1], ob1[1]);
-    keep(lane, 6u, oa1[2], ob1[2]);
-    keep(lane, 7u, oa1[3], ob1[3]);
+    //# for a in DEEP
+    let ahead\$a = value(part + \$a * PARTS, column);
+    //# end
+    var own = array<vec4f, ITEMS>();
+    //# for r in ROUNDS
+    // A quad's place is turned by the member, which spreads writes and reads over the banks.
+    //# for i in ROUND
+    exchange[\$i * THREADS + member * TEAMS + (team ^ member)] = score[\$r * ROUND + \$i];
+    //# end
+    workgroupBarrier();
+    // Wraps around below the first thread of these heads.
+    let turn\$r = lane - \$r * ROUND * TEAMS % THREADS;
+    if (turn\$r < ROUND * TEAMS) {
+      let at = turn\$r / TEAMS * THREADS;
+      let quad = turn\$r % TEAMS;
+      var added = vec4f();
+      for (var m = 0u; m < TEAM; m++) { added += exchange[at + m * TEAMS + (quad ^ m)]; }
+      own[\$r * ROUND / TEAM] = added;
+    }
+    workgroupBarrier();
+    //# end
+    let valid = vec4u(chunk + lane % TEAMS * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(n);
+    //# for j in ITEMS
+    own[\$j] = select(vec4f(LOWEST), own[\$j], valid);
+    if (item\$j < HEADS * TEAMS) { exchange[item\$j] = own[\$j]; }
+    //# end
+    workgroupBarrier();
+    //# for j in ITEMS
+    if (item\$j < HEADS * TEAMS) {
+      let first = item\$j / TEAMS * TEAMS;
+      var most = vec4f(LOWEST);
+      for (var i = first; i < first + TEAMS; i += 4u) {
+        most = max(max(max(most, exchange[i]), exchange[i + 1u]), max(exchange[i + 2u], exchange[i + 3u]));
+      }
+      let highest = max(max(top\$j, max(most.x, most.y)), max(most.z, most.w));
+      let keep = exp(top\$j - highest);
+      own[\$j] = exp(own[\$j] - highest);
+      top\$j = highest;
+      total\$j = total\$j * keep + own[\$j];
+      if (item\$j == first) { keeps[item\$j / TEAMS] = keep; }
+    }
+    //# end
+    workgroupBarrier();
+    //# for j in ITEMS
+    if (item\$j < HEADS * TEAMS) { exchange[item\$j] = own[\$j]; }
+    //# end
+    workgroupBarrier();
+    //# for h in HEADS
+    sum[\$h] *= keeps[\$h];
+    //# for a in DEEP
+    sum[\$h] += ahead\$a * exchange[\$h * TEAMS + part + \$a * PARTS];
+    //# end
+    //# end
+    for (var i = part + DEEP * PARTS; i < quads; i += DEEP * PARTS) {
+      //# for a in DEEP
+      let v\$a = value(i + \$a * PARTS, column);
+      //# end
+      //# for h in HEADS
+      //# for a in DEEP
+      sum[\$h] += v\$a * exchange[\$h * TEAMS + i + \$a * PARTS];
+      //# end
+      //# end
+    }
   }
   workgroupBarrier();
-  if (s >= d.slots) { return; }
-  let first = lane - part;
-  let parts = min(SPLIT, n);
-  var top = vec2f(LOWEST);
-  for (var i = first; i < first + parts; i++) { top = max(top, states[i].xz); }
-  for (var c = part; c < D4; c += SPLIT) {
-    var total = vec2f();
-    var sum_a = vec4f();
-    var sum_b = vec4f();
-    for (var i = first; i < first + parts; i++) {
-      let state = states[i];
-      let weight = exp(state.xz - top);
-      total += weight * state.yw;
-      sum_a += weight.x * sums[(i * D4 + c) * 2u];
-      sum_b += weight.y * sums[(i * D4 + c) * 2u + 1u];
-    }
-    // A dead slot has no parts: the sums are zero, the totals are made 1.
-    total = select(total, vec2f(1.0), parts == 0u);
-    out[(s * d.heads + a) * D4 + c] = sum_a / total.x;
-    out[(s * d.heads + b) * D4 + c] = sum_b / total.y;
+  //# for j in ITEMS
+  if (item\$j < HEADS * TEAMS) { exchange[item\$j] = total\$j; }
+  //# end
+  workgroupBarrier();
+  if (lane < HEADS) {
+    var total = vec4f();
+    for (var i = lane * TEAMS; i < (lane + 1u) * TEAMS; i++) { total += exchange[i]; }
+    keeps[lane] = 1.0 / dot(total, vec4f(1.0));
   }
+  //# for r in ROUNDS
+  workgroupBarrier();
+  //# for i in ROUND
+  exchange[\$i * THREADS + lane] = sum[\$r * ROUND + \$i];
+  //# end
+  workgroupBarrier();
+  for (var i = lane; i < min(ROUND, held - min(held, \$r * ROUND)) * D4; i += THREADS) {
+    let of_head = i / D4;
+    var added = vec4f();
+    for (var p = 0u; p < PARTS; p++) { added += exchange[of_head * THREADS + p * D4 + i % D4]; }
+    let h = \$r * ROUND + of_head;
+    out[first_out + h * D4 + i % D4] = added * keeps[h];
+  }
+  //# end
 }
 `,
   attention_decode_texture: `// attention_decode.wgsl for software adapters, which read k and v through textures; formula, shapes and bindings stand
@@ -1841,7 +1912,8 @@ fn gradient(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) 
   }
 }
 `,
-  kv_cache: `// The key/value cache of one layer: two arrays [rows, Hkv·D] of vec4; a row is one position of one sequence.
+  kv_cache: `// The key/value cache of one layer: two arrays [rows, Hkv·D] of vec4s of Cached, a prelude's; a row is one position of one
+// sequence. qkv is f32.
 //
 // write:     k_cache[rows[t]] = the k part of qkv row t, v_cache[rows[t]] = its v part; rows[t] = 0xffffffff: nothing.
 //            qkv [T, (Hq + 2·Hkv)·D], each row q heads | k heads | v heads, q and k already rotated.
@@ -1853,8 +1925,8 @@ struct WriteDims { tokens: u32, heads: u32, kv_heads: u32, head_dim: u32 }
 @group(0) @binding(0) var<uniform> wd: WriteDims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read> rows: array<u32>;
-@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4<Cached>>;
+@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4<Cached>>;
 
 @compute @workgroup_size(64)
 fn write(
@@ -1872,15 +1944,15 @@ fn write(
   let q_width = wd.heads * wd.head_dim / 4u;
   let source = t * (q_width + 2u * width) + q_width + c;
   let dest = row * width + c;
-  k_cache[dest] = qkv[source];
-  v_cache[dest] = qkv[source + width];
+  k_cache[dest] = vec4<Cached>(qkv[source]);
+  v_cache[dest] = vec4<Cached>(qkv[source + width]);
 }
 
 struct CopyDims { count: u32, width: u32 }
 @group(0) @binding(0) var<uniform> cd: CopyDims;
 @group(0) @binding(1) var<storage, read> pairs: array<vec2u>;
-@group(0) @binding(2) var<storage, read_write> k_rows: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> v_rows: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> k_rows: array<vec4<Cached>>;
+@group(0) @binding(3) var<storage, read_write> v_rows: array<vec4<Cached>>;
 
 @compute @workgroup_size(64)
 fn copy_rows(
@@ -4804,7 +4876,7 @@ fn texel(t: Mirror, i: u32) -> vec4f { return textureLoad(t, vec2u(i & 1023u, i 
   top_token: `// The most likely token of every live slot, before \`sample\` draws one: out[tick + s] = the first v with the largest logit.
 //   logits [S, stride], slots [S, 8] (word 2: alive), tick [1] = workgroups of \`sample\` so far, S a step: the row to write;
 //   out [ticks, S]: 0xffffffff for dead slots; rows past the end are not written.
-// One workgroup a slot, a lane every 64th token. Source: the release looks for trigger words in the arg-max token.
+// One workgroup a slot, a lane every LANES-th token (a power of two that stands in front), four of them at a time. Source: the release looks for trigger words in the arg-max token.
 
 struct Dims {
   slots: u32,
@@ -4812,7 +4884,6 @@ struct Dims {
   stride: u32,
 }
 
-const LANES = 64u;
 const LOWEST = -3.4e38;
 const NONE = 0xffffffffu;
 
@@ -4822,8 +4893,8 @@ const NONE = 0xffffffffu;
 @group(0) @binding(3) var<storage, read> tick: array<u32>;
 @group(0) @binding(4) var<storage, read_write> out: array<u32>;
 
-var<workgroup> top: array<f32, 64>;
-var<workgroup> token: array<u32, 64>;
+var<workgroup> top: array<f32, LANES>;
+var<workgroup> token: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -4832,12 +4903,16 @@ fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) 
   let i = lane.x;
   var best = LOWEST;
   var first = NONE;
-  for (var v = i; v < d.vocab; v += LANES) {
-    let y = logits[s * d.stride + v];
-    if (y > best) {
-      best = y;
-      first = v;
+  for (var v = i; v < d.vocab; v += 4u * LANES) {
+    //# for j in 4
+    let y\$j = select(LOWEST, logits[s * d.stride + v + \$j * LANES], v + \$j * LANES < d.vocab);
+    //# end
+    //# for j in 4
+    if (y\$j > best) {
+      best = y\$j;
+      first = v + \$j * LANES;
     }
+    //# end
   }
   top[i] = best;
   token[i] = first;

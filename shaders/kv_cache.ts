@@ -15,7 +15,7 @@ export const kvWrite: KernelSpec<
   "tokens" | "heads" | "kv_heads" | "head_dim"
 > = defineKernel({
   name: "kv_cache.write",
-  source: SHADERS.kv_cache,
+  source: SHADERS.cached_f32 + SHADERS.kv_cache,
   entry: "write",
   bindings: { qkv: "read", rows: "read", k_cache: "inout", v_cache: "inout" },
   dims: { tokens: "u32", heads: "u32", kv_heads: "u32", head_dim: "u32" },
@@ -35,7 +35,7 @@ export const kvWrite: KernelSpec<
  */
 export const kvCopyRows: KernelSpec<"pairs" | "k_cache" | "v_cache", "count" | "width"> = defineKernel({
   name: "kv_cache.copy_rows",
-  source: SHADERS.kv_cache,
+  source: SHADERS.cached_f32 + SHADERS.kv_cache,
   entry: "copy_rows",
   bindings: { pairs: "read", k_cache: "inout", v_cache: "inout" },
   dims: { count: "u32", width: "u32" },

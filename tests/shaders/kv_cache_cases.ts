@@ -73,8 +73,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: kvWrite.name,
     mistake: {
       why: "k and v exchanged",
-      from: "k_cache[dest] = qkv[source];",
-      to: "k_cache[dest] = qkv[source + width];",
+      from: "k_cache[dest] = vec4<Cached>(qkv[source]);",
+      to: "k_cache[dest] = vec4<Cached>(qkv[source + width]);",
     },
   },
   {
