@@ -8,7 +8,7 @@ import { type EncodedAhead, Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { attentionDecode } from "../shaders/attention_decode.ts";
 import { addEmbedding } from "../shaders/embedding.ts";
-import { ropeCache } from "../shaders/rope_cache.ts";
+import { ropeCache, ropeCacheHalf } from "../shaders/rope_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { sample } from "../shaders/sample.ts";
 import { beginStep, QUEUE_WORDS, refillSlots, SLOT_WORDS } from "../shaders/slots.ts";
@@ -181,12 +181,17 @@ export class DecodeGraph {
       const w = new LayerWeights(model.parameters, i);
       recordBlock(step, ctx, w, x[i % 2], a, x[(i + 1) % 2], (program, qkv, out) => {
         const turned = { qkv, positions, cos: model.cos, sin: model.sin };
-        program.add(ropeCache, { ...turned, rows: cacheRows, k_cache: keys, v_cache: values }, {
+        program.add(cache.half ? ropeCacheHalf : ropeCache, {
+          ...turned,
+          rows: cacheRows,
+          k_cache: keys,
+          v_cache: values,
+        }, {
           tokens,
           ...heads,
           head_dim: c.head_dim,
         });
-        program.add(attentionDecode(c.head_dim), {
+        program.add(attentionDecode(c.head_dim, cache.half), {
           qkv,
           k_cache: keys,
           v_cache: values,

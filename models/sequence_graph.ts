@@ -7,7 +7,7 @@
 import { Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor } from "../gpu/tensor.ts";
 import { addEmbedding, embeddingBackward, embeddingPlan } from "../shaders/embedding.ts";
-import { kvWrite } from "../shaders/kv_cache.ts";
+import { kvWrite, kvWriteHalf } from "../shaders/kv_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { gatherRows, NO_ROW, scatterRows } from "../shaders/rows.ts";
 import type { CausalLM } from "./causal_lm.ts";
@@ -192,7 +192,7 @@ export class SequenceGraph {
       if (!cache) return;
       const { keys, values } = cache.layers[i];
       const tensors = { qkv: activations(i).qkv, rows: this.cacheRows!, k_cache: keys, v_cache: values };
-      forward.add(kvWrite, tensors, {
+      forward.add(cache.half ? kvWriteHalf : kvWrite, tensors, {
         tokens: ctx.tokens,
         heads: c.num_attention_heads,
         kv_heads: c.num_key_value_heads,

@@ -5,6 +5,7 @@
 import { GpuError } from "../gpu/errors.ts";
 import { defineKernel, type DimValues, type KernelSpec } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
+import { HALF_CACHES } from "./kv_cache.ts";
 import { SLOT_WORDS } from "./slots.ts";
 
 /** Bindings of {@link attentionDecode}. */
@@ -51,15 +52,16 @@ function checkHead(headDim: number): void {
  * kv_heads) · D], rotated; caches [at least rows, kv_heads · D]; `table` [slots, max_blocks] block ids, all of them within
  * `rows` of the caches; `slots` [slots, 8]; `out` [slots, heads · D]. The token at `position` has its own k and v in the
  * cache already. Dead slots get zeros.
+ * @param half for caches of f16 values
  * @throws GpuError unless `headDim` is a multiple of 8 from 8 to 256
  */
-export function attentionDecode(headDim: number): Kernel {
+export function attentionDecode(headDim: number, half = false): Kernel {
   checkHead(headDim);
-  return once(`${headDim}`, () => ({
-    ...attentionDecodeGroup(headDim),
+  return once(`${headDim} ${half}`, () => ({
+    ...attentionDecodeGroup(headDim, 1, half),
     fit: ({ heads, kv_heads }, { software }) => {
       const group = (heads as number) / (kv_heads as number);
-      if (!software) return attentionDecodeGroup(headDim, groupHeads(headDim, group));
+      if (half || !software) return attentionDecodeGroup(headDim, groupHeads(headDim, group), half);
       if (headDim > TEXTURE_HEAD) return attentionDecodeStorage(headDim);
       return attentionDecodeTexture(headDim, equalParts(group, Math.floor(TEXTURE_VALUES / headDim)));
     },
@@ -78,11 +80,12 @@ export function groupHeads(headDim: number, group: number): number {
 
 /**
  * The variant for GPUs; a workgroup serves `heads` query heads that share a kv head.
+ * @param half for caches of f16 values
  * @throws GpuError as {@link attentionDecode} does
  */
-export function attentionDecodeGroup(headDim: number, heads = 1): Kernel {
+export function attentionDecodeGroup(headDim: number, heads = 1, half = false): Kernel {
   checkHead(headDim);
-  return once(`${headDim} group ${heads}`, () => makeGroup(headDim, heads));
+  return once(`${headDim} group ${heads} ${half}`, () => makeGroup(headDim, heads, half));
 }
 
 /**
@@ -105,7 +108,8 @@ export function attentionDecodeTexture(headDim: number, heads = 1): Kernel {
   return once(`${headDim} texture ${heads}`, () => makeTexture(headDim, heads));
 }
 
-const common = (headDim: number) => ({
+/** @param bytes of a cached value */
+const common = (headDim: number, bytes = 4) => ({
   entry: "decode",
   dims: {
     slots: "u32",
@@ -127,8 +131,8 @@ const common = (headDim: number) => ({
   // Positions are known on the GPU only: the cost is that of full tables, an upper bound.
   cost: (d: DimValues<AttentionDecodeDim>) => ({
     flops: 4 * d.slots * d.heads * d.max_blocks * d.block_size * headDim,
-    bytes: 4 * d.slots * headDim *
-      (2 * d.kv_heads * d.max_blocks * d.block_size + 2 * d.heads + 2 * d.kv_heads),
+    bytes: d.slots * headDim *
+      (bytes * 2 * d.kv_heads * d.max_blocks * d.block_size + 4 * (2 * d.heads + 2 * d.kv_heads)),
   }),
 });
 
@@ -154,16 +158,17 @@ function memoryOf(headDim: number, heads: number): number {
   return heads * (4 * headDim + 4) + 16 * exchangeOf(headDim, heads) + 4 * 4 * TEAMS;
 }
 
-function makeGroup(headDim: number, heads: number): Kernel {
+function makeGroup(headDim: number, heads: number, half: boolean): Kernel {
   const D4 = headDim / 4;
   const TEAM = teamOf(headDim);
   const THREADS = TEAMS * TEAM;
   const PARTS = Math.min(TEAMS, Math.floor(THREADS / D4));
   const ROUND = roundOf(headDim, heads);
   return defineKernel({
-    ...common(headDim),
-    name: `attention_decode_group.${headDim}.${heads}`,
-    source: SHADERS.cached_f32 + SHADERS.attention_decode_group,
+    ...common(headDim, half ? 2 : 4),
+    name: `attention_decode_group${half ? "_half" : ""}.${headDim}.${heads}`,
+    source: (half ? SHADERS.cached_f16 : SHADERS.cached_f32) + SHADERS.attention_decode_group,
+    ...half && HALF_CACHES,
     consts: {
       HEAD_DIM: headDim,
       D4,

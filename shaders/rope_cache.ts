@@ -5,6 +5,7 @@
 import { type Access, defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
 import { TEXTURE_HEAD } from "./attention_decode.ts";
 import { SHADERS } from "./bundle.ts";
+import { HALF_CACHES } from "./kv_cache.ts";
 
 type RopeCache = KernelSpec<
   "qkv" | "positions" | "cos" | "sin" | "rows" | "k_cache" | "v_cache",
@@ -30,7 +31,7 @@ function make(name: string, cache: Access, half = false): RopeCache {
       k_cache: cache,
       v_cache: cache,
     },
-    ...half && { needs: "shader-f16" as const, halves: ["k_cache", "v_cache"] },
+    ...half && HALF_CACHES,
     dims: { tokens: "u32", heads: "u32", kv_heads: "u32", head_dim: "u32" },
     consts: { GROUP, WHOLE, KEPT },
     // The rows that are read and written depend on the data: one is the least.

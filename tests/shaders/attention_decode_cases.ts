@@ -55,7 +55,9 @@ function decodeCase(
     },
     dims,
     expected: ({ qkv, k_cache, v_cache, table, slots, out }) => {
-      const attended = reference.attentionDecode(qkv, k_cache, v_cache, table, slots, shape);
+      const half = kernel(headDim).halves !== undefined;
+      const [k, v] = [k_cache, v_cache].map((c) => half ? c.map(Math.f16round) : c);
+      const attended = reference.attentionDecode(qkv, k, v, table, slots, shape);
       return { out: [...attended, ...out.subarray(attended.length)] };
     },
     // An exponent's rounding is relative to the scores.
@@ -63,6 +65,7 @@ function decodeCase(
   };
 }
 
+const half = (heads: number) => (headDim: number) => attentionDecodeGroup(headDim, heads, true);
 const texture = (heads: number) => (headDim: number) => attentionDecodeTexture(headDim, heads);
 
 /**
@@ -90,6 +93,9 @@ export function cases(): KernelCase[] {
     decodeCase(1, 1, 248, 16, [140]),
     // Weights of 1 and of next to nothing, in chunks in which the maximum rises and does not.
     decodeCase(7, 1, 40, 16, [600, 127, 128, 20], undefined, 16),
+    decodeCase(4, 2, 32, 16, [99, -1, 0, 15, 16], half(2)),
+    decodeCase(7, 1, 40, 16, [122, -1, 4], half(7)),
+    decodeCase(14, 2, 128, 16, [-1, 128, 0, 127, 400], half(7)),
     // Chunks of 256 positions.
     decodeCase(6, 2, 256, 16, [1, 259, -1], attentionDecodeStorage),
     decodeCase(6, 2, 256, 5, [255, 254, 64], attentionDecodeStorage),
@@ -113,6 +119,7 @@ export function cases(): KernelCase[] {
 
 const STORAGE = attentionDecodeStorage(256).name;
 const GROUP = attentionDecodeGroup(128, 7).name;
+const HALF = attentionDecodeGroup(128, 7, true).name;
 const TEXTURE = attentionDecodeTexture(32, 2).name;
 
 /** Planted mistakes; each is rejected by at least one case. */
@@ -140,6 +147,18 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     { why: "quads that are not loaded ahead are lost", from: "i < quads;", to: "i < min(quads, 1u);" },
     { why: "the second half of a row is left out", from: "c < D4;", to: "c < (D4 + 1u) / 2u;" },
   ].map((mistake) => ({ kernel: GROUP, mistake })),
+  ...[
+    {
+      why: "every second row of k is another's",
+      from: "k_cache[bases[4u * quad + 1u] + column])",
+      to: "k_cache[bases[4u * quad] + column])",
+    },
+    {
+      why: "v is read where k stands",
+      from: "vec4f(v_cache[bases[4u * quad] + column])",
+      to: "vec4f(k_cache[bases[4u * quad] + column])",
+    },
+  ].map((mistake) => ({ kernel: HALF, mistake })),
   {
     kernel: attentionDecodeGroup(40, 7).name,
     mistake: {

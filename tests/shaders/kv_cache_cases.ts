@@ -2,15 +2,20 @@
  * Cases of the cache kernels. They only copy, so the tolerance is 0.
  * @module
  */
-import { kvCopyRows, kvWrite } from "../../shaders/kv_cache.ts";
+import { kvCopyRows, kvCopyRowsHalf, kvWrite, kvWriteHalf } from "../../shaders/kv_cache.ts";
 import * as reference from "../reference/kv_cache.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
+
+/** As the kernel's caches hold it. */
+const stored = ({ halves }: { readonly halves?: readonly string[] }, values: Float64Array): Float64Array =>
+  halves ? values.map(Math.f16round) : values;
 
 function writeCase(
   tokens: number,
   heads: number,
   kvHeads: number,
   headDim: number,
+  kernel = kvWrite,
 ): KernelCase {
   const width = kvHeads * headDim;
   const cacheRows = tokens + 5;
@@ -19,7 +24,7 @@ function writeCase(
   const rows = Uint32Array.from({ length: tokens }, (_, t) => t % 3 === 1 ? 0xffffffff : cacheRows - 2 - t);
   return {
     name: `tokens=${tokens} heads=${heads}/${kvHeads} head_dim=${headDim}`,
-    kernel: kvWrite,
+    kernel,
     inputs: {
       qkv: randomArray([tokens, (heads + 2 * kvHeads) * headDim]),
       rows,
@@ -28,18 +33,18 @@ function writeCase(
     },
     dims,
     expected: ({ qkv, rows, k_cache, v_cache }) => ({
-      k_cache: reference.kvWrite(k_cache, qkv, rows, dims, 0),
-      v_cache: reference.kvWrite(v_cache, qkv, rows, dims, 1),
+      k_cache: stored(kernel, reference.kvWrite(k_cache, qkv, rows, dims, 0)),
+      v_cache: stored(kernel, reference.kvWrite(v_cache, qkv, rows, dims, 1)),
     }),
     tolerance: 0,
   };
 }
 
-function copyCase(count: number, width: number): KernelCase {
+function copyCase(count: number, width: number, kernel = kvCopyRows): KernelCase {
   const pairs = Uint32Array.from({ length: 2 * count }, (_, i) => i % 2 ? 2 * count - (i >> 1) : i >> 1);
   return {
     name: `count=${count} width=${width}`,
-    kernel: kvCopyRows,
+    kernel,
     inputs: {
       pairs,
       k_cache: randomArray([2 * count + 2, width]),
@@ -47,8 +52,8 @@ function copyCase(count: number, width: number): KernelCase {
     },
     dims: { count, width },
     expected: ({ pairs, k_cache, v_cache }) => ({
-      k_cache: reference.kvCopyRows(k_cache, pairs, width),
-      v_cache: reference.kvCopyRows(v_cache, pairs, width),
+      k_cache: stored(kernel, reference.kvCopyRows(k_cache, pairs, width)),
+      v_cache: stored(kernel, reference.kvCopyRows(v_cache, pairs, width)),
     }),
     tolerance: 0,
   };
@@ -64,6 +69,9 @@ export function cases(): KernelCase[] {
     copyCase(1, 8),
     copyCase(5, 64),
     copyCase(123, 40),
+    writeCase(5, 4, 2, 32, kvWriteHalf),
+    writeCase(123, 3, 3, 40, kvWriteHalf),
+    copyCase(123, 40, kvCopyRowsHalf),
   ];
 }
 
@@ -95,6 +103,18 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: kvCopyRows.name,
+    mistake: { why: "from and to exchanged", from: "pairs[n].y * width", to: "pairs[n].x * width" },
+  },
+  {
+    kernel: kvWriteHalf.name,
+    mistake: {
+      why: "half of a vec4 is lost",
+      from: "v_cache[dest] = vec4<Cached>(qkv[source + width]);",
+      to: "v_cache[dest] = vec4<Cached>(qkv[source + width].xyxy);",
+    },
+  },
+  {
+    kernel: kvCopyRowsHalf.name,
     mistake: { why: "from and to exchanged", from: "pairs[n].y * width", to: "pairs[n].x * width" },
   },
 ];
