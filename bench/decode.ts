@@ -1,6 +1,8 @@
 /** What only a decode step has: slots, the paged cache, attention over it, sampling. @module */
 import { attentionDecode } from "../shaders/attention_decode.ts";
-import { kvCopyRows, kvWriteDecode } from "../shaders/kv_cache.ts";
+import { kvCopyRows } from "../shaders/kv_cache.ts";
+import { ropeTables } from "../shaders/rope.ts";
+import { ropeCache } from "../shaders/rope_cache.ts";
 import { filteredProbabilities, sample } from "../shaders/sample.ts";
 import { beginStep, QUEUE_WORDS, refillSlots, SLOT_WORDS } from "../shaders/slots.ts";
 import { topToken } from "../shaders/top_token.ts";
@@ -76,11 +78,13 @@ export function decodeWorkloads(s: ModelShape, { software, subgroups }: Traits):
       tick: new Uint32Array(1),
       out_owners: new Uint32Array(slots),
     }),
-    workload(kvWriteDecode.fit!({ head_dim: c.head_dim }, adapter, {}), batch, {
+    workload(ropeCache.fit!({ head_dim: c.head_dim }, adapter, {}), batch, {
       tokens: slots,
       ...heads,
       head_dim: c.head_dim,
     }, {
+      positions: new Uint32Array(slots).fill(context - 1),
+      ...ropeTables(context, c.head_dim, 10000),
       rows,
       k_cache: cache(),
       v_cache: cache(),
@@ -100,7 +104,7 @@ export function decodeWorkloads(s: ModelShape, { software, subgroups }: Traits):
       ...bits,
       ...output,
     }),
-    workload(topToken, `${batch}, vocabulary ${c.vocab_size}`, {
+    workload(topToken.fit!({}, adapter, {}), `${batch}, vocabulary ${c.vocab_size}`, {
       slots,
       vocab: c.vocab_size,
       stride: c.vocab_size,

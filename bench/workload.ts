@@ -56,7 +56,11 @@ export function allocate(gpu: Gpu, w: Workload): Record<string, Tensor> {
   const tensors: Record<string, Tensor> = {};
   for (const name of Object.keys(w.kernel.bindings)) {
     const data = w.data[name] ?? spread(sizes[name]);
-    tensors[name] = gpu.tensor(name, [data.length], data);
+    const half = w.kernel.halves?.includes(name);
+    tensors[name] = half
+      ? gpu.alloc(name, [data.length], "data", "f16")
+      : gpu.tensor(name, [data.length], data);
+    if (half) gpu.write(tensors[name], data);
   }
   return tensors;
 }

@@ -8,7 +8,7 @@ import type { KernelChooser } from "./kernel_choices.ts";
 import { type KernelOptions, traitsFor } from "./kernel_options.ts";
 import { Pool } from "./pool.ts";
 import { ReadBack } from "./read_back.ts";
-import type { DType, MemoryClass, Tensor } from "./tensor.ts";
+import { BYTES, type DType, type MemoryClass, type Tensor } from "./tensor.ts";
 import { Textures } from "./textures.ts";
 
 /** What is known about the adapter. */
@@ -33,6 +33,13 @@ const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as GPUF
 function refuseOneBuffer(from: Tensor, to: Tensor): void {
   if (from.buffer === to.buffer) {
     throw new GpuError(`copying ${from.name} to ${to.name}: they share one buffer`);
+  }
+}
+
+/** A copy is of bytes: f16 values are not widened on the way, nor others rounded to them. */
+function refuseOtherWidth(from: Tensor, to: Tensor): void {
+  if (BYTES[from.dtype] !== BYTES[to.dtype]) {
+    throw new GpuError(`copying ${from.name}, which holds ${from.dtype}, to ${to.name} of ${to.dtype}`);
   }
 }
 
@@ -179,21 +186,31 @@ export class Gpu {
     return tensor;
   }
 
-  /** Copies `data` into the tensor, from element `start` on. */
+  /**
+   * Copies `data` into the tensor, from element `start` on; f32 values into one of f16 too, rounded to the nearest, an even
+   * number of them to an even place.
+   */
   write(tensor: Tensor, data: HostArray, start = 0): void {
     if (start + data.length > tensor.size) {
       throw new GpuError(`writing ${data.length} elements at ${start} into ${tensor.name} of ${tensor.size}`);
     }
-    const wanted = tensor.dtype === "f32" ? Float32Array : Uint32Array;
+    const wanted = tensor.dtype === "u32" ? Uint32Array : Float32Array;
     if (!(data instanceof wanted)) throw new GpuError(`tensor ${tensor.name} holds ${tensor.dtype}`);
+    const width = BYTES[tensor.dtype];
+    // WebGPU writes whole words.
+    if (start * width % 4 !== 0 || data.length * width % 4 !== 0) {
+      throw new GpuError(
+        `writing ${data.length} f16 elements at ${start} into ${tensor.name}: both are to be even`,
+      );
+    }
     // Deno 2.9.6 panics on an empty write.
     if (data.length === 0) return;
     // A write goes before every command that is not submitted.
     this.#flush();
     this.device.queue.writeBuffer(
       tensor.buffer,
-      tensor.offset + start * 4,
-      data as Float32Array<ArrayBuffer>,
+      tensor.offset + start * width,
+      (tensor.dtype === "f16" ? new Float16Array(data) : data) as Float32Array<ArrayBuffer>,
     );
   }
 
@@ -210,6 +227,7 @@ export class Gpu {
    */
   copy(...pairs: [from: Tensor, to: Tensor][]): void {
     for (const [from, to] of pairs) {
+      refuseOtherWidth(from, to);
       if (from.bytes > to.bytes) throw new GpuError(`copying ${from.name} into the smaller ${to.name}`);
       refuseOneBuffer(from, to);
     }
@@ -228,9 +246,17 @@ export class Gpu {
     if (count > from.size || start + count > to.size) {
       throw new GpuError(`copying ${count} elements of ${from.name} to ${start} of ${to.name} [${to.size}]`);
     }
+    refuseOtherWidth(from, to);
     refuseOneBuffer(from, to);
+    const width = BYTES[to.dtype];
     this.encode("copy", (encoder) => {
-      encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset + start * 4, count * 4);
+      encoder.copyBufferToBuffer(
+        from.buffer,
+        from.offset,
+        to.buffer,
+        to.offset + start * width,
+        count * width,
+      );
     });
   }
 
@@ -242,14 +268,16 @@ export class Gpu {
   async read(...tensors: Tensor[]): Promise<HostArray[]> {
     this.check();
     this.#flush();
-    const total = tensors.reduce((sum, t) => sum + Math.ceil(t.bytes / 4) * 4, 0);
+    // Whole words are copied: an odd number of f16 values has room behind it in its buffer.
+    const words = (t: Tensor): number => Math.ceil(t.bytes / 4) * 4;
+    const total = tensors.reduce((sum, t) => sum + words(t), 0);
     let bytes: ArrayBuffer;
     try {
       bytes = await this.#back.take(total, (encoder, to) => {
         let at = 0;
         for (const t of tensors) {
-          encoder.copyBufferToBuffer(t.buffer, t.offset, to, at, t.bytes);
-          at += t.bytes;
+          encoder.copyBufferToBuffer(t.buffer, t.offset, to, at, words(t));
+          at += words(t);
         }
       }, this.#lost);
     } catch (error) {
@@ -262,12 +290,13 @@ export class Gpu {
     let at = 0;
     return tensors.map((t) => {
       const from = at;
-      at += t.bytes;
+      at += words(t);
+      if (t.dtype === "f16") return new Float32Array(new Float16Array(bytes, from, t.size));
       return t.dtype === "f32" ? new Float32Array(bytes, from, t.size) : new Uint32Array(bytes, from, t.size);
     });
   }
 
-  /** {@link read} of one f32 tensor. */
+  /** {@link read} of one tensor of f32 or f16 values. */
   async readF32(tensor: Tensor): Promise<Float32Array> {
     return (await this.read(tensor))[0] as Float32Array;
   }

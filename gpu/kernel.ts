@@ -69,6 +69,8 @@ export interface KernelSpec<B extends string = string, D extends string = string
    * subgroups is refused by naga, which does without.
    */
   readonly needs?: "shader-f16" | "subgroups";
+  /** Bindings that hold f16 values; the others hold values of four bytes. */
+  readonly halves?: readonly string[];
   /** Sizes of register tiles and the like, put in front of the text as `const NAME = value;` declarations. */
   readonly consts?: Readonly<Record<string, number>>;
   /** Elements each binding must hold at least. */

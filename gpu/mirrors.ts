@@ -37,7 +37,8 @@ export interface Use {
 
 /** Whether a texture of this device can mirror the tensor. */
 export function fitsTexture(device: GPUDevice, tensor: Tensor): boolean {
-  return tensor.size % 4 === 0 && tensor.size / 4 <= ROW * device.limits.maxTextureDimension2D;
+  return tensor.dtype !== "f16" && tensor.size % 4 === 0 &&
+    tensor.size / 4 <= ROW * device.limits.maxTextureDimension2D;
 }
 
 const same = (a: Tensor, b: Tensor): boolean =>

@@ -4,7 +4,7 @@
  * @module
  */
 import { GpuError } from "./errors.ts";
-import { type DType, elements, type MemoryClass, type Tensor } from "./tensor.ts";
+import { BYTES, type DType, elements, type MemoryClass, type Tensor } from "./tensor.ts";
 
 /** Bytes in use, by class and in all, and the largest total so far. */
 export interface MemoryReport {
@@ -58,7 +58,7 @@ export class Pool {
    */
   alloc(name: string, shape: readonly number[], memoryClass: MemoryClass, dtype: DType = "f32"): Tensor {
     const size = elements(shape);
-    const bytes = size * 4;
+    const bytes = size * BYTES[dtype];
     const limit = this.#device.limits.maxBufferSize;
     const what = `tensor ${name} [${shape.join(" x ")}] (${bytes} bytes)`;
     if (!Number.isSafeInteger(size) || shape.some((n) => !Number.isInteger(n) || n < 0)) {

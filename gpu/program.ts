@@ -116,8 +116,8 @@ export class Program {
 
   /**
    * Adds a launch of a kernel, in the variant that fits its fixed sizes and the adapter.
-   * @throws GpuError when a written tensor is bound twice, a tensor is missing or exceeds the adapter's binding size, or
-   * the program is built
+   * @throws GpuError when a written tensor is bound twice, a tensor is missing or exceeds the adapter's binding size or
+   * holds values of another width, or the program is built
    */
   add<B extends string, D extends string>(
     general: KernelSpec<B, D>,
@@ -145,6 +145,14 @@ export class Program {
           `${kernel.name}: ${tensor.name} [${
             tensor.shape.join(" x ")
           }] is ${tensor.bytes} bytes, this adapter binds ${limit}`,
+        );
+      }
+      const half = kernel.halves?.includes(name) === true;
+      if ((tensor.dtype === "f16") !== half) {
+        throw new GpuError(
+          `${kernel.name}: ${name} is read as ${
+            half ? "f16" : "four bytes"
+          }, ${tensor.name} holds ${tensor.dtype}`,
         );
       }
       // WebGPU accepts two writable bindings of one buffer, even overlapping ones: a silent race.

@@ -4,8 +4,11 @@
  */
 import { GpuError } from "./errors.ts";
 
-/** Element types that a buffer can hold; every one takes four bytes an element. */
-export type DType = "f32" | "u32";
+/** Element types that a buffer can hold. The host reads and writes `f16` as f32 values, rounded to the nearest. */
+export type DType = "f32" | "u32" | "f16";
+
+/** Bytes of an element. */
+export const BYTES: Readonly<Record<DType, number>> = { f32: 4, u32: 4, f16: 2 };
 
 /** What memory is for; it is counted by this. `mirror`: textures that software adapters read instead of buffers. */
 export type MemoryClass =
@@ -50,13 +53,14 @@ export function view(tensor: Tensor, start: number, shape: readonly number[], na
   if (start < 0 || start + size > tensor.size) {
     throw new GpuError(`view [${start}, ${start + size}) leaves ${tensor.name} of ${tensor.size} elements`);
   }
-  const offset = tensor.offset + start * 4;
+  const width = BYTES[tensor.dtype];
+  const offset = tensor.offset + start * width;
   if (offset % 256 !== 0) {
     throw new GpuError(
       `view of ${tensor.name} at byte ${offset}: a storage binding starts at a multiple of 256`,
     );
   }
-  return { name, shape, dtype: tensor.dtype, buffer: tensor.buffer, offset, size, bytes: size * 4 };
+  return { name, shape, dtype: tensor.dtype, buffer: tensor.buffer, offset, size, bytes: size * width };
 }
 
 /** A window of whole rows of a matrix, small enough for one storage binding. */
@@ -76,7 +80,7 @@ export interface RowWindow {
  */
 export function rowWindows(matrix: Tensor, maxBytes: number, maxRows = Infinity): RowWindow[] {
   const [rows, width] = matrix.shape;
-  const fit = Math.min(maxRows, Math.floor(maxBytes / (width * 4)));
+  const fit = Math.min(maxRows, Math.floor(maxBytes / (width * BYTES[matrix.dtype])));
   const step = fit >= rows ? rows : Math.floor(fit / 64) * 64;
   if (step <= 0 && rows > 0) {
     throw new GpuError(

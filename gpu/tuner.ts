@@ -9,7 +9,7 @@ import { Gpu } from "./device.ts";
 import { type Candidates, type KernelSpec, kernelText, writes } from "./kernel.ts";
 import type { KernelOptions } from "./kernel_options.ts";
 import { Program } from "./program.ts";
-import type { Tensor } from "./tensor.ts";
+import { BYTES, type DType, type Tensor } from "./tensor.ts";
 import type { Choices, KernelChoices, KernelChooser } from "./kernel_choices.ts";
 import { addChoices, readChoices, tuningCachePath } from "./tuning_cache.ts";
 
@@ -282,7 +282,7 @@ export function fastest<T>(rivals: readonly T[], times: readonly (readonly numbe
 /** The first and the last elements of a tensor: what is compared. */
 function ends(tensor: Tensor): Tensor[] {
   const size = Math.min(tensor.size, COMPARED);
-  const bytes = size * 4;
+  const bytes = size * BYTES[tensor.dtype];
   const first = { ...tensor, shape: [size], size, bytes };
   return tensor.size === size ? [first] : [first, { ...first, offset: tensor.bytes - bytes }];
 }
@@ -317,31 +317,45 @@ async function allocate(
   contents: Candidates["contents"] = {},
 ): Promise<Record<string, Tensor> | undefined> {
   const { device } = gpu;
-  const sizes = Object.entries(kernel.sizes(dims));
+  const typed = (name: string): DType =>
+    name in contents ? "u32" : kernel.halves?.includes(name) ? "f16" : "f32";
+  const sizes = Object.entries(kernel.sizes(dims))
+    .map(([name, size]) => ({ name, size, dtype: typed(name), bytes: size * BYTES[typed(name)] }));
   const most = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize);
-  if (sizes.some(([, size]) => size * 4 > most)) return undefined;
-  if (sizes.reduce((sum, [, size]) => sum + size * 4, 0) > MOST_SCRATCH) return undefined;
+  if (sizes.some(({ bytes }) => bytes > most)) return undefined;
+  if (sizes.reduce((sum, { bytes }) => sum + bytes, 0) > MOST_SCRATCH) return undefined;
   device.pushErrorScope("out-of-memory");
-  const make = (name: string, size: number): Tensor => {
+  const make = ({ name, size, dtype, bytes }: typeof sizes[number]): Tensor => {
     const label = `tuning ${name}`;
-    const buffer = device.createBuffer({ label, size: Math.max(16, size * 4), usage: 0x80 | 0x08 | 0x04 });
-    const dtype = name in contents ? "u32" : "f32";
-    return { name, shape: [size], dtype, buffer, offset: 0, size, bytes: size * 4 };
+    // Whole words, and what a copy of them needs.
+    const room = Math.max(16, Math.ceil(bytes / 4) * 4);
+    const buffer = device.createBuffer({ label, size: room, usage: 0x80 | 0x08 | 0x04 });
+    return { name, shape: [size], dtype, buffer, offset: 0, size, bytes };
   };
-  const block = make("numbers", Math.min(2 ** 20, Math.max(...sizes.map(([, size]) => size))));
-  const tensors = sizes.map(([name, size]) => make(name, size));
+  const block = (dtype: DType): Tensor => {
+    const size = 2 * Math.ceil(Math.min(2 ** 20, Math.max(...sizes.map(({ size }) => size))) / 2);
+    return make({ name: `numbers of ${dtype}`, size, dtype, bytes: size * BYTES[dtype] });
+  };
+  const numbered = new Set(sizes.map(({ dtype }) => dtype).filter((dtype) => dtype !== "u32"));
+  const blocks = new Map<DType, Tensor>([...numbered].map((dtype) => [dtype, block(dtype)]));
+  const tensors = sizes.map(make);
   const refused = await device.popErrorScope();
   if (!refused) {
-    gpu.write(block, Float32Array.from({ length: block.size }, (_, i) => (i * 0.6180339887) % 1 - 0.5));
+    for (const block of blocks.values()) {
+      gpu.write(block, Float32Array.from({ length: block.size }, (_, i) => (i * 0.6180339887) % 1 - 0.5));
+    }
     const encoder = device.createCommandEncoder();
-    for (const { buffer, bytes } of tensors) {
-      for (let at = 0; at < bytes; at += block.bytes) {
-        encoder.copyBufferToBuffer(block.buffer, 0, buffer, at, Math.min(block.bytes, bytes - at));
+    for (const { buffer, dtype } of tensors) {
+      const numbers = blocks.get(dtype);
+      if (!numbers) continue;
+      for (let at = 0; at < buffer.size; at += numbers.bytes) {
+        const bytes = Math.min(numbers.bytes, buffer.size - at);
+        encoder.copyBufferToBuffer(numbers.buffer, 0, buffer, at, bytes);
       }
     }
     device.queue.submit([encoder.finish()]);
     for (const tensor of tensors) if (tensor.name in contents) gpu.write(tensor, contents[tensor.name]);
   } else for (const tensor of tensors) tensor.buffer.destroy();
-  block.buffer.destroy();
+  for (const { buffer } of blocks.values()) buffer.destroy();
   return refused ? undefined : Object.fromEntries(tensors.map((tensor) => [tensor.name, tensor]));
 }

@@ -5,10 +5,10 @@
  * @module
  */
 import { type EncodedAhead, Program } from "../gpu/program.ts";
-import { rowWindows, type Tensor } from "../gpu/tensor.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { attentionDecode } from "../shaders/attention_decode.ts";
-import { embeddingForward } from "../shaders/embedding.ts";
-import { kvWriteDecode } from "../shaders/kv_cache.ts";
+import { addEmbedding } from "../shaders/embedding.ts";
+import { ropeCache, ropeCacheHalf } from "../shaders/rope_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { sample } from "../shaders/sample.ts";
 import { beginStep, QUEUE_WORDS, refillSlots, SLOT_WORDS } from "../shaders/slots.ts";
@@ -172,27 +172,26 @@ export class DecodeGraph {
       max_blocks: options.maxBlocks,
       block_size: cache.blockSize,
     });
-    const embedding = model.parameters.get("model.embed_tokens.weight").weight;
-    for (const w of rowWindows(embedding, gpu.device.limits.maxStorageBufferBindingSize)) {
-      step.add(embeddingForward, { ids, weight: w.tensor, y: x[0] }, {
-        tokens,
-        width: c.hidden_size,
-        first_row: w.first,
-        rows: w.rows,
-      });
-    }
+    const { operand: embedding } = model.parameters.get("model.embed_tokens.weight");
+    addEmbedding(step, { ids, weight: embedding, y: x[0] }, tokens);
     const heads = { heads: c.num_attention_heads, kv_heads: c.num_key_value_heads };
-    const ctx = { config: c, tokens, positions, cos: model.cos, sin: model.sin };
+    const ctx = { config: c, tokens };
     for (let i = 0; i < c.num_hidden_layers; i++) {
       const { keys, values } = cache.layers[i];
       const w = new LayerWeights(model.parameters, i);
       recordBlock(step, ctx, w, x[i % 2], a, x[(i + 1) % 2], (program, qkv, out) => {
-        program.add(kvWriteDecode, { qkv, rows: cacheRows, k_cache: keys, v_cache: values }, {
+        const turned = { qkv, positions, cos: model.cos, sin: model.sin };
+        program.add(cache.half ? ropeCacheHalf : ropeCache, {
+          ...turned,
+          rows: cacheRows,
+          k_cache: keys,
+          v_cache: values,
+        }, {
           tokens,
           ...heads,
           head_dim: c.head_dim,
         });
-        program.add(attentionDecode(c.head_dim), {
+        program.add(attentionDecode(c.head_dim, cache.half), {
           qkv,
           k_cache: keys,
           v_cache: values,

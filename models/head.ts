@@ -50,7 +50,6 @@ export class Head {
   #tile: Tensor;
   #running: Tensor;
   #referenceTile: Tensor | undefined;
-  #columns: number;
   #width: number;
   #stride: number;
 
@@ -65,9 +64,9 @@ export class Head {
     this.#gpu = gpu;
     this.#weight = weight;
     this.#width = width;
-    this.#columns = columns;
-    this.#windows = rowWindows(weight.weight, limit, columns);
     this.#gradients = weight.gradient ? rowWindows(weight.gradient, limit, columns) : [];
+    // Where the weight stands in f16, more of its rows would fit a window than of its gradient's.
+    this.#windows = rowWindows(weight.operand, limit, this.#gradients[0]?.rows ?? columns);
     this.#stride = Math.ceil(Math.min(this.#windows[0].rows, vocabulary) / 4) * 4;
     this.#tile = gpu.alloc("scratch logits tile", [capacity, this.#stride], "scratch");
     this.#running = gpu.alloc("scratch head state", [capacity, 4], "scratch");
@@ -151,7 +150,7 @@ export class Head {
       "scratch",
     );
     const limit = this.#gpu.device.limits.maxStorageBufferBindingSize;
-    const weight = rowWindows(reference.weight.weight, limit, this.#columns)[index].tensor;
+    const weight = rowWindows(reference.weight.operand, limit, this.#windows[0].rows)[index].tensor;
     addLinear(program, { x: reference.hidden, weight, y: tile }, this.#shape(r, this.#windows[index]));
     return tile;
   }

@@ -15,9 +15,9 @@ import {
 import { columnSum, columnSumFinish } from "../shaders/column_sum.ts";
 import { addLinear, addLinearBackwardInput, addLinearBackwardWeight } from "../shaders/linear.ts";
 import { addNormGated, addNormLinear } from "../shaders/linear_fused.ts";
-import { rmsnormBackward, rmsnormBackwardWeight, rmsnormForward } from "../shaders/rmsnorm.ts";
+import { rmsnormBackward, rmsnormBackwardWeight } from "../shaders/rmsnorm.ts";
 import { rope } from "../shaders/rope.ts";
-import { swigluBackward, swigluForward } from "../shaders/swiglu.ts";
+import { swigluBackward } from "../shaders/swiglu.ts";
 import type { BlockConfig } from "./block_config.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 
@@ -185,7 +185,7 @@ export function ropeDims(c: BlockConfig, tokens: Dim, sign: 1 | -1) {
   };
 }
 
-/** Records attention: `attended` [T, heads · head_dim] from `qkv` [T, S], already rotated. */
+/** Records rotation and attention: `attended` [T, heads · head_dim] from `qkv` [T, S]. */
 export type RecordAttention = (program: Program, qkv: Tensor, attended: Tensor) => void;
 
 /**
@@ -195,7 +195,7 @@ export type RecordAttention = (program: Program, qkv: Tensor, attended: Tensor) 
  */
 export function recordBlock(
   program: Program,
-  ctx: Omit<SequenceContext, "segments">,
+  ctx: Pick<SequenceContext, "config" | "tokens">,
   w: LayerWeights,
   x: Tensor,
   a: LayerActivations,
@@ -205,44 +205,31 @@ export function recordBlock(
 ): void {
   const { config: c, tokens } = ctx;
   const shapes = layerShapes(c, tokens);
-  const norm = { tokens, width: c.hidden_size, eps: c.rms_norm_eps };
-  const qkv = { weight: w.qkv.weight, bias: w.qkvBias?.weight, y: a.qkv };
-  if (fused) {
-    const scratch = { normed: a.normed1, rstd: a.rstd1 };
-    addNormLinear(program, { x, norm: w.norm1.weight, ...qkv, ...scratch }, shapes.qkv, norm.eps);
-  } else {
-    program.add(rmsnormForward, { x, weight: w.norm1.weight, y: a.normed1, rstd: a.rstd1 }, norm);
-    addLinear(program, { x: a.normed1, ...qkv }, shapes.qkv);
-  }
-  program.add(
-    rope,
-    { qkv: a.qkv, positions: ctx.positions, cos: ctx.cos, sin: ctx.sin },
-    ropeDims(c, tokens, 1),
+  const norms = { eps: c.rms_norm_eps, kept: !fused };
+  const qkv = { weight: w.qkv.operand, bias: w.qkvBias?.weight, y: a.qkv };
+  addNormLinear(
+    program,
+    { x, norm: w.norm1.weight, normed: a.normed1, rstd: a.rstd1, ...qkv },
+    shapes.qkv,
+    norms,
   );
   attend(program, a.qkv, a.attended);
   addLinear(
     program,
-    { x: a.attended, weight: w.out.weight, bias: w.outBias?.weight, residual: x, y: a.middle },
+    { x: a.attended, weight: w.out.operand, bias: w.outBias?.weight, residual: x, y: a.middle },
     shapes.out,
   );
-  const gateUp = { weight: w.gateUp.weight, bias: w.gateUpBias?.weight };
-  if (fused) {
-    const scratch = { normed: a.normed2, rstd: a.rstd2, gateUp: a.gateUp };
-    addNormGated(
-      program,
-      { x: a.middle, norm: w.norm2.weight, ...gateUp, ...scratch, y: a.inner },
-      shapes.gateUp,
-      norm.eps,
-    );
-  } else {
-    program.add(rmsnormForward, { x: a.middle, weight: w.norm2.weight, y: a.normed2, rstd: a.rstd2 }, norm);
-    addLinear(program, { x: a.normed2, ...gateUp, y: a.gateUp }, shapes.gateUp);
-    program.add(swigluForward, { gate_up: a.gateUp, y: a.inner }, { tokens, width: c.intermediate_size });
-  }
+  const gated = { weight: w.gateUp.operand, bias: w.gateUpBias?.weight, gateUp: a.gateUp, y: a.inner };
+  addNormGated(
+    program,
+    { x: a.middle, norm: w.norm2.weight, normed: a.normed2, rstd: a.rstd2, ...gated },
+    shapes.gateUp,
+    norms,
+  );
   if (y) {
     addLinear(
       program,
-      { x: a.inner, weight: w.down.weight, bias: w.downBias?.weight, residual: a.middle, y },
+      { x: a.inner, weight: w.down.operand, bias: w.downBias?.weight, residual: a.middle, y },
       shapes.down,
     );
   }
@@ -260,6 +247,7 @@ export function recordLayerForward(
 ): void {
   const { config: c, tokens, segments } = ctx;
   recordBlock(program, ctx, w, x, a, y, (program, qkv, out) => {
+    program.add(rope, { qkv, positions: ctx.positions, cos: ctx.cos, sin: ctx.sin }, ropeDims(c, tokens, 1));
     program.add(attentionForward(c.head_dim), { qkv, segments, out, lse: a.lse }, attentionDims(c, tokens));
   }, fused);
 }
@@ -326,14 +314,14 @@ export function recordLayerBackward(
 
   weightGradient(dx, a.inner, w.down, shapes.down);
   recordBias(program, tokens, dx, w.downBias, s.partial);
-  addLinearBackwardInput(program, { dy: dx, weight: w.down.weight, dx: s.dinner }, shapes.down);
+  addLinearBackwardInput(program, { dy: dx, weight: w.down.operand, dx: s.dinner }, shapes.down);
   program.add(swigluBackward, { gate_up: a.gateUp, dy: s.dinner, dgate_up: s.dgateUp }, {
     tokens,
     width: c.intermediate_size,
   });
   weightGradient(s.dgateUp, a.normed2, w.gateUp, shapes.gateUp);
   recordBias(program, tokens, s.dgateUp, w.gateUpBias, s.partial);
-  addLinearBackwardInput(program, { dy: s.dgateUp, weight: w.gateUp.weight, dx: s.dnormed }, shapes.gateUp);
+  addLinearBackwardInput(program, { dy: s.dgateUp, weight: w.gateUp.operand, dx: s.dnormed }, shapes.gateUp);
   recordNormBackward(
     program,
     ctx,
@@ -343,7 +331,7 @@ export function recordLayerBackward(
 
   weightGradient(dx, a.attended, w.out, shapes.out);
   recordBias(program, tokens, dx, w.outBias, s.partial);
-  addLinearBackwardInput(program, { dy: dx, weight: w.out.weight, dx: s.dattended }, shapes.out);
+  addLinearBackwardInput(program, { dy: dx, weight: w.out.operand, dx: s.dattended }, shapes.out);
   const attention = {
     qkv: a.qkv,
     segments: ctx.segments,
@@ -365,6 +353,6 @@ export function recordLayerBackward(
   );
   weightGradient(s.dqkv, a.normed1, w.qkv, shapes.qkv);
   recordBias(program, tokens, s.dqkv, w.qkvBias, s.partial);
-  addLinearBackwardInput(program, { dy: s.dqkv, weight: w.qkv.weight, dx: s.dnormed }, shapes.qkv);
+  addLinearBackwardInput(program, { dy: s.dqkv, weight: w.qkv.operand, dx: s.dnormed }, shapes.qkv);
   recordNormBackward(program, ctx, { dy: s.dnormed, x, rstd: a.rstd1, dx, partial: s.partial }, w.norm1);
 }

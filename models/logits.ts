@@ -18,7 +18,7 @@ export function recordLogits(
   out: Tensor,
   tokens: number | (() => number),
 ): void {
-  const { weight } = model.headWeight;
+  const { operand: weight } = model.headWeight;
   const [vocabulary, width] = weight.shape;
   // A later window of the weight writes further columns of the same rows: a view that starts at its first column.
   for (const w of rowWindows(weight, model.gpu.device.limits.maxStorageBufferBindingSize)) {

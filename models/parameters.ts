@@ -23,6 +23,8 @@ export interface Parameter {
   readonly name: string;
   /** The values. */
   readonly weight: Tensor;
+  /** What the model reads: `weight`, or its copy in f16, which an update renews. */
+  readonly operand: Tensor;
   /** Same shape as `weight`; accumulated into by the backward pass. */
   readonly gradient?: Tensor;
   /** The Hugging Face parameters in it, in order. */
@@ -91,6 +93,16 @@ export function storagePlan(config: ModelConfig): Stored[] {
   return plan;
 }
 
+/** Tables of the vocabulary: their products have logits on one side, whose rows are padded to fours. */
+const PADDED = /(embed_tokens|lm_head)\.weight$/;
+
+/** Whether the model reads a tensor in f16 where products take rounded operands: matrices whose products go by fours. */
+function halves({ traits }: Gpu, { name, shape }: Stored): boolean {
+  const [rows] = shape;
+  const fours = elements(shape) / rows % 4 === 0 && (rows % 4 === 0 || PADDED.test(name));
+  return traits.precision === "float16" && shape.length > 1 && fours;
+}
+
 /** All weights of one model. */
 export class Parameters {
   /** Every stored tensor, in the order of the model. */
@@ -105,7 +117,8 @@ export class Parameters {
   }
 
   /**
-   * Allocates the weights and fills them, one Hugging Face tensor at a time.
+   * Allocates the weights and fills them, one Hugging Face tensor at a time. In precision `float16` the model reads
+   * its matrices in f16; where nothing is trained they stand in memory only so, which is then what {@link weights} gives.
    * @param read gives the values of a parameter, row-major
    * @param trainable the parts that get gradients; true for all, false for none
    * @throws RangeError when `read` gives too few or too many values
@@ -133,8 +146,13 @@ export class Parameters {
     trained: (name: string) => boolean,
   ): Promise<Parameters> {
     const list: Parameter[] = [];
-    for (const { name, shape, slices } of plan) {
-      const weight = gpu.alloc(name, shape, "parameter");
+    // Of a model that is trained in part all weights are saved, as they were read.
+    const exact = plan.some(({ name }) => trained(name));
+    for (const stored of plan) {
+      const { name, shape, slices } = stored;
+      const half = halves(gpu, stored);
+      const weight = gpu.alloc(name, shape, "parameter", half && !exact ? "f16" : "f32");
+      const operand = half && exact ? gpu.alloc(`${name} (f16)`, shape, "parameter", "f16") : weight;
       for (const slice of slices) {
         const values = await read(slice.name, slice.shape);
         // A short or long array would pass unseen inside a fused tensor.
@@ -144,10 +162,11 @@ export class Parameters {
           );
         }
         gpu.write(weight, values, slice.start);
+        if (operand !== weight) gpu.write(operand, values, slice.start);
       }
       const gradient = trained(name) ? gpu.alloc(`${name}.grad`, shape, "gradient") : undefined;
       if (gradient) gpu.clear(gradient);
-      list.push({ name, weight, gradient, slices });
+      list.push({ name, weight, operand, gradient, slices });
     }
     return new Parameters(gpu, list);
   }
@@ -157,21 +176,23 @@ export class Parameters {
     return new Parameters(this.#gpu, [...this.list, ...other.list]);
   }
 
-  /** A copy of the weights without gradients. */
+  /** A copy of what the model reads, without gradients. */
   frozenCopy(): Parameters {
-    const list = this.list.map((p) => ({
-      name: p.name,
-      weight: this.#gpu.alloc(`${p.name} (frozen)`, p.weight.shape, "parameter"),
-      slices: p.slices,
-    }));
+    const list = this.list.map(({ name, operand, slices }) => {
+      const weight = this.#gpu.alloc(`${name} (frozen)`, operand.shape, "parameter", operand.dtype);
+      return { name, weight, operand: weight, slices };
+    });
     const copy = new Parameters(this.#gpu, list);
     copy.copyFrom(this);
     return copy;
   }
 
-  /** Overwrites the weights with those of a model of the same config. */
+  /**
+   * Overwrites a frozen copy's weights with those of a model of the same config.
+   * @throws GpuError where one of the two stands in f16 and the other does not
+   */
   copyFrom(other: Parameters): void {
-    this.#gpu.copy(...this.list.map((p, i): [Tensor, Tensor] => [other.list[i].weight, p.weight]));
+    this.#gpu.copy(...this.list.map((p, i): [Tensor, Tensor] => [other.list[i].operand, p.weight]));
   }
 
   /** The stored parameter of that name, or undefined (a bias that the architecture does not have). */
@@ -215,6 +236,7 @@ export class Parameters {
   free(): void {
     for (const p of this.list) {
       this.#gpu.pool.free(p.weight);
+      if (p.operand !== p.weight) this.#gpu.pool.free(p.operand);
       if (p.gradient) this.#gpu.pool.free(p.gradient);
     }
   }

@@ -5,7 +5,7 @@
  */
 import { Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { kvCopyRows } from "../shaders/kv_cache.ts";
+import { kvCopyRows, kvCopyRowsHalf } from "../shaders/kv_cache.ts";
 import type { CausalLM } from "./causal_lm.ts";
 import type { ImagePatches } from "./image_processor.ts";
 import type { KvCache } from "./kv_cache.ts";
@@ -53,7 +53,11 @@ export class PrefillGraph {
     this.#pairs = gpu.alloc("cache row copies", [options.copies, 2], "data", "u32");
     this.#copy = new Program(gpu, "copy cache rows");
     for (const { keys, values } of cache.layers) {
-      this.#copy.add(kvCopyRows, { pairs: this.#pairs, k_cache: keys, v_cache: values }, {
+      this.#copy.add(cache.half ? kvCopyRowsHalf : kvCopyRows, {
+        pairs: this.#pairs,
+        k_cache: keys,
+        v_cache: values,
+      }, {
         count: () => this.#count,
         width: c.num_key_value_heads * c.head_dim,
       });

@@ -6,8 +6,8 @@
  */
 import { Program } from "../gpu/program.ts";
 import { rowWindows, type Tensor } from "../gpu/tensor.ts";
-import { embeddingBackward, embeddingForward, embeddingPlan } from "../shaders/embedding.ts";
-import { kvWrite } from "../shaders/kv_cache.ts";
+import { addEmbedding, embeddingBackward, embeddingPlan } from "../shaders/embedding.ts";
+import { kvWrite, kvWriteHalf } from "../shaders/kv_cache.ts";
 import { rmsnormForward } from "../shaders/rmsnorm.ts";
 import { gatherRows, NO_ROW, scatterRows } from "../shaders/rows.ts";
 import type { CausalLM } from "./causal_lm.ts";
@@ -180,16 +180,8 @@ export class SequenceGraph {
 
     const width = c.hidden_size;
     const embedding = model.parameters.get("model.embed_tokens.weight");
-    const limit = gpu.device.limits.maxStorageBufferBindingSize;
     const forward = new Program(gpu, "forward", { once: true });
-    for (const w of rowWindows(embedding.weight, limit)) {
-      forward.add(embeddingForward, { ids: this.#inputs.ids, weight: w.tensor, y: x(0) }, {
-        tokens: ctx.tokens,
-        width,
-        first_row: w.first,
-        rows: w.rows,
-      });
-    }
+    addEmbedding(forward, { ids: this.#inputs.ids, weight: embedding.operand, y: x(0) }, ctx.tokens);
     images?.recordForward(forward, x(0), ctx.tokens);
     const { cache } = options;
     if (cache) this.cacheRows = data("cache rows", [T]);
@@ -200,7 +192,7 @@ export class SequenceGraph {
       if (!cache) return;
       const { keys, values } = cache.layers[i];
       const tensors = { qkv: activations(i).qkv, rows: this.cacheRows!, k_cache: keys, v_cache: values };
-      forward.add(kvWrite, tensors, {
+      forward.add(cache.half ? kvWriteHalf : kvWrite, tensors, {
         tokens: ctx.tokens,
         heads: c.num_attention_heads,
         kv_heads: c.num_key_value_heads,
@@ -244,7 +236,7 @@ export class SequenceGraph {
       }
       images?.recordBackward(backward, dx);
       if (embedding.gradient) {
-        for (const w of rowWindows(embedding.gradient, limit)) {
+        for (const w of rowWindows(embedding.gradient, gpu.device.limits.maxStorageBufferBindingSize)) {
           backward.add(embeddingBackward, {
             order: this.#inputs.order,
             starts: this.#inputs.starts,

@@ -49,7 +49,7 @@ export class ValueHead {
   recordForward(program: Program, t: { hidden: Tensor; values: Tensor }, rows: Dim): void {
     addLinear(program, {
       x: t.hidden,
-      weight: this.#weight.weight,
+      weight: this.#weight.operand,
       bias: this.#bias.weight,
       y: t.values,
     }, this.#shape(rows));
@@ -66,7 +66,7 @@ export class ValueHead {
   ): void {
     const { hidden: x, dvalues: dy, dhidden: dx, partial } = t;
     const shape = this.#shape(rows);
-    addLinearBackwardInput(program, { dy, weight: this.#weight.weight, dx }, shape, true);
+    addLinearBackwardInput(program, { dy, weight: this.#weight.operand, dx }, shape, true);
     addLinearBackwardWeight(program, { dy, x, dweight: this.#weight.gradient! }, shape);
     recordBias(program, rows, dy, this.#bias, partial);
   }

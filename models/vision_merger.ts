@@ -68,13 +68,13 @@ export class VisionMerger {
     );
     addLinear(
       program,
-      { x: this.#normed, weight: this.#up.weight.weight, bias: this.#up.bias.weight, y: this.#inner },
+      { x: this.#normed, weight: this.#up.weight.operand, bias: this.#up.bias.weight, y: this.#inner },
       up,
     );
     program.add(geluForward, { x: this.#inner, y: this.#active }, { tokens: groups, width: this.#wide });
     addLinear(
       program,
-      { x: this.#active, weight: this.#down.weight.weight, bias: this.#down.bias.weight, y: this.output },
+      { x: this.#active, weight: this.#down.weight.operand, bias: this.#down.bias.weight, y: this.output },
       down,
     );
   }
@@ -101,14 +101,14 @@ export class VisionMerger {
     };
     weightGradient(dout, this.#active, this.#down.weight, down);
     recordBias(program, groups, dout, this.#down.bias, partial);
-    addLinearBackwardInput(program, { dy: dout, weight: this.#down.weight.weight, dx: dactive }, down);
+    addLinearBackwardInput(program, { dy: dout, weight: this.#down.weight.operand, dx: dactive }, down);
     program.add(geluBackward, { x: this.#inner, dy: dactive, dx: dinner }, {
       tokens: groups,
       width: this.#wide,
     });
     weightGradient(dinner, this.#normed, this.#up.weight, up);
     recordBias(program, groups, dinner, this.#up.bias, partial);
-    addLinearBackwardInput(program, { dy: dinner, weight: this.#up.weight.weight, dx: dnormed }, up);
+    addLinearBackwardInput(program, { dy: dinner, weight: this.#up.weight.operand, dx: dnormed }, up);
     recordNormBackward(
       program,
       { config: visionBlock(this.#config), tokens: this.#patches },

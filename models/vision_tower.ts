@@ -120,7 +120,7 @@ export class VisionTower {
     const patchShape = { tokens, inputs: patchWidth(v), outputs: v.hidden_size };
 
     const forward = new Program(gpu, "vision forward", { once: true });
-    addLinear(forward, { x: this.#inputs.pixels, weight: patch.weight, y: x(0) }, patchShape);
+    addLinear(forward, { x: this.#inputs.pixels, weight: patch.operand, y: x(0) }, patchShape);
     layers.forEach((layer, i) =>
       recordLayerForward(forward, context(i), layer, x(i), activations(i), x(i + 1))
     );

@@ -1,11 +1,11 @@
-// Attention of one query token per slot over that slot's cached positions, softmax computed online.
+// Attention of one query token per slot over that slot's cached positions, softmax computed online; for software adapters
+// and heads that are too wide for attention_decode_texture.wgsl.
 //
 //   out[s, h] = Σ_t softmax_t(scale · q[s, h] · k[row(t), h']) v[row(t), h'],  t = 0 … position[s], h' = h / (Hq / Hkv)
 //   row(t) = table[s, t / block_size] · block_size + t % block_size
 //
 // qkv [S, (Hq + 2·Hkv)·D] rotated; k_cache, v_cache [rows, Hkv·D]; slots [S, 8] = token, position, alive, …;
-// out [S, Hq·D]. A dead slot gets zeros. HEAD_DIM (a multiple of 8, at most 256) stands in front of this text;
-// heads of up to 32 have a text of their own, attention_decode_small.wgsl.
+// out [S, Hq·D]. A dead slot gets zeros. HEAD_DIM (a multiple of 8, at most 256) stands in front of this text.
 //
 // Loads are what costs, so one workgroup serves two query heads that share a kv head (the second may be missing: it then
 // repeats the first) and works in quads of four positions, through chunks of LANES quads:

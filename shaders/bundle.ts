@@ -2,13 +2,13 @@
 // deno-fmt-ignore-file
 
 /** WGSL texts by file name. */
-export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_small" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "attention_tiled" | "column_sum" | "embedding" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "kv_cache_kept" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
+export const SHADERS: Readonly<Record<"adamw" | "adamw_bf16" | "attention" | "attention_backward" | "attention_decode" | "attention_decode_group" | "attention_decode_texture" | "attention_head_32" | "attention_head_64" | "attention_registers" | "attention_texture" | "attention_tiled" | "cached_f16" | "cached_f32" | "column_sum" | "embedding" | "embedding_half" | "entropy_window" | "full_kl" | "gelu" | "grad_norm" | "head" | "kv_cache" | "linear" | "linear_any" | "linear_rows" | "linear_texture" | "linear_tiled" | "no_subgroups" | "operands_f16" | "operands_f32" | "philox" | "place" | "place_float" | "policy_loss" | "rmsnorm" | "rope" | "rope_cache" | "rows" | "sample" | "sample_filter" | "sample_lanes" | "sample_lanes_subgroup" | "sample_slot" | "sample_texture" | "silu" | "slots" | "slots_refill" | "sums_f16" | "sums_f32" | "swiglu" | "team_subgroup" | "team_workgroup" | "texel" | "top_token" | "value_loss" | "values_f32" | "values_vec4", string>> = {
   adamw: `// AdamW with decoupled weight decay (Loshchilov and Hutter 2019; torch.optim.AdamW), in place over n values:
 //   g <- clip g;  p <- p (1 - lr wd);  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
 //   p <- p - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
 // norm [4] = [norm, clip, finite, 0] of grad_norm.wgsl: where finite is 0, nothing is written.
 // 1 - b comes from outside and b = 1 - (1 - b): f32 keeps 0.001 to 1e-11, but 1 - 0.999 only to 5e-8.
-// Prelude: Value, LANES. One thread a Value.
+// Prelude: Value, LANES. One thread a Value. With HALF = 1, of vec4s, half <- p rounded to f16: what the model reads.
 
 struct Dims {
   n: u32, lr: f32, one_minus_beta1: f32, one_minus_beta2: f32, eps: f32, weight_decay: f32,
@@ -20,6 +20,9 @@ struct Dims {
 @group(0) @binding(3) var<storage, read_write> m: array<Value>;
 @group(0) @binding(4) var<storage, read_write> v: array<Value>;
 @group(0) @binding(5) var<storage, read> norm: array<vec4f>;
+//# for half in HALF
+@group(0) @binding(6) var<storage, read_write> half: array<vec4<f16>>;
+//# end
 
 @compute @workgroup_size(GROUP)
 fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -33,8 +36,12 @@ fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec
   let square = (1.0 - dims.one_minus_beta2) * v[i] + dims.one_minus_beta2 * slope * slope;
   m[i] = mean;
   v[i] = square;
-  p[i] = p[i] * (1.0 - dims.lr * dims.weight_decay) -
+  let next = p[i] * (1.0 - dims.lr * dims.weight_decay) -
     dims.lr / dims.correction1 * mean / (sqrt(square) / sqrt(dims.correction2) + dims.eps);
+  p[i] = next;
+  //# for half in HALF
+  half[i] = vec4<f16>(next);
+  //# end
 }
 `,
   adamw_bf16: `// AdamW on bf16 parameters with Kahan summation: p, g, m, v and the compensation c are bf16, two to a u32 (the even
@@ -472,14 +479,14 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
   }
 }
 `,
-  attention_decode: `// Attention of one query token per slot over that slot's cached positions, softmax computed online.
+  attention_decode: `// Attention of one query token per slot over that slot's cached positions, softmax computed online; for software adapters
+// and heads that are too wide for attention_decode_texture.wgsl.
 //
 //   out[s, h] = Σ_t softmax_t(scale · q[s, h] · k[row(t), h']) v[row(t), h'],  t = 0 … position[s], h' = h / (Hq / Hkv)
 //   row(t) = table[s, t / block_size] · block_size + t % block_size
 //
 // qkv [S, (Hq + 2·Hkv)·D] rotated; k_cache, v_cache [rows, Hkv·D]; slots [S, 8] = token, position, alive, …;
-// out [S, Hq·D]. A dead slot gets zeros. HEAD_DIM (a multiple of 8, at most 256) stands in front of this text;
-// heads of up to 32 have a text of their own, attention_decode_small.wgsl.
+// out [S, Hq·D]. A dead slot gets zeros. HEAD_DIM (a multiple of 8, at most 256) stands in front of this text.
 //
 // Loads are what costs, so one workgroup serves two query heads that share a kv head (the second may be missing: it then
 // repeats the first) and works in quads of four positions, through chunks of LANES quads:
@@ -611,134 +618,205 @@ fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: 
   out[out_b + column + 1u] = merged[3] / total.y;
 }
 `,
-  attention_decode_small: `// attention_decode.wgsl for heads of at most 32 values, which fit the registers; formula, shapes and bindings stand there.
+  attention_decode_group: `// Attention of one query token per slot over that slot's cached positions, softmax computed online.
 //
-// SPLIT lanes serve one slot and two query heads that share a kv head (the second may be missing: it then repeats the
-// first): each takes every SPLIT-th position with a running maximum of its own, then the parts are merged. HEAD_DIM (8, 16,
-// 24 or 32) stands in front of this text; accesses past HEAD_DIM fold away. Measured against the workgroup version at 64
-// slots, 4 heads over 2, head size 32 and context 100 on a software adapter: 0.6 against 2.2 ms. Loop trips of one
-// invocation: (position + 1) / SPLIT, then a few.
+//   out[s, h] = Σ_t softmax_t(scale · q[s, h] · k[row(t), h']) v[row(t), h'],  t = 0 … position[s], h' = h / (Hq / Hkv)
+//   row(t) = table[s, t / block_size] · block_size + t % block_size
+//
+// qkv [S, (Hq + 2·Hkv)·D] rotated; k_cache, v_cache [rows, Hkv·D] of Cached, a prelude's; slots [S, 8] = token, position,
+// alive, …; out [S, Hq·D]. A dead slot gets zeros. In front of this text stand
+//   D4 = D / 4; HEADS; TEAM, a power of two that divides D4, at most 8; THREADS = TEAMS · TEAM; STEP divides D4 / TEAM;
+//   PARTS = ⌊THREADS / D4⌋, at most TEAMS; DEEP: 2 where 2 · PARTS divides TEAMS, else 1;
+//   ROUND divides TEAM; ROUNDS = ⌈HEADS / ROUND⌉; ITEMS = ⌈HEADS / TEAM⌉; EXCHANGE, the larger of ROUND · THREADS and
+//   HEADS · TEAMS.
+//
+// The caches' bytes are what costs: a workgroup serves a slot and HEADS query heads that share a kv head (those that are
+// missing repeat the last one), so every row of k and of v is loaded once for all of them, neighbours in a workgroup
+// loading neighbours of a row. A chunk of CHUNK positions goes through four stages:
+//   1. a team of TEAM threads makes the scores of a quad of positions, each thread over its columns of the rows, HEADS
+//      queries to a load; the loads of v of DEEP quads start here too, to arrive while 2 and 3 go on;
+//   2. scores are added up over the team through workgroup memory, ROUND heads at a time, by a thread for every head and
+//      quad;
+//   3. which turns them into weights e^(score − maximum so far); \`keeps\` rescales older sums;
+//   4. a thread owns a column, a vec4 of the head, for all HEADS, and adds up weights · v of every PARTS-th quad.
+// At the end the parts are added up; they share their maximum. Loop trips of one invocation: at most 100 in a chunk (of them
+// 8 · ITEMS for maxima, TEAM · ROUNDS for sums over teams). Forward only. Source: online softmax of arXiv 1805.02867.
 
 struct Dims { slots: u32, heads: u32, kv_heads: u32, max_blocks: u32, block_size: u32, rows: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read> k_cache: array<vec4f>;
-@group(0) @binding(3) var<storage, read> v_cache: array<vec4f>;
+@group(0) @binding(2) var<storage, read> k_cache: array<vec4<Cached>>;
+@group(0) @binding(3) var<storage, read> v_cache: array<vec4<Cached>>;
 @group(0) @binding(4) var<storage, read> table: array<u32>;
 @group(0) @binding(5) var<storage, read> slots: array<u32>;
 @group(0) @binding(6) var<storage, read_write> out: array<vec4f>;
 
-const SPLIT = 4u;
-const D4 = HEAD_DIM / 4u;
+// Quads of a chunk.
+const TEAMS = 32u;
+const CHUNK = 4u * TEAMS;
 const LOWEST = -3e38;
 
-// Maximum and sum of head a in x and y, of head b in z and w; weighted values, vec4 c of head a at 2c, of head b at 2c + 1.
-var<workgroup> states: array<vec4f, 32>;
-var<workgroup> sums: array<vec4f, 32u * 2u * D4>;
+var<workgroup> q: array<vec4f, HEADS * D4>;
+var<workgroup> bases: array<u32, CHUNK>;
+// Of a head: by what its older sums are to be multiplied; at the end, one over its total.
+var<workgroup> keeps: array<f32, HEADS>;
+// What members of a team add up, ROUND heads at a time; then scores, then weights, of head h and quad i at h · TEAMS + i.
+var<workgroup> exchange: array<vec4f, EXCHANGE>;
 
-fn q(base: u32, c: u32) -> vec4f {
-  if (c < D4) { return qkv[base + c] * d.scale; }
-  return vec4f();
+// First vec4 of position t's row of kv head \`head\`; positions past the last repeat it, with a weight of 0.
+fn base_of(s: u32, t: u32, n: u32, head: u32) -> u32 {
+  let at = min(t, n - 1u);
+  let row = table[s * d.max_blocks + at / d.block_size] * d.block_size + at % d.block_size;
+  return (row * d.kv_heads + head) * D4;
 }
 
-fn k(base: u32, c: u32) -> vec4f {
-  if (c < D4) { return k_cache[base + c]; }
-  return vec4f();
+fn key(quad: u32, column: u32) -> mat4x4f {
+  return mat4x4f(vec4f(k_cache[bases[4u * quad] + column]), vec4f(k_cache[bases[4u * quad + 1u] + column]),
+    vec4f(k_cache[bases[4u * quad + 2u] + column]), vec4f(k_cache[bases[4u * quad + 3u] + column]));
 }
 
-fn v(base: u32, c: u32) -> vec4f {
-  if (c < D4) { return v_cache[base + c]; }
-  return vec4f();
+fn value(quad: u32, column: u32) -> mat4x4f {
+  return mat4x4f(vec4f(v_cache[bases[4u * quad] + column]), vec4f(v_cache[bases[4u * quad + 1u] + column]),
+    vec4f(v_cache[bases[4u * quad + 2u] + column]), vec4f(v_cache[bases[4u * quad + 3u] + column]));
 }
 
-fn keep(lane: u32, c: u32, a: vec4f, b: vec4f) {
-  if (c < D4) {
-    sums[(lane * D4 + c) * 2u] = a;
-    sums[(lane * D4 + c) * 2u + 1u] = b;
-  }
-}
-
-fn product(x: mat4x4f, y: mat4x4f) -> f32 {
-  return dot(x[0], y[0]) + dot(x[1], y[1]) + dot(x[2], y[2]) + dot(x[3], y[3]);
-}
-
-@compute @workgroup_size(32)
-fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) lid: vec3u) {
-  let lane = lid.x;
-  let part = lane % SPLIT;
+@compute @workgroup_size(THREADS)
+fn decode(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let s = wid.y;
+  if (s >= d.slots) { return; }
   let group = d.heads / d.kv_heads;
-  let pairs = (group + 1u) / 2u;
-  let unit = wid.x * (32u / SPLIT) + lane / SPLIT;
-  let s = unit / (d.kv_heads * pairs);
-  let pair = unit % (d.kv_heads * pairs);
-  let kv_head = pair / pairs;
-  let a = kv_head * group + pair % pairs * 2u;
-  let b = min(a + 1u, kv_head * group + group - 1u);
-  var n = 0u;
-  if (s < d.slots) { n = select(0u, slots[s * 8u + 1u] + 1u, slots[s * 8u + 2u] == 1u); }
-  if (part < n) {
-    let q_a = (s * (d.heads + 2u * d.kv_heads) + a) * D4;
-    let q_b = q_a + (b - a) * D4;
-    let qa0 = mat4x4f(q(q_a, 0u), q(q_a, 1u), q(q_a, 2u), q(q_a, 3u));
-    let qa1 = mat4x4f(q(q_a, 4u), q(q_a, 5u), q(q_a, 6u), q(q_a, 7u));
-    let qb0 = mat4x4f(q(q_b, 0u), q(q_b, 1u), q(q_b, 2u), q(q_b, 3u));
-    let qb1 = mat4x4f(q(q_b, 4u), q(q_b, 5u), q(q_b, 6u), q(q_b, 7u));
-    var oa0 = mat4x4f();
-    var oa1 = mat4x4f();
-    var ob0 = mat4x4f();
-    var ob1 = mat4x4f();
-    var top = vec2f(LOWEST);
-    var total = vec2f();
-    for (var t = part; t < n; t += SPLIT) {
-      let row = table[s * d.max_blocks + t / d.block_size] * d.block_size + t % d.block_size;
-      let at = (row * d.kv_heads + kv_head) * D4;
-      let k0 = mat4x4f(k(at, 0u), k(at, 1u), k(at, 2u), k(at, 3u));
-      let k1 = mat4x4f(k(at, 4u), k(at, 5u), k(at, 6u), k(at, 7u));
-      let score = vec2f(product(qa0, k0) + product(qa1, k1), product(qb0, k0) + product(qb1, k1));
-      let highest = max(top, score);
-      let shrink = exp(top - highest);
-      let p = exp(score - highest);
-      top = highest;
-      total = total * shrink + p;
-      let v0 = mat4x4f(v(at, 0u), v(at, 1u), v(at, 2u), v(at, 3u));
-      let v1 = mat4x4f(v(at, 4u), v(at, 5u), v(at, 6u), v(at, 7u));
-      oa0 = oa0 * shrink.x + v0 * p.x;
-      oa1 = oa1 * shrink.x + v1 * p.x;
-      ob0 = ob0 * shrink.y + v0 * p.y;
-      ob1 = ob1 * shrink.y + v1 * p.y;
+  let sets = (group + HEADS - 1u) / HEADS;
+  let kv_head = wid.x / sets;
+  let head = kv_head * group + wid.x % sets * HEADS;
+  // Heads that are there.
+  let held = min(HEADS, (kv_head + 1u) * group - head);
+  let first_out = (s * d.heads + head) * D4;
+  if (slots[s * 8u + 2u] != 1u) {
+    for (var i = lane; i < held * D4; i += THREADS) { out[first_out + i] = vec4f(); }
+    return;
+  }
+  let n = slots[s * 8u + 1u] + 1u;
+  let first_q = (s * (d.heads + 2u * d.kv_heads) + head) * D4;
+  for (var i = lane; i < HEADS * D4; i += THREADS) {
+    q[i] = qkv[first_q + min(i / D4, held - 1u) * D4 + i % D4] * d.scale;
+  }
+  let team = lane / TEAM;
+  let member = lane % TEAM;
+  // Threads past the last part repeat it; nobody reads their sums.
+  let part = min(lane / D4, PARTS - 1u);
+  let column = lane % D4;
+  var sum = array<vec4f, ROUND * ROUNDS>();
+  //# for j in ITEMS
+  let item\$j = lane + \$j * THREADS;
+  var top\$j = LOWEST;
+  var total\$j = vec4f();
+  //# end
+  for (var chunk = 0u; chunk < n; chunk += CHUNK) {
+    let quads = min(TEAMS, (n - chunk + 3u) / 4u);
+    workgroupBarrier();
+    for (var i = lane; i < CHUNK; i += THREADS) { bases[i] = base_of(s, chunk + i, n, kv_head); }
+    workgroupBarrier();
+    var score = array<vec4f, ROUND * ROUNDS>();
+    if (team < quads) {
+      for (var c = member; c < D4; c += STEP * TEAM) {
+        //# for c in STEP
+        let k\$c = key(team, c + \$c * TEAM);
+        //# end
+        //# for h in HEADS
+        //# for c in STEP
+        score[\$h] += q[\$h * D4 + c + \$c * TEAM] * k\$c;
+        //# end
+        //# end
+      }
     }
-    states[lane] = vec4f(top.x, total.x, top.y, total.y);
-    keep(lane, 0u, oa0[0], ob0[0]);
-    keep(lane, 1u, oa0[1], ob0[1]);
-    keep(lane, 2u, oa0[2], ob0[2]);
-    keep(lane, 3u, oa0[3], ob0[3]);
-    keep(lane, 4u, oa1[0], ob1[0]);
-    keep(lane, 5u, oa1[1], ob1[1]);
-    keep(lane, 6u, oa1[2], ob1[2]);
-    keep(lane, 7u, oa1[3], ob1[3]);
+    //# for a in DEEP
+    let ahead\$a = value(part + \$a * PARTS, column);
+    //# end
+    var own = array<vec4f, ITEMS>();
+    //# for r in ROUNDS
+    // A quad's place is turned by the member, which spreads writes and reads over the banks.
+    //# for i in ROUND
+    exchange[\$i * THREADS + member * TEAMS + (team ^ member)] = score[\$r * ROUND + \$i];
+    //# end
+    workgroupBarrier();
+    // Wraps around below the first thread of these heads.
+    let turn\$r = lane - \$r * ROUND * TEAMS % THREADS;
+    if (turn\$r < ROUND * TEAMS) {
+      let at = turn\$r / TEAMS * THREADS;
+      let quad = turn\$r % TEAMS;
+      var added = vec4f();
+      for (var m = 0u; m < TEAM; m++) { added += exchange[at + m * TEAMS + (quad ^ m)]; }
+      own[\$r * ROUND / TEAM] = added;
+    }
+    workgroupBarrier();
+    //# end
+    let valid = vec4u(chunk + lane % TEAMS * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(n);
+    //# for j in ITEMS
+    own[\$j] = select(vec4f(LOWEST), own[\$j], valid);
+    if (item\$j < HEADS * TEAMS) { exchange[item\$j] = own[\$j]; }
+    //# end
+    workgroupBarrier();
+    //# for j in ITEMS
+    if (item\$j < HEADS * TEAMS) {
+      let first = item\$j / TEAMS * TEAMS;
+      var most = vec4f(LOWEST);
+      for (var i = first; i < first + TEAMS; i += 4u) {
+        most = max(max(max(most, exchange[i]), exchange[i + 1u]), max(exchange[i + 2u], exchange[i + 3u]));
+      }
+      let highest = max(max(top\$j, max(most.x, most.y)), max(most.z, most.w));
+      let keep = exp(top\$j - highest);
+      own[\$j] = exp(own[\$j] - highest);
+      top\$j = highest;
+      total\$j = total\$j * keep + own[\$j];
+      if (item\$j == first) { keeps[item\$j / TEAMS] = keep; }
+    }
+    //# end
+    workgroupBarrier();
+    //# for j in ITEMS
+    if (item\$j < HEADS * TEAMS) { exchange[item\$j] = own[\$j]; }
+    //# end
+    workgroupBarrier();
+    //# for h in HEADS
+    sum[\$h] *= keeps[\$h];
+    //# for a in DEEP
+    sum[\$h] += ahead\$a * exchange[\$h * TEAMS + part + \$a * PARTS];
+    //# end
+    //# end
+    for (var i = part + DEEP * PARTS; i < quads; i += DEEP * PARTS) {
+      //# for a in DEEP
+      let v\$a = value(i + \$a * PARTS, column);
+      //# end
+      //# for h in HEADS
+      //# for a in DEEP
+      sum[\$h] += v\$a * exchange[\$h * TEAMS + i + \$a * PARTS];
+      //# end
+      //# end
+    }
   }
   workgroupBarrier();
-  if (s >= d.slots) { return; }
-  let first = lane - part;
-  let parts = min(SPLIT, n);
-  var top = vec2f(LOWEST);
-  for (var i = first; i < first + parts; i++) { top = max(top, states[i].xz); }
-  for (var c = part; c < D4; c += SPLIT) {
-    var total = vec2f();
-    var sum_a = vec4f();
-    var sum_b = vec4f();
-    for (var i = first; i < first + parts; i++) {
-      let state = states[i];
-      let weight = exp(state.xz - top);
-      total += weight * state.yw;
-      sum_a += weight.x * sums[(i * D4 + c) * 2u];
-      sum_b += weight.y * sums[(i * D4 + c) * 2u + 1u];
-    }
-    // A dead slot has no parts: the sums are zero, the totals are made 1.
-    total = select(total, vec2f(1.0), parts == 0u);
-    out[(s * d.heads + a) * D4 + c] = sum_a / total.x;
-    out[(s * d.heads + b) * D4 + c] = sum_b / total.y;
+  //# for j in ITEMS
+  if (item\$j < HEADS * TEAMS) { exchange[item\$j] = total\$j; }
+  //# end
+  workgroupBarrier();
+  if (lane < HEADS) {
+    var total = vec4f();
+    for (var i = lane * TEAMS; i < (lane + 1u) * TEAMS; i++) { total += exchange[i]; }
+    keeps[lane] = 1.0 / dot(total, vec4f(1.0));
   }
+  //# for r in ROUNDS
+  workgroupBarrier();
+  //# for i in ROUND
+  exchange[\$i * THREADS + lane] = sum[\$r * ROUND + \$i];
+  //# end
+  workgroupBarrier();
+  for (var i = lane; i < min(ROUND, held - min(held, \$r * ROUND)) * D4; i += THREADS) {
+    let of_head = i / D4;
+    var added = vec4f();
+    for (var p = 0u; p < PARTS; p++) { added += exchange[of_head * THREADS + p * D4 + i % D4]; }
+    let h = \$r * ROUND + of_head;
+    out[first_out + h * D4 + i % D4] = added * keeps[h];
+  }
+  //# end
 }
 `,
   attention_decode_texture: `// attention_decode.wgsl for software adapters, which read k and v through textures; formula, shapes and bindings stand
@@ -1761,6 +1839,13 @@ fn backward_key_value(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
   //# end
 }
 `,
+  cached_f16: `enable f16;
+// The key/value cache holds values rounded to f16; stands in front of the texts that read and write it as vec4<Cached>.
+alias Cached = f16;
+`,
+  cached_f32: `// The key/value cache holds f32; stands in front of the texts that read and write it as vec4<Cached>.
+alias Cached = f32;
+`,
   column_sum: `// Sums over tokens, for the gradients of biases and norm weights, in two stages so that no thread runs a long loop and
 // the order of additions is fixed:
 //   column_sum   partial[c,j] = sum over the tokens t of chunk c of dy[t,j];  dy [T, N], partial [chunks, N]
@@ -1847,6 +1932,28 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
   var sum = Value(0.0);
   for (var k = starts[u]; k < starts[u + 1u]; k++) { sum += dy[order[k] * n + at.x]; }
   dweight[row * n + at.x] += sum;
+}
+`,
+  embedding_half: `// embedding.wgsl's forward, of a table that stands in f16: widths are multiples of 4, one thread a vec4.
+//   ids [T], weight [rows, W] f16, y [T, W]
+// Prelude: place.
+
+struct Dims { tokens: u32, width: u32, first_row: u32, rows: u32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read> ids: array<u32>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f16>>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(GROUP)
+fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+           @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let n = d.width / 4u;
+  if (i >= d.tokens * n) { return; }
+  // Below the window the difference wraps round to a large number.
+  let at = place(i, n);
+  let row = ids[at.y] - d.first_row;
+  if (row < d.rows) { y[i] = vec4f(weight[row * n + at.x]); }
 }
 `,
   entropy_window: `// High-entropy windows over packed response tokens: N tokens, spans [B, 2] = (first token, length) of every sequence.
@@ -2285,7 +2392,8 @@ fn gradient(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) 
   }
 }
 `,
-  kv_cache: `// The key/value cache of one layer: two arrays [rows, Hkv·D] of vec4; a row is one position of one sequence.
+  kv_cache: `// The key/value cache of one layer: two arrays [rows, Hkv·D] of vec4s of Cached, a prelude's; a row is one position of one
+// sequence. qkv is f32.
 //
 // write:     k_cache[rows[t]] = the k part of qkv row t, v_cache[rows[t]] = its v part; rows[t] = 0xffffffff: nothing.
 //            qkv [T, (Hq + 2·Hkv)·D], each row q heads | k heads | v heads, q and k already rotated.
@@ -2297,8 +2405,8 @@ struct WriteDims { tokens: u32, heads: u32, kv_heads: u32, head_dim: u32 }
 @group(0) @binding(0) var<uniform> wd: WriteDims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read> rows: array<u32>;
-@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4<Cached>>;
+@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4<Cached>>;
 
 @compute @workgroup_size(64)
 fn write(
@@ -2316,15 +2424,15 @@ fn write(
   let q_width = wd.heads * wd.head_dim / 4u;
   let source = t * (q_width + 2u * width) + q_width + c;
   let dest = row * width + c;
-  k_cache[dest] = qkv[source];
-  v_cache[dest] = qkv[source + width];
+  k_cache[dest] = vec4<Cached>(qkv[source]);
+  v_cache[dest] = vec4<Cached>(qkv[source + width]);
 }
 
 struct CopyDims { count: u32, width: u32 }
 @group(0) @binding(0) var<uniform> cd: CopyDims;
 @group(0) @binding(1) var<storage, read> pairs: array<vec2u>;
-@group(0) @binding(2) var<storage, read_write> k_rows: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> v_rows: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> k_rows: array<vec4<Cached>>;
+@group(0) @binding(3) var<storage, read_write> v_rows: array<vec4<Cached>>;
 
 @compute @workgroup_size(64)
 fn copy_rows(
@@ -2340,44 +2448,6 @@ fn copy_rows(
   let dest = pairs[n].y * width + i % width;
   k_rows[dest] = k_rows[source];
   v_rows[dest] = v_rows[source];
-}
-`,
-  kv_cache_kept: `// kv_cache.wgsl's \`write\` for software adapters, whose decode attention reads the caches through textures: every row goes
-// into the cache and into its texture, which nobody has to fill again before the next step. Formula and shapes stand there;
-// element 4i of a cache is texel (i & 1023, i >> 10).
-
-struct Dims { tokens: u32, heads: u32, kv_heads: u32, head_dim: u32 }
-@group(0) @binding(0) var<uniform> d: Dims;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read> rows: array<u32>;
-@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4f>;
-@group(0) @binding(19) var k_texture: texture_storage_2d<rgba32float, write>;
-@group(0) @binding(20) var v_texture: texture_storage_2d<rgba32float, write>;
-
-@compute @workgroup_size(64)
-fn write_kept(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_id) lid: vec3u,
-) {
-  let i = (wid.y * groups.x + wid.x) * 64u + lid.x;
-  let width = d.kv_heads * d.head_dim / 4u;
-  let t = i / width;
-  if (t >= d.tokens) { return; }
-  let row = rows[t];
-  if (row == 0xffffffffu) { return; }
-  let c = i % width;
-  let q_width = d.heads * d.head_dim / 4u;
-  let source = t * (q_width + 2u * width) + q_width + c;
-  let dest = row * width + c;
-  let k = qkv[source];
-  let v = qkv[source + width];
-  k_cache[dest] = k;
-  v_cache[dest] = v;
-  let texel = vec2u(dest & 1023u, dest >> 10u);
-  textureStore(k_texture, texel, k);
-  textureStore(v_texture, texel, v);
 }
 `,
   linear: `// Linear layer, f32: Y = X Wᵀ (+ bias) (+ residual), and its two gradients.
@@ -2659,7 +2729,7 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u) {
   linear_rows: `// The forward products of linear.wgsl for few rows, as in decoding, where reading the weights is all the work: a workgroup
 // of LANES threads owns ROWS rows x 4 columns of y, its threads take turns along the contraction and then add up.
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; \`in\` is a multiple of 4
-// Prelude (operands_*.wgsl): narrow, which rounds operands to what products are made of.
+// Prelude (operands_*.wgsl): Half, as which W is stored; narrow, which rounds operands to it.
 // With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
 // Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
 // factor of a row last, since its squares are added up beside the products; with GATED = 1, else UNGATED = 1, W is
@@ -2679,7 +2749,7 @@ struct Dims {
 
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<Half>>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 //# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
@@ -2727,7 +2797,7 @@ fn products(m: u32, n: u32, lane: u32) -> vec4f {
   //# end
   //# end
   for (var k = lane; k < width; k += LANES) {
-    let b = mat4x4f(as_half(w[w0 + k]), as_half(w[w1 + k]), as_half(w[w2 + k]), as_half(w[w3 + k]));
+    let b = mat4x4f(vec4f(w[w0 + k]), vec4f(w[w1 + k]), vec4f(w[w2 + k]), vec4f(w[w3 + k]));
     //# for plain in PLAIN
     //# for r in ROWS
     sum\$r += as_half(x[x\$r + k]) * b;
@@ -3152,7 +3222,8 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
 }
 `,
   linear_tiled: `// Linear layer for GPUs with fast workgroup memory: the formulas, entry points and bindings of linear.wgsl.
-//   X [tokens, in]  W [out, in]  bias [out]  residual, Y, dY [tokens, stride]; \`in\` and \`stride\` are multiples of 4
+//   X [tokens, in]  W [out, in]  bias [out]  residual, Y, dY [tokens, stride]; \`in\` and \`stride\` are multiples of 4; W is stored as it
+//   stands in workgroup memory
 // A workgroup owns a tile of M rows x N columns of the output and walks the contraction K at a time: both operands' slices
 // go through workgroup memory, the next ones are fetched while the present ones are multiplied. Each of X · Y threads adds
 // up ROWS x 4 VECS elements that lie Y rows and X columns apart, so that neighbours read and write neighbouring places.
@@ -3161,7 +3232,7 @@ fn backward_weight(@builtin(global_invocation_id) id: vec3u, @builtin(local_invo
 // stand there. With DOUBLE = 1 slices take turns in two buffers, LEFT_PART and RIGHT_PART apart, and one barrier does: who
 // writes slice s + 2 has passed the barrier of s + 1, to which everyone comes after multiplying slice s.
 //   PAIRS = 2 VECS  THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
-// Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
+// Prelude (operands_*.wgsl): Half, as which W is stored and operands stand in workgroup memory; Sum, in which they are multiplied and a
 // slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
 // step (Sum is f32), with SLICED = 1 as a whole.
 // Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
@@ -3207,7 +3278,7 @@ fn add_slice(acc: ptr<function, Tile>, slice: ptr<function, Slice>) {
 }
 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<Half>>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 //# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
@@ -3227,7 +3298,7 @@ fn x_at(m: u32, k: u32, width: u32) -> vec4f {
 }
 
 // Of column c of the tile at n. A gated tile's first half are columns of the gate, its second half the same ones of up.
-fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4f {
+fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4<Half> {
   //# for ungated in UNGATED
   let column = n + c;
   let row = column;
@@ -3237,7 +3308,7 @@ fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4f {
   let row = column + c / (N / 2u) * d.outputs;
   //# end
   if (column < d.outputs && k < width) { return w[row * width + k]; }
-  return vec4f();
+  return vec4<Half>();
 }
 
 fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
@@ -3282,7 +3353,7 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     left[left_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[right_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow(b\$l);
+    right[right_at + (i + THREADS / QUADS * \$l) * SPAN + q] = b\$l;
     //# end
     workgroupBarrier();
     let next = step + QUADS + q;
@@ -3429,7 +3500,7 @@ fn forward_gated(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_
 //# end
 
 @group(0) @binding(1) var<storage, read> input_dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read> input_w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> input_w: array<vec4<Half>>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 fn input_dy_at(m: u32, n: u32, steps: u32) -> vec4f {
@@ -3437,9 +3508,9 @@ fn input_dy_at(m: u32, n: u32, steps: u32) -> vec4f {
   return vec4f();
 }
 
-fn input_w_at(n: u32, k: u32, width: u32) -> vec4f {
+fn input_w_at(n: u32, k: u32, width: u32) -> vec4<Half> {
   if (n < d.outputs && k < width) { return input_w[n * width + k]; }
-  return vec4f();
+  return vec4<Half>();
 }
 
 @compute @workgroup_size(THREADS)
@@ -3475,7 +3546,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     left[left_at + (i + THREADS / QUADS * \$l) * SPAN + q] = narrow_gradient(a\$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[right_at + thread + THREADS * \$l] = narrow(b\$l);
+    right[right_at + thread + THREADS * \$l] = b\$l;
     //# end
     workgroupBarrier();
     let next = step + QUADS;
@@ -3632,8 +3703,8 @@ fn backward_weight(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
 fn subgroupBroadcast(own: vec4f, lane: u32) -> vec4f { return own; }
 `,
   operands_f16: `enable f16;
-// Operands of products rounded to f16 (values of at least 65,520 become infinite), for linear_tiled.wgsl and
-// linear_rows.wgsl. Gradients are multiplied by 2^10 before (narrow_gradient), as loss scaling does, and the sums divided
+// Operands of products rounded to f16 (values of at least 65,520 become infinite) and weights stored so, for
+// linear_tiled.wgsl and linear_rows.wgsl. Gradients are multiplied by 2^10 before (narrow_gradient), as loss scaling does, and the sums divided
 // by it (gradient): powers of two round nothing, f16's smallest normal value stands for 6e-8, and its largest for 64.
 alias Half = f16;
 const SCALE = 1024.0;
@@ -3956,6 +4027,79 @@ fn rope(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   }
 }
 `,
+  rope_cache: `// What a decode step does to its rows of qkv before attention: rope.wgsl's rotation, and kv_cache.wgsl's \`write\`, so that
+// keys go to the cache as they are turned.
+//   qkv [T, (Hq + 2 Hkv) D]: q heads are rotated in place, k and v heads stay; positions [T]; cosine, sine [P, D / 2]
+//   k_cache[rows[t]] = the rotated k part of row t, v_cache[rows[t]] = its v part, [rows, Hkv D] of vec4s of Cached, a
+//   prelude's; rows[t] = 0xffffffff: neither
+// D is a multiple of 8. A thread has two vec4s of a head, D / 2 apart; with WHOLE = 1 those of all heads, whose angles are
+// the same. With KEPT = 1 (software adapters, whose decode attention reads the caches through textures) every row goes into
+// the cache's texture too, which nobody has to fill again: element 4i is texel (i & 1023, i >> 10).
+
+struct Dims { tokens: u32, heads: u32, kv_heads: u32, head_dim: u32 }
+@group(0) @binding(0) var<uniform> d: Dims;
+@group(0) @binding(1) var<storage, read_write> qkv: array<vec4f>;
+@group(0) @binding(2) var<storage, read> positions: array<u32>;
+@group(0) @binding(3) var<storage, read> cosine: array<vec4f>;
+@group(0) @binding(4) var<storage, read> sine: array<vec4f>;
+@group(0) @binding(5) var<storage, read> rows: array<u32>;
+@group(0) @binding(6) var<storage, read_write> k_cache: array<vec4<Cached>>;
+@group(0) @binding(7) var<storage, read_write> v_cache: array<vec4<Cached>>;
+//# for kept in KEPT
+@group(0) @binding(22) var k_texture: texture_storage_2d<rgba32float, write>;
+@group(0) @binding(23) var v_texture: texture_storage_2d<rgba32float, write>;
+//# end
+
+fn keep_key(at: u32, k: vec4f) {
+  k_cache[at] = vec4<Cached>(k);
+  //# for kept in KEPT
+  textureStore(k_texture, vec2u(at & 1023u, at >> 10u), k);
+  //# end
+}
+
+fn keep_value(at: u32, v: vec4f) {
+  v_cache[at] = vec4<Cached>(v);
+  //# for kept in KEPT
+  textureStore(v_texture, vec2u(at & 1023u, at >> 10u), v);
+  //# end
+}
+
+@compute @workgroup_size(GROUP)
+fn rope_cache(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
+              @builtin(local_invocation_index) lane: u32) {
+  let half = d.head_dim / 8u;
+  let heads = d.heads + 2u * d.kv_heads;
+  let shared_by = select(heads, 1u, WHOLE == 1u);
+  let i = (wid.y * groups.x + wid.x) * GROUP + lane;
+  let t = i / (shared_by * half);
+  if (t >= d.tokens) { return; }
+  let pair = i % half;
+  let row = rows[t];
+  let turn = positions[t] * half + pair;
+  let c = cosine[turn];
+  let s = sine[turn];
+  for (var head = i / half % shared_by; head < heads; head += shared_by) {
+    let at = (t * heads + head) * 2u * half + pair;
+    let a = qkv[at];
+    let b = qkv[at + half];
+    let x = a * c - b * s;
+    let y = b * c + a * s;
+    if (head < d.heads) {
+      qkv[at] = x;
+      qkv[at + half] = y;
+    } else if (row != 0xffffffffu) {
+      let dest = (row * d.kv_heads + (head - d.heads) % d.kv_heads) * 2u * half + pair;
+      if (head < d.heads + d.kv_heads) {
+        keep_key(dest, x);
+        keep_key(dest + half, y);
+      } else {
+        keep_value(dest, a);
+        keep_value(dest + half, b);
+      }
+    }
+  }
+}
+`,
   rows: `// Rows of a matrix picked by index, and put back.
 //   gather   y[i] = x[index[i]]                         x [*, width]  y [rows, width]
 //   scatter  dx[t] = dy[inverse[t]], 0 where inverse[t] is none (0xffffffff)   dx [rows, width]
@@ -4013,8 +4157,8 @@ fn scatter(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: v
 // out_values [ticks, S, 2]; tick [1] counts the workgroups that ran: divided by S it is the row to write, in any order.
 //
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
-// y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
-// and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
+// y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 4,096)
+// and reads the others again in every pass, four a trip: about V / 1,024 · 21 trips.
 // Preludes: philox.wgsl, sample_slot.wgsl, sample_lanes.wgsl or sample_lanes_subgroup.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
 
@@ -4030,7 +4174,7 @@ fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
 fn first_top(row: ptr<function, Row>, lane: u32) -> u32 {
   var first = NONE;
   for (var i = 0u; i < quads(lane); i++) {
-    first = min(first, first_of_four(y_of(row, i, lane), (*row).top, lane + 4u * LANES * i));
+    first = min(first, first_of_four(y_of(row, i, lane), (*row).top, token_at(lane, i)));
   }
   return first;
 }
@@ -4052,50 +4196,63 @@ fn choose(row: ptr<function, Row>, lane: u32, threshold: u32) -> u32 {
   var w = Walk(0.0, NONE, false);
   for (var i = 0u; i < quads(lane) && !w.done; i++) {
     let y = y_of(row, i, lane);
-    w = walk_four(w, kept(threshold, d.min_p, y, e_of(row, i, y)), lane + 4u * LANES * i);
+    w = walk_four(w, kept(threshold, d.min_p, y, e_of(row, i, y)), token_at(lane, i));
   }
   return w.token;
 }
 
-// From the lanes' sums of kept e: which lane holds the token, and where in its own running sum. By lane 0.
+// From the lanes' and the columns' sums of kept e: which lane holds the token, and where in its own running sum. By lane 0.
 fn find_owner(s: u32) {
-  var total = 0.0;
-  for (var i = 0u; i < LANES; i++) { total += lane_mass[i]; }
-  let u = random_of(s);
+  kept_mass = 0.0;
+  for (var c = 0u; c < LANES; c++) { kept_mass += column_mass[c]; }
+  let at = random_of(s) * kept_mass;
   var below = 0.0;
-  owner = 0u;
-  goal = 0.0;
-  for (var i = 0u; i < LANES; i++) {
-    let mass = lane_mass[i];
+  var column = 0u;
+  var before = 0.0;
+  for (var c = 0u; c < LANES; c++) {
+    let mass = column_mass[c];
     if (mass > 0.0) {
-      owner = i;
-      goal = u * total - below;
+      column = c;
+      before = below;
       below += mass;
-      if (below > u * total) { break; }
+      if (below > at) { break; }
+    }
+  }
+  owner = column;
+  goal = 0.0;
+  for (var i = 0u; i < TEAMS; i++) {
+    let mass = lane_mass[column * TEAMS + i];
+    if (mass > 0.0) {
+      owner = column + LANES * i;
+      goal = at - before;
+      before += mass;
+      if (before > at) { break; }
     }
   }
 }
 
-// Makes lane_mass, and by it kept_mass; greedy: lane_first, and by it \`chosen\` and \`owner\`.
+// Makes lane_mass, and by it kept_mass and \`owner\`; greedy: lane_first, and by it \`chosen\` and \`owner\`.
 fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
   if (d.temperature == 0.0) { lane_first[lane] = first_top(row, lane); }
-  else { lane_mass[lane] = lane_sum(row, lane, threshold, d.min_p); }
+  else { lane_mass[lane % LANES * TEAMS + lane / LANES] = lane_sum(row, lane, threshold, d.min_p); }
+  workgroupBarrier();
+  if (lane < LANES) {
+    var mass = 0.0;
+    for (var i = 0u; i < TEAMS; i++) { mass += lane_mass[lane * TEAMS + i]; }
+    column_mass[lane] = mass;
+  }
   workgroupBarrier();
   if (lane == 0u) {
     if (d.temperature == 0.0) {
       chosen = NONE;
-      for (var i = 0u; i < LANES; i++) { chosen = min(chosen, lane_first[i]); }
-      owner = chosen % LANES;
-    } else {
-      kept_mass = 0.0;
-      for (var i = 0u; i < LANES; i++) { kept_mass += lane_mass[i]; }
-      find_owner(s);
-    }
+      for (var i = 0u; i < GROUP; i++) { chosen = min(chosen, lane_first[i]); }
+      owner = 0u;
+    } else { find_owner(s); }
   }
   workgroupBarrier();
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn sample(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
   if (s >= d.slots) { return; }
@@ -4118,7 +4275,7 @@ fn sample(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   var threshold = 0u;
   if (d.temperature != 0.0) { threshold = threshold_of(&row, lane); }
   prepare(&row, lane, s, threshold);
-  if (lane != owner % LANES) { return; }
+  if (lane != owner) { return; }
   var token = NONE;
   if (!row.bad) {
     if (d.temperature == 0.0) { token = chosen; }
@@ -4146,7 +4303,7 @@ fn write_four(s: u32, v: u32, p: vec4f) {
 }
 
 // What \`sample\` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
   let lane = lanes.lane;
@@ -4159,7 +4316,7 @@ fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   prepare(&row, lane, s, threshold);
   let factor = select(0.0, 1.0 / max(kept_mass, 1e-37), live && !row.bad);
   for (var i = 0u; i < quads(lane); i++) {
-    let v = lane + 4u * LANES * i;
+    let v = token_at(lane, i);
     let y = y_of(&row, i, lane);
     var p = kept(threshold, d.min_p, y, e_of(&row, i, y)) * factor;
     if (d.temperature == 0.0) {
@@ -4174,7 +4331,10 @@ fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
 
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 
+// A row's tokens lie in LANES columns, v mod LANES; TEAMS lanes share a column, each a stretch of it.
 const LANES = 64u;
+const TEAMS = 4u;
+const GROUP = LANES * TEAMS;
 
 // Four tokens LANES apart: their logits, and y or LOWEST where banned or past the vocabulary.
 struct Quad { raw: vec4f, y: vec4f, bad: vec4<bool> }
@@ -4196,8 +4356,10 @@ struct Row {
   bad: bool,         // a logit is not finite, or every token is banned
 }
 
-var<workgroup> lane_mass: array<f32, 64>;
-var<workgroup> lane_first: array<u32, 64>;
+// Column by column, those of a column in the order of its tokens.
+var<workgroup> lane_mass: array<f32, GROUP>;
+var<workgroup> column_mass: array<f32, LANES>;
+var<workgroup> lane_first: array<u32, GROUP>;
 var<workgroup> alive: u32;
 var<workgroup> step: u32;
 var<workgroup> owner: u32;
@@ -4256,7 +4418,7 @@ fn put(m: mat4x4f, i: u32, value: vec4f) -> mat4x4f {
 
 fn y_of(row: ptr<function, Row>, i: u32, lane: u32) -> vec4f {
   if (i < 4u) { return pick((*row).y, i); }
-  return load_quad(*row, lane + 4u * LANES * i).y;
+  return load_quad(*row, token_at(lane, i)).y;
 }
 
 fn e_of(row: ptr<function, Row>, i: u32, y: vec4f) -> vec4f {
@@ -4264,7 +4426,17 @@ fn e_of(row: ptr<function, Row>, i: u32, y: vec4f) -> vec4f {
   return weights(*row, y);
 }
 
-fn quads(lane: u32) -> u32 { return (d.vocab - min(lane, d.vocab) + 4u * LANES - 1u) / (4u * LANES); }
+// Quads of a lane at most.
+fn share() -> u32 { return ((d.vocab + 4u * LANES - 1u) / (4u * LANES) + TEAMS - 1u) / TEAMS; }
+
+// First token of the lane's quad i.
+fn token_at(lane: u32, i: u32) -> u32 { return lane % LANES + 4u * LANES * (lane / LANES * share() + i); }
+
+// Quads of the lane, the last one perhaps not full.
+fn quads(lane: u32) -> u32 {
+  let first = token_at(lane, 0u);
+  return min(share(), (d.vocab - min(first, d.vocab) + 4u * LANES - 1u) / (4u * LANES));
+}
 
 // z, moment, mass and count of four tokens.
 fn moments(row: Row, raw: vec4f, y: vec4f, e: vec4f) -> vec4f {
@@ -4287,14 +4459,14 @@ fn read_row(s: u32, lane: u32) -> Row {
   // -(first banned token of the tail): the largest is wanted.
   var no_ban = -f32(d.vocab);
   for (var i = 0u; i < n; i++) {
-    let q = load_quad(row, lane + 4u * LANES * i);
+    let q = load_quad(row, token_at(lane, i));
     raw = put(raw, i, q.raw);
     row.y = put(row.y, i, q.y);
     raw4 = max(raw4, q.raw);
     y4 = max(y4, q.y);
     bad |= q.bad;
     if (i >= 4u && any((q.y <= vec4f(LOWEST)) & (q.raw > vec4f(LOWEST)))) {
-      no_ban = max(no_ban, -f32(lane + 4u * LANES * i));
+      no_ban = max(no_ban, -f32(token_at(lane, i)));
     }
   }
   let most = max_lanes(lane, vec4f(highest(raw4), highest(y4), select(0.0, 1.0, any(bad)), no_ban));
@@ -4305,7 +4477,7 @@ fn read_row(s: u32, lane: u32) -> Row {
   var sums = vec4f();
   for (var i = 0u; i < n; i++) {
     var q = Quad(pick(raw, i), pick(row.y, i), vec4<bool>());
-    if (i >= 4u) { q = load_quad(row, lane + 4u * LANES * i); }
+    if (i >= 4u) { q = load_quad(row, token_at(lane, i)); }
     let e = weights(row, q.y);
     row.e = put(row.e, i, e);
     sums += moments(row, q.raw, q.y, e);
@@ -4398,7 +4570,8 @@ fn threshold_of(row: ptr<function, Row>, lane: u32) -> u32 {
   return threshold;
 }
 `,
-  sample_lanes: `// Prelude of sample.wgsl: the 64 lanes of a workgroup add up through workgroup memory.
+  sample_lanes: `// Prelude of sample.wgsl: the lanes of a workgroup add up through workgroup memory, team after team, since all their
+// values at once would not fit every adapter's.
 struct Lanes { @builtin(local_invocation_index) lane: u32 }
 
 var<workgroup> parts: array<vec4f, 256>;
@@ -4410,11 +4583,18 @@ fn enter(lanes: Lanes) {}
 
 // Sums of the lanes' values, to all lanes; the order is fixed.
 fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
-  parts[lane * 4u] = value[0];
-  parts[lane * 4u + 1u] = value[1];
-  parts[lane * 4u + 2u] = value[2];
-  parts[lane * 4u + 3u] = value[3];
-  workgroupBarrier();
+  let at = lane % LANES * 4u;
+  for (var team = 0u; team < TEAMS; team++) {
+    if (lane / LANES == team) {
+      var before = mat4x4f();
+      if (team > 0u) { before = mat4x4f(parts[at], parts[at + 1u], parts[at + 2u], parts[at + 3u]); }
+      parts[at] = before[0] + value[0];
+      parts[at + 1u] = before[1] + value[1];
+      parts[at + 2u] = before[2] + value[2];
+      parts[at + 3u] = before[3] + value[3];
+    }
+    workgroupBarrier();
+  }
   if (lane < 32u) {
     var sum = parts[lane];
     for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
@@ -4436,12 +4616,14 @@ fn max_lanes(lane: u32, value: vec4f) -> vec4f {
   workgroupBarrier();
   if (lane < 8u) {
     var top = parts[lane];
-    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
+    for (var i = 1u; i < GROUP / 8u; i++) { top = max(top, parts[lane + 8u * i]); }
     rows_of_parts[lane] = top;
   }
   workgroupBarrier();
   var top = rows_of_parts[0];
   for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
+  // The next call writes where slower lanes still read.
+  workgroupBarrier();
   return top;
 }
 `,
@@ -4453,7 +4635,7 @@ struct Lanes {
   @builtin(subgroup_invocation_id) member: u32,
 }
 
-// Four of each subgroup, which has one thread at least.
+// Four of each subgroup, of which the smallest have four threads.
 var<workgroup> parts: array<vec4f, 256>;
 var<private> own_id: u32;
 var<private> subgroups: u32;
@@ -5174,7 +5356,7 @@ fn texel(t: Mirror, i: u32) -> vec4f { return textureLoad(t, vec2u(i & 1023u, i 
   top_token: `// The most likely token of every live slot, before \`sample\` draws one: out[tick + s] = the first v with the largest logit.
 //   logits [S, stride], slots [S, 8] (word 2: alive), tick [1] = workgroups of \`sample\` so far, S a step: the row to write;
 //   out [ticks, S]: 0xffffffff for dead slots; rows past the end are not written.
-// One workgroup a slot, a lane every 64th token. Source: the release looks for trigger words in the arg-max token.
+// One workgroup a slot, a lane every LANES-th token (a power of two that stands in front), four of them at a time. Source: the release looks for trigger words in the arg-max token.
 
 struct Dims {
   slots: u32,
@@ -5182,7 +5364,6 @@ struct Dims {
   stride: u32,
 }
 
-const LANES = 64u;
 const LOWEST = -3.4e38;
 const NONE = 0xffffffffu;
 
@@ -5192,8 +5373,8 @@ const NONE = 0xffffffffu;
 @group(0) @binding(3) var<storage, read> tick: array<u32>;
 @group(0) @binding(4) var<storage, read_write> out: array<u32>;
 
-var<workgroup> top: array<f32, 64>;
-var<workgroup> token: array<u32, 64>;
+var<workgroup> top: array<f32, LANES>;
+var<workgroup> token: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -5202,12 +5383,16 @@ fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) 
   let i = lane.x;
   var best = LOWEST;
   var first = NONE;
-  for (var v = i; v < d.vocab; v += LANES) {
-    let y = logits[s * d.stride + v];
-    if (y > best) {
-      best = y;
-      first = v;
+  for (var v = i; v < d.vocab; v += 4u * LANES) {
+    //# for j in 4
+    let y\$j = select(LOWEST, logits[s * d.stride + v + \$j * LANES], v + \$j * LANES < d.vocab);
+    //# end
+    //# for j in 4
+    if (y\$j > best) {
+      best = y\$j;
+      first = v + \$j * LANES;
     }
+    //# end
   }
   top[i] = best;
   token[i] = first;

@@ -3,6 +3,8 @@
  * @module
  */
 import { defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
+import type { Dim, Program } from "../gpu/program.ts";
+import { rowWindows, type Tensor } from "../gpu/tensor.ts";
 import { SHADERS } from "./bundle.ts";
 import { valuePrelude, variants } from "./values.ts";
 
@@ -25,6 +27,38 @@ export const embeddingForward: KernelSpec<"ids" | "weight" | "y", "tokens" | "wi
         cost: ({ tokens, width }) => ({ flops: 0, bytes: 4 * (2 * tokens * width + tokens) }),
       }),
   );
+
+/** {@link embeddingForward} of a table of f16 values; W is a multiple of 4. */
+export const embeddingForwardHalf: typeof embeddingForward = defineKernel({
+  name: "embedding_half.forward",
+  source: "enable f16;\n" + SHADERS.place + SHADERS.embedding_half,
+  entry: "forward",
+  bindings: { ids: "read", weight: "read", y: "write" },
+  needs: "shader-f16",
+  halves: ["weight"],
+  dims: { tokens: "u32", width: "u32", first_row: "u32", rows: "u32" },
+  consts: { GROUP: 64 },
+  sizes: ({ tokens, width, rows }) => ({ ids: tokens, weight: rows * width, y: tokens * width }),
+  grid: ({ tokens, width }) => linearGrid(tokens * width / 4, 64),
+  cost: ({ tokens, width }) => ({ flops: 0, bytes: 6 * tokens * width + 4 * tokens }),
+});
+
+/** Adds `y [T, W] = weight[ids]` of a table [V, W] of f32 or f16 values that may be larger than a binding. */
+export function addEmbedding(
+  program: Program,
+  t: { readonly ids: Tensor; readonly weight: Tensor; readonly y: Tensor },
+  tokens: Dim,
+): void {
+  const kernel = t.weight.dtype === "f16" ? embeddingForwardHalf : embeddingForward;
+  for (const w of rowWindows(t.weight, program.gpu.device.limits.maxStorageBufferBindingSize)) {
+    program.add(kernel, { ...t, weight: w.tensor }, {
+      tokens,
+      width: t.weight.shape[1],
+      first_row: w.first,
+      rows: w.rows,
+    });
+  }
+}
 
 /**
  * dweight [rows, W] += the rows of dy [T, W] by their token's id, for ids in [first_row, first_row + rows). order [T],

@@ -1,4 +1,5 @@
-// The key/value cache of one layer: two arrays [rows, Hkv·D] of vec4; a row is one position of one sequence.
+// The key/value cache of one layer: two arrays [rows, Hkv·D] of vec4s of Cached, a prelude's; a row is one position of one
+// sequence. qkv is f32.
 //
 // write:     k_cache[rows[t]] = the k part of qkv row t, v_cache[rows[t]] = its v part; rows[t] = 0xffffffff: nothing.
 //            qkv [T, (Hq + 2·Hkv)·D], each row q heads | k heads | v heads, q and k already rotated.
@@ -10,8 +11,8 @@ struct WriteDims { tokens: u32, heads: u32, kv_heads: u32, head_dim: u32 }
 @group(0) @binding(0) var<uniform> wd: WriteDims;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read> rows: array<u32>;
-@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4<Cached>>;
+@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4<Cached>>;
 
 @compute @workgroup_size(64)
 fn write(
@@ -29,15 +30,15 @@ fn write(
   let q_width = wd.heads * wd.head_dim / 4u;
   let source = t * (q_width + 2u * width) + q_width + c;
   let dest = row * width + c;
-  k_cache[dest] = qkv[source];
-  v_cache[dest] = qkv[source + width];
+  k_cache[dest] = vec4<Cached>(qkv[source]);
+  v_cache[dest] = vec4<Cached>(qkv[source + width]);
 }
 
 struct CopyDims { count: u32, width: u32 }
 @group(0) @binding(0) var<uniform> cd: CopyDims;
 @group(0) @binding(1) var<storage, read> pairs: array<vec2u>;
-@group(0) @binding(2) var<storage, read_write> k_rows: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> v_rows: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> k_rows: array<vec4<Cached>>;
+@group(0) @binding(3) var<storage, read_write> v_rows: array<vec4<Cached>>;
 
 @compute @workgroup_size(64)
 fn copy_rows(

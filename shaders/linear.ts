@@ -52,27 +52,28 @@ const MANY_ROWS_HALF: readonly LinearVariant[] = [
 const SUMS_HALF: readonly LinearVariant[] = ["linear_half_sums", "linear_half_sums_128x128"];
 
 /** The variants for few rows, the rule's first: with subgroups where the adapter says how large they are. */
-export function forFewRows(tokens: number, { precision, subgroup }: AdapterTraits) {
-  const rows = `linear_${precision === "float16" ? "half_" as const : "" as const}rows_${
-    tokens <= 4 ? 2 : 8
-  }` as const;
+export function forFewRows(tokens: number, { subgroup }: AdapterTraits, half: boolean) {
+  const rows = `linear_${half ? "half_" as const : "" as const}rows_${tokens <= 4 ? 2 : 8}` as const;
   return SUBGROUPS.includes(subgroup) ? [`${rows}_subgroup` as const, rows] : [rows];
 }
 
 /** Whether tiles of 16 rows leave less to waste than tiles of 32 (lavapipe, 16 x 128 x 688: 0.7 of the time). */
 export const fewer = (rows: number): boolean => rows <= 16 || (rows > 32 && rows <= 48);
 
-/** A kernel that a program exchanges for the variant of its adapter: by rule, or among what is worth measuring there. */
-function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
-  const general = linearKernels.linear[name];
+/**
+ * A kernel that a program exchanges for the variant of its adapter: by rule, or among what is worth measuring there.
+ * @param half of operands rounded to f16, for weights that are stored so
+ */
+function byAdapter<K extends keyof LinearKernels>(name: K, half = false): LinearKernels[K] {
+  const general = linearKernels[half ? "linear_half" : "linear"][name];
   const rowsOf = (d: Sizes, elements: Elements): number =>
     name === "backwardWeight" ? d.outputs as number : tokensOf(d, elements);
   const byRule = (d: Sizes, adapter: AdapterTraits, elements: Elements): Partial<LinearKernels> =>
     !adapter.software && name.startsWith("forward") && tokensOf(d, elements) <= FEW
-      ? linearRowsKernels[forFewRows(tokensOf(d, elements), adapter)[0]]
+      ? linearRowsKernels[forFewRows(tokensOf(d, elements), adapter, half)[0]]
       : linearKernels[tile(d, adapter, elements)];
   const tile = (d: Sizes, adapter: AdapterTraits, elements: Elements): LinearVariant =>
-    adapter.precision === "float16"
+    half
       ? "linear_half"
       : !adapter.software
       ? "linear_tiled"
@@ -86,7 +87,6 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
   /** Beside the rule's. On software adapters none: the rule was measured there. */
   const others = (d: Sizes, adapter: AdapterTraits, elements: Elements) => {
     if (adapter.software || adapter.portable) return [];
-    const half = adapter.precision === "float16";
     const few = rowsOf(d, elements) <= FEW;
     const tiles = half ? (few ? FEW_ROWS_HALF : MANY_ROWS_HALF) : few ? FEW_ROWS : MANY_ROWS;
     const list: Partial<LinearKernels>[] = tiles.map((variant) => linearKernels[variant]);
@@ -94,7 +94,7 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
       list.push(...SUMS_HALF.map((variant) => linearKernels[variant]));
     }
     const tokens = tokensOf(d, elements);
-    if (tokens <= FEW) list.push(...forFewRows(tokens, adapter).map((rows) => linearRowsKernels[rows]));
+    if (tokens <= FEW) list.push(...forFewRows(tokens, adapter, half).map((rows) => linearRowsKernels[rows]));
     return list.filter((family) => name in family);
   };
   return {
@@ -113,14 +113,17 @@ function byAdapter<K extends keyof LinearKernels>(name: K): LinearKernels[K] {
 export const own = (kernel: KernelSpec, d: Sizes, adapter: AdapterTraits): KernelSpec =>
   kernel.fit?.(d, adapter, {}) ?? kernel;
 
+const products = (half: boolean): LinearKernels => ({
+  forward: byAdapter("forward", half),
+  forwardBias: byAdapter("forwardBias", half),
+  forwardResidual: byAdapter("forwardResidual", half),
+  backwardInput: byAdapter("backwardInput", half),
+  backwardWeight: byAdapter("backwardWeight", half),
+});
 /** The products for widths that are multiples of 4; a program takes the variant for its adapter. */
-export const linearProducts: LinearKernels = {
-  forward: byAdapter("forward"),
-  forwardBias: byAdapter("forwardBias"),
-  forwardResidual: byAdapter("forwardResidual"),
-  backwardInput: byAdapter("backwardInput"),
-  backwardWeight: byAdapter("backwardWeight"),
-};
+export const linearProducts: LinearKernels = products(false);
+/** The same of operands rounded to f16, the weights stored so. */
+export const linearHalfProducts: LinearKernels = products(true);
 
 /** Sizes of a linear layer in a program. `stride` defaults to `outputs`. */
 export interface LinearShape {
@@ -139,8 +142,10 @@ export const dimsOf = (s: LinearShape, accumulate = 0): Record<LinearDims, Dim> 
   accumulate,
 });
 /** Operands are read in fours where their rows allow it. */
-const kernelsFor = (inputs: number, stride = 4): LinearKernels =>
-  inputs % 4 === 0 && stride % 4 === 0 ? linearProducts : linearKernels.linear_any;
+function kernelsFor(half: boolean, inputs: number, stride = 4): LinearKernels {
+  if (inputs % 4 !== 0 || stride % 4 !== 0) return linearKernels.linear_any;
+  return half ? linearHalfProducts : linearProducts;
+}
 
 /** Adds `y [tokens, outputs] = x [tokens, inputs] · weightᵀ (+ bias) (+ residual)`. */
 export function addLinear(
@@ -149,7 +154,7 @@ export function addLinear(
   shape: LinearShape,
 ): void {
   // The forward products read x and weight in fours, whatever the stride of y.
-  const kernels = kernelsFor(shape.inputs);
+  const kernels = kernelsFor(t.weight.dtype === "f16", shape.inputs);
   const dims = dimsOf(shape);
   if (t.residual) {
     program.add(kernels.forwardResidual, { x: t.x, weight: t.weight, y: t.y, residual: t.residual }, dims);
@@ -167,17 +172,18 @@ export function addLinearBackwardInput(
   accumulate = false,
 ): void {
   program.add(
-    kernelsFor(shape.inputs, shape.stride ?? shape.outputs).backwardInput,
+    kernelsFor(t.weight.dtype === "f16", shape.inputs, shape.stride ?? shape.outputs).backwardInput,
     t,
     dimsOf(shape, accumulate ? 1 : 0),
   );
 }
 
-/** Adds `dweight [outputs, inputs] += dyᵀ · x`. */
+/** Adds `dweight [outputs, inputs] += dyᵀ · x`, of operands rounded to f16 where the device's precision says so. */
 export function addLinearBackwardWeight(
   program: Program,
   t: { dy: Tensor; x: Tensor; dweight: Tensor },
   shape: LinearShape,
 ): void {
-  program.add(kernelsFor(shape.inputs, shape.stride ?? shape.outputs).backwardWeight, t, dimsOf(shape));
+  const half = program.gpu.traits.precision === "float16";
+  program.add(kernelsFor(half, shape.inputs, shape.stride ?? shape.outputs).backwardWeight, t, dimsOf(shape));
 }

@@ -36,35 +36,39 @@ const MANY_ROWS: readonly FusedVariant[] = [
 const FEW_ROWS_HALF: readonly FusedVariant[] = ["linear_half", "linear_half_32x32"];
 const MANY_ROWS_HALF: readonly FusedVariant[] = ["linear_half_32x32", "linear_half_128x128"];
 
-function ruled(d: Sizes, adapter: AdapterTraits, elements: Elements): FusedVariant {
+function ruled(d: Sizes, adapter: AdapterTraits, elements: Elements, half: boolean): FusedVariant {
   const tokens = tokensOf(d, elements);
-  if (!adapter.software && tokens <= FEW) return forFewRows(tokens, adapter)[0];
-  if (adapter.precision === "float16") return "linear_half";
+  if (!adapter.software && tokens <= FEW) return forFewRows(tokens, adapter, half)[0];
+  if (half) return "linear_half";
   if (!adapter.software) return "linear_tiled";
   if (adapter.subgroup !== SHARED) return "linear_texture";
   return fewer(tokens) ? "linear_broadcast_16" : "linear_broadcast";
 }
 
-function rivals(d: Sizes, adapter: AdapterTraits, elements: Elements): readonly FusedVariant[] {
+function rivals(
+  d: Sizes,
+  adapter: AdapterTraits,
+  elements: Elements,
+  half: boolean,
+): readonly FusedVariant[] {
   if (adapter.software || adapter.portable) return [];
-  const half = adapter.precision === "float16";
   const tokens = tokensOf(d, elements);
   if (tokens > FEW) return half ? MANY_ROWS_HALF : MANY_ROWS;
-  return [...half ? FEW_ROWS_HALF : FEW_ROWS, ...forFewRows(tokens, adapter)];
+  return [...half ? FEW_ROWS_HALF : FEW_ROWS, ...forFewRows(tokens, adapter, half)];
 }
 
-/** A kernel that a program exchanges for the variant of its adapter: by rule, or among what is worth measuring there. */
-function byAdapter<K extends keyof FusedKernels>(name: K): Required<FusedKernels>[K] {
+/**
+ * A kernel that a program exchanges for the variant of its adapter: by rule, or among what is worth measuring there.
+ * @param half for weights of f16
+ */
+function byAdapter<K extends keyof FusedKernels>(name: K, half = false): Required<FusedKernels>[K] {
   const variant = (v: FusedVariant) => fusedKernels[v][name] as unknown as KernelSpec;
-  // Only the gated product is there of rounded operands.
-  const served = (adapter: AdapterTraits): AdapterTraits =>
-    name === "gated" ? adapter : { ...adapter, precision: "float32" };
   return {
-    ...variant("linear_tiled"),
+    ...variant(half ? "linear_half" : "linear_tiled"),
     fit: (d: Sizes, adapter: AdapterTraits, elements: Elements) =>
-      own(variant(ruled(d, served(adapter), elements)), d, adapter),
+      own(variant(ruled(d, adapter, elements, half)), d, adapter),
     candidates: (d: Sizes, adapter: AdapterTraits, elements: Elements) => ({
-      kernels: rivals(d, served(adapter), elements).map((v) => own(variant(v), d, adapter)),
+      kernels: rivals(d, adapter, elements, half).map((v) => own(variant(v), d, adapter)),
       dims: { ...d, tokens: measuredTokens(d, elements) },
     }),
   } as unknown as Required<FusedKernels>[K];
@@ -77,28 +81,34 @@ export const fusedProducts: Required<FusedKernels> = {
   gated: byAdapter("gated"),
   gatedNorm: byAdapter("gatedNorm"),
 };
+/** {@link FusedKernels.gated} for weights of f16. */
+export const gatedHalfProduct: FusedKernels["gated"] = byAdapter("gated", true);
+
+const isHalf = ({ dtype }: Tensor): boolean => dtype === "f16";
 
 /** Whether the products can be made of such tensors, in the variants that were worth it where they were measured. */
 function fuses({ gpu }: Program, { inputs, outputs }: LinearShape, operands: readonly Tensor[]): boolean {
   if (inputs % 4 !== 0) return false;
-  return !gpu.traits.software || outputs % 4 === 0 && operands.every((t) => fitsTexture(gpu.device, t));
+  return !gpu.traits.software || operands.some(isHalf) ||
+    outputs % 4 === 0 && operands.every((t) => fitsTexture(gpu.device, t));
 }
 
-/**
- * Rows are normalised within a product that takes them as they are only: rounded to f16, they must be normalised before,
- * since values of the residual stream may lie beyond f16's range, and since training rounds the normalised ones.
- */
-const roundsNone = ({ gpu }: Program): boolean => gpu.traits.precision !== "float16";
+/** How rows are normalised before a product. */
+export interface Norms {
+  readonly eps: number;
+  /** Whether what stands between the launches is read later, by a backward pass: then nothing is fused. */
+  readonly kept?: boolean;
+}
 
-/** What a normalised product reads, and the scratch of the adapters that normalise before it. */
+/** What a normalised product reads, and what stands between the launches where they are not fused. */
 export interface NormLinear {
   /** [T, K] */ readonly x: Tensor;
   /** [K] weight of the norm */ readonly norm: Tensor;
   readonly weight: Tensor;
   readonly bias?: Tensor;
   readonly y: Tensor;
-  /** [T, K] scratch */ readonly normed: Tensor;
-  /** [T] scratch */ readonly rstd: Tensor;
+  /** [T, K] */ readonly normed: Tensor;
+  /** [T] 1 / √(mean x² + eps) */ readonly rstd: Tensor;
 }
 
 function addNorm(program: Program, t: NormLinear, { tokens, inputs }: LinearShape, eps: number): void {
@@ -109,11 +119,20 @@ function addNorm(program: Program, t: NormLinear, { tokens, inputs }: LinearShap
   });
 }
 
-/** Adds `y [T, N] = norm(x) · weightᵀ (+ bias)`, norm(x) [T, K] = x / √(mean x² + eps) · norm. */
-export function addNormLinear(program: Program, t: NormLinear, shape: LinearShape, eps: number): void {
+/**
+ * Adds `y [T, N] = norm(x) · weightᵀ (+ bias)`, norm(x) [T, K] = x / √(mean x² + eps) · norm. Rows are normalised within a
+ * product that takes them as they are only: where it rounds them to f16 they must be normalised before, since values of the
+ * residual stream may lie beyond f16's range, and since training rounds the normalised ones.
+ */
+export function addNormLinear(
+  program: Program,
+  t: NormLinear,
+  shape: LinearShape,
+  { eps, kept }: Norms,
+): void {
   const { x, norm, weight, bias, y } = t;
   const dims = { ...dimsOf(shape), eps };
-  if (!roundsNone(program) || !fuses(program, shape, [x, norm, weight])) {
+  if (kept || isHalf(weight) || !fuses(program, shape, [x, norm, weight])) {
     addNorm(program, t, shape, eps);
     addLinear(program, { x: t.normed, weight, bias, y }, shape);
   } else if (bias) program.add(fusedProducts.normBias, { x, weight, y, norm, bias }, dims);
@@ -122,27 +141,28 @@ export function addNormLinear(program: Program, t: NormLinear, shape: LinearShap
 
 /**
  * Adds `y [T, I] = silu(norm(x) · gateᵀ (+ bias)) · (norm(x) · upᵀ (+ bias))` with weight [2 I, K] = (gate | up).
- * @param t also the scratch gateUp [T, 2 I] of adapters and widths that take it in two launches
+ * @param t also gateUp [T, 2 I], (norm(x) · gateᵀ | norm(x) · upᵀ) where it is not fused
  * @param shape outputs: 2 I
  */
 export function addNormGated(
   program: Program,
   t: NormLinear & { readonly gateUp: Tensor },
   shape: LinearShape,
-  eps: number,
+  { eps, kept }: Norms,
 ): void {
   const { x, norm, normed, weight, bias, y } = t;
   const width = shape.outputs / 2;
   const half = { ...shape, outputs: width };
-  const fused = !bias && fuses(program, half, [x, weight, norm]);
+  const fused = !kept && !bias && fuses(program, half, [x, weight, norm]);
   const dims = dimsOf(half);
-  if (fused && roundsNone(program)) {
+  if (fused && !isHalf(weight)) {
     program.add(fusedProducts.gatedNorm, { x, weight, y, norm }, { ...dims, eps });
     return;
   }
   addNorm(program, t, shape, eps);
-  if (fused) program.add(fusedProducts.gated, { x: normed, weight, y }, dims);
-  else {
+  if (fused) {
+    program.add(isHalf(weight) ? gatedHalfProduct : fusedProducts.gated, { x: normed, weight, y }, dims);
+  } else {
     addLinear(program, { x: normed, weight, bias, y: t.gateUp }, shape);
     program.add(swigluForward, { gate_up: t.gateUp, y }, { tokens: shape.tokens, width });
   }

@@ -54,9 +54,9 @@ const withEps = <B extends string>(kernel: KernelSpec<B, LinearDims>): KernelSpe
 const sizes = (d: Values) => ({ x: d.tokens * d.inputs, weight: d.outputs * d.inputs, y: span(d) });
 const gatedSizes = (d: Values) => ({ ...sizes(d), weight: 2 * d.outputs * d.inputs });
 const output = (d: Values): [number, number] => [d.tokens, d.outputs];
-const gatedCost = (d: Values) => ({
+const gatedCost = (d: Values, bytes: number) => ({
   flops: 4 * d.tokens * d.inputs * d.outputs,
-  bytes: 4 * (d.tokens * (d.inputs + d.outputs) + 2 * d.inputs * d.outputs),
+  bytes: 4 * d.tokens * (d.inputs + d.outputs) + 2 * bytes * d.inputs * d.outputs,
 });
 
 /** @param pair the tile of the gated products, where it is another */

@@ -1,7 +1,7 @@
 // The forward products of linear.wgsl for few rows, as in decoding, where reading the weights is all the work: a workgroup
 // of LANES threads owns ROWS rows x 4 columns of y, its threads take turns along the contraction and then add up.
 //   X [tokens, in]  W [out, in]  bias [out]  residual, Y [tokens, stride]; `in` is a multiple of 4
-// Prelude (operands_*.wgsl): narrow, which rounds operands to what products are made of.
+// Prelude (operands_*.wgsl): Half, as which W is stored; narrow, which rounds operands to it.
 // With SUBGROUP = 1 the workgroup is one subgroup and adds up without memory; with WORKGROUP = 1 it uses workgroup memory.
 // Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
 // factor of a row last, since its squares are added up beside the products; with GATED = 1, else UNGATED = 1, W is
@@ -21,7 +21,7 @@ struct Dims {
 
 @group(0) @binding(0) var<uniform> d: Dims;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<Half>>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 //# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
@@ -69,7 +69,7 @@ fn products(m: u32, n: u32, lane: u32) -> vec4f {
   //# end
   //# end
   for (var k = lane; k < width; k += LANES) {
-    let b = mat4x4f(as_half(w[w0 + k]), as_half(w[w1 + k]), as_half(w[w2 + k]), as_half(w[w3 + k]));
+    let b = mat4x4f(vec4f(w[w0 + k]), vec4f(w[w1 + k]), vec4f(w[w2 + k]), vec4f(w[w3 + k]));
     //# for plain in PLAIN
     //# for r in ROWS
     sum$r += as_half(x[x$r + k]) * b;

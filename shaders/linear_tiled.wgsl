@@ -1,5 +1,6 @@
 // Linear layer for GPUs with fast workgroup memory: the formulas, entry points and bindings of linear.wgsl.
-//   X [tokens, in]  W [out, in]  bias [out]  residual, Y, dY [tokens, stride]; `in` and `stride` are multiples of 4
+//   X [tokens, in]  W [out, in]  bias [out]  residual, Y, dY [tokens, stride]; `in` and `stride` are multiples of 4; W is stored as it
+//   stands in workgroup memory
 // A workgroup owns a tile of M rows x N columns of the output and walks the contraction K at a time: both operands' slices
 // go through workgroup memory, the next ones are fetched while the present ones are multiplied. Each of X · Y threads adds
 // up ROWS x 4 VECS elements that lie Y rows and X columns apart, so that neighbours read and write neighbouring places.
@@ -8,7 +9,7 @@
 // stand there. With DOUBLE = 1 slices take turns in two buffers, LEFT_PART and RIGHT_PART apart, and one barrier does: who
 // writes slice s + 2 has passed the barrier of s + 1, to which everyone comes after multiplying slice s.
 //   PAIRS = 2 VECS  THREADS = X · Y   LEFT_LOADS, RIGHT_LOADS = M · K, N · K / (4 THREADS)   ROW_QUADS = ROWS / 4
-// Prelude (operands_*.wgsl): Half, as which operands stand in workgroup memory; Sum, in which they are multiplied and a
+// Prelude (operands_*.wgsl): Half, as which W is stored and operands stand in workgroup memory; Sum, in which they are multiplied and a
 // slice's products added up; narrow, narrow_gradient, gradient. With DIRECT = 1 a slice is added to the f32 sums step by
 // step (Sum is f32), with SLICED = 1 as a whole.
 // Fused (linear_fused_variants.ts): with NORMS = 1, else PLAIN = 1, rows of x are normalised by rmsnorm.wgsl's formula, the
@@ -54,7 +55,7 @@ fn add_slice(acc: ptr<function, Tile>, slice: ptr<function, Slice>) {
 }
 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<Half>>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 //# for plain in PLAIN
 @group(0) @binding(4) var<storage, read> addend: array<f32>;
@@ -74,7 +75,7 @@ fn x_at(m: u32, k: u32, width: u32) -> vec4f {
 }
 
 // Of column c of the tile at n. A gated tile's first half are columns of the gate, its second half the same ones of up.
-fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4f {
+fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4<Half> {
   //# for ungated in UNGATED
   let column = n + c;
   let row = column;
@@ -84,7 +85,7 @@ fn w_at(n: u32, c: u32, k: u32, width: u32) -> vec4f {
   let row = column + c / (N / 2u) * d.outputs;
   //# end
   if (column < d.outputs && k < width) { return w[row * width + k]; }
-  return vec4f();
+  return vec4<Half>();
 }
 
 fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
@@ -129,7 +130,7 @@ fn forward_tile(m: u32, n: u32, thread: u32) -> Tile {
     left[left_at + (i + THREADS / QUADS * $l) * SPAN + q] = narrow(a$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[right_at + (i + THREADS / QUADS * $l) * SPAN + q] = narrow(b$l);
+    right[right_at + (i + THREADS / QUADS * $l) * SPAN + q] = b$l;
     //# end
     workgroupBarrier();
     let next = step + QUADS + q;
@@ -276,7 +277,7 @@ fn forward_gated(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_
 //# end
 
 @group(0) @binding(1) var<storage, read> input_dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read> input_w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> input_w: array<vec4<Half>>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 fn input_dy_at(m: u32, n: u32, steps: u32) -> vec4f {
@@ -284,9 +285,9 @@ fn input_dy_at(m: u32, n: u32, steps: u32) -> vec4f {
   return vec4f();
 }
 
-fn input_w_at(n: u32, k: u32, width: u32) -> vec4f {
+fn input_w_at(n: u32, k: u32, width: u32) -> vec4<Half> {
   if (n < d.outputs && k < width) { return input_w[n * width + k]; }
-  return vec4f();
+  return vec4<Half>();
 }
 
 @compute @workgroup_size(THREADS)
@@ -322,7 +323,7 @@ fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     left[left_at + (i + THREADS / QUADS * $l) * SPAN + q] = narrow_gradient(a$l);
     //# end
     //# for l in RIGHT_LOADS
-    right[right_at + thread + THREADS * $l] = narrow(b$l);
+    right[right_at + thread + THREADS * $l] = b$l;
     //# end
     workgroupBarrier();
     let next = step + QUADS;

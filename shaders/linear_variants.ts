@@ -34,7 +34,10 @@ export interface Variant {
 /** Consts of texts that linear_fused.ts takes too: here nothing stands before or after the product. */
 const UNFUSED = { PLAIN: 1, NORMS: 0, UNGATED: 1, GATED: 0 };
 
-/** How operands are multiplied: as they are; rounded to f16, in f32; rounded, in f16 that is added up in f32 every slice. */
+/**
+ * How operands are multiplied: as they are; rounded to f16, in f32; rounded, in f16 that is added up in f32 every slice.
+ * Of rounded ones the weights are stored so.
+ */
 export type Operands = "f32" | "f16" | "f16_sums";
 
 /** What stands in front of a text for its operands. */
@@ -163,9 +166,10 @@ export type LinearVariant = keyof typeof VARIANTS;
 
 /** Elements from the first to the last of y. */
 export const span = (d: Values): number => d.tokens === 0 ? 0 : (d.tokens - 1) * d.stride + d.outputs;
-const productCost = (d: Values): { flops: number; bytes: number } => ({
+/** @param bytes of a weight */
+const productCost = (d: Values, bytes: number): { flops: number; bytes: number } => ({
   flops: 2 * d.tokens * d.inputs * d.outputs,
-  bytes: 4 * (d.tokens * (d.inputs + d.outputs) + d.inputs * d.outputs),
+  bytes: 4 * d.tokens * (d.inputs + d.outputs) + bytes * d.inputs * d.outputs,
 });
 
 /** Makes a variant's kernels. */
@@ -179,6 +183,7 @@ export function make<B extends string>(
   output: (d: Values) => readonly [number, number],
   cost = productCost,
 ): KernelSpec<B, LinearDims> {
+  const halves = v.needs !== undefined && "weight" in bindings;
   return defineKernel({
     name: `${name}.${entry}`,
     source: v.source,
@@ -194,13 +199,14 @@ export function make<B extends string>(
       : bindings,
     ...v.consts && { consts: v.consts },
     ...v.needs && { needs: v.needs },
+    ...halves && { halves: ["weight"] },
     dims: DIMS,
     sizes,
     grid: (d): Grid => {
       const [rows, columns] = output(d);
       return [Math.ceil(columns / v.tile[1]), Math.ceil(rows / v.tile[0]), 1];
     },
-    cost,
+    cost: (d) => cost(d, halves ? 2 : 4),
   });
 }
 
@@ -309,8 +315,8 @@ for (const name of ["linear_broadcast", "linear_broadcast_16"] as const) {
  * through textures (software adapters) where they fit one and widths are multiples of 4, `linear_broadcast` reads so too
  * and shares the loads within subgroups of 16 (a program takes `linear_texture` for it where there are none), `linear`
  * needs neither, `linear_tiled` passes operands through workgroup memory (GPUs; `_double` through two
- * buffers in turns), `linear_half` does so with operands that
- * it rounds to f16 (adapters with shader-f16, on request), `linear_half_sums` multiplies and adds up a slice of them in f16
+ * buffers in turns), `linear_half` does so with
+ * weights that are stored as f16 and with other operands rounded to it (adapters with shader-f16, on request), `linear_half_sums` multiplies and adds up a slice of them in f16
  * too, `linear_any` takes any size. Numbers in a name are rows, or rows and columns, of a workgroup's tile.
  */
 export const linearKernels: Readonly<Record<LinearVariant, LinearKernels>> = all;
@@ -324,8 +330,8 @@ const inSubgroups = (name: string, ROWS: number, operands: Operands = "f32"): Fo
 
 /**
  * The forward products for few rows: a workgroup's threads share the contraction. `_subgroup` adds up within a subgroup
- * where the adapter says how large those are, else through workgroup memory as the others. `half` rounds the operands to
- * f16 as `linear_half` does.
+ * where the adapter says how large those are, else through workgroup memory as the others. `half` takes weights of
+ * f16 and rounds the other operand as `linear_half` does.
  */
 export const linearRowsKernels: Readonly<
   Record<`linear_${"" | "half_"}rows_${2 | 8}${"" | "_subgroup"}`, Forwards>

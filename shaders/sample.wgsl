@@ -16,8 +16,8 @@
 // out_values [ticks, S, 2]; tick [1] counts the workgroups that ran: divided by S it is the row to write, in any order.
 //
 // Both thresholds are the largest t with mass(key ≥ t) ≥ needed, found four bits at a time on the order-preserving bits of
-// y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 1,024)
-// and reads the others again in every pass, four a trip: about V / 256 · 21 trips.
+// y: eight passes with sixteen sums each. A lane keeps its first sixteen tokens in registers (all of them up to V = 4,096)
+// and reads the others again in every pass, four a trip: about V / 1,024 · 21 trips.
 // Preludes: philox.wgsl, sample_slot.wgsl, sample_lanes.wgsl or sample_lanes_subgroup.wgsl, sample_filter.wgsl.
 // Source: the logits processors of transformers (order and meaning); Philox4x32-10 (Salmon et al., SC 2011).
 
@@ -33,7 +33,7 @@ fn first_of_four(y: vec4f, top: f32, v: u32) -> u32 {
 fn first_top(row: ptr<function, Row>, lane: u32) -> u32 {
   var first = NONE;
   for (var i = 0u; i < quads(lane); i++) {
-    first = min(first, first_of_four(y_of(row, i, lane), (*row).top, lane + 4u * LANES * i));
+    first = min(first, first_of_four(y_of(row, i, lane), (*row).top, token_at(lane, i)));
   }
   return first;
 }
@@ -55,50 +55,63 @@ fn choose(row: ptr<function, Row>, lane: u32, threshold: u32) -> u32 {
   var w = Walk(0.0, NONE, false);
   for (var i = 0u; i < quads(lane) && !w.done; i++) {
     let y = y_of(row, i, lane);
-    w = walk_four(w, kept(threshold, d.min_p, y, e_of(row, i, y)), lane + 4u * LANES * i);
+    w = walk_four(w, kept(threshold, d.min_p, y, e_of(row, i, y)), token_at(lane, i));
   }
   return w.token;
 }
 
-// From the lanes' sums of kept e: which lane holds the token, and where in its own running sum. By lane 0.
+// From the lanes' and the columns' sums of kept e: which lane holds the token, and where in its own running sum. By lane 0.
 fn find_owner(s: u32) {
-  var total = 0.0;
-  for (var i = 0u; i < LANES; i++) { total += lane_mass[i]; }
-  let u = random_of(s);
+  kept_mass = 0.0;
+  for (var c = 0u; c < LANES; c++) { kept_mass += column_mass[c]; }
+  let at = random_of(s) * kept_mass;
   var below = 0.0;
-  owner = 0u;
-  goal = 0.0;
-  for (var i = 0u; i < LANES; i++) {
-    let mass = lane_mass[i];
+  var column = 0u;
+  var before = 0.0;
+  for (var c = 0u; c < LANES; c++) {
+    let mass = column_mass[c];
     if (mass > 0.0) {
-      owner = i;
-      goal = u * total - below;
+      column = c;
+      before = below;
       below += mass;
-      if (below > u * total) { break; }
+      if (below > at) { break; }
+    }
+  }
+  owner = column;
+  goal = 0.0;
+  for (var i = 0u; i < TEAMS; i++) {
+    let mass = lane_mass[column * TEAMS + i];
+    if (mass > 0.0) {
+      owner = column + LANES * i;
+      goal = at - before;
+      before += mass;
+      if (before > at) { break; }
     }
   }
 }
 
-// Makes lane_mass, and by it kept_mass; greedy: lane_first, and by it `chosen` and `owner`.
+// Makes lane_mass, and by it kept_mass and `owner`; greedy: lane_first, and by it `chosen` and `owner`.
 fn prepare(row: ptr<function, Row>, lane: u32, s: u32, threshold: u32) {
   if (d.temperature == 0.0) { lane_first[lane] = first_top(row, lane); }
-  else { lane_mass[lane] = lane_sum(row, lane, threshold, d.min_p); }
+  else { lane_mass[lane % LANES * TEAMS + lane / LANES] = lane_sum(row, lane, threshold, d.min_p); }
+  workgroupBarrier();
+  if (lane < LANES) {
+    var mass = 0.0;
+    for (var i = 0u; i < TEAMS; i++) { mass += lane_mass[lane * TEAMS + i]; }
+    column_mass[lane] = mass;
+  }
   workgroupBarrier();
   if (lane == 0u) {
     if (d.temperature == 0.0) {
       chosen = NONE;
-      for (var i = 0u; i < LANES; i++) { chosen = min(chosen, lane_first[i]); }
-      owner = chosen % LANES;
-    } else {
-      kept_mass = 0.0;
-      for (var i = 0u; i < LANES; i++) { kept_mass += lane_mass[i]; }
-      find_owner(s);
-    }
+      for (var i = 0u; i < GROUP; i++) { chosen = min(chosen, lane_first[i]); }
+      owner = 0u;
+    } else { find_owner(s); }
   }
   workgroupBarrier();
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn sample(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
   if (s >= d.slots) { return; }
@@ -121,7 +134,7 @@ fn sample(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   var threshold = 0u;
   if (d.temperature != 0.0) { threshold = threshold_of(&row, lane); }
   prepare(&row, lane, s, threshold);
-  if (lane != owner % LANES) { return; }
+  if (lane != owner) { return; }
   var token = NONE;
   if (!row.bad) {
     if (d.temperature == 0.0) { token = chosen; }
@@ -149,7 +162,7 @@ fn write_four(s: u32, v: u32, p: vec4f) {
 }
 
 // What `sample` would draw from: probabilities [S, V]; zeros for dead slots and for rows that are not finite.
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   let s = wid.x;
   let lane = lanes.lane;
@@ -162,7 +175,7 @@ fn filtered(@builtin(workgroup_id) wid: vec3u, lanes: Lanes) {
   prepare(&row, lane, s, threshold);
   let factor = select(0.0, 1.0 / max(kept_mass, 1e-37), live && !row.bad);
   for (var i = 0u; i < quads(lane); i++) {
-    let v = lane + 4u * LANES * i;
+    let v = token_at(lane, i);
     let y = y_of(&row, i, lane);
     var p = kept(threshold, d.min_p, y, e_of(&row, i, y)) * factor;
     if (d.temperature == 0.0) {

@@ -2,7 +2,10 @@
 
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 
+// A row's tokens lie in LANES columns, v mod LANES; TEAMS lanes share a column, each a stretch of it.
 const LANES = 64u;
+const TEAMS = 4u;
+const GROUP = LANES * TEAMS;
 
 // Four tokens LANES apart: their logits, and y or LOWEST where banned or past the vocabulary.
 struct Quad { raw: vec4f, y: vec4f, bad: vec4<bool> }
@@ -24,8 +27,10 @@ struct Row {
   bad: bool,         // a logit is not finite, or every token is banned
 }
 
-var<workgroup> lane_mass: array<f32, 64>;
-var<workgroup> lane_first: array<u32, 64>;
+// Column by column, those of a column in the order of its tokens.
+var<workgroup> lane_mass: array<f32, GROUP>;
+var<workgroup> column_mass: array<f32, LANES>;
+var<workgroup> lane_first: array<u32, GROUP>;
 var<workgroup> alive: u32;
 var<workgroup> step: u32;
 var<workgroup> owner: u32;
@@ -84,7 +89,7 @@ fn put(m: mat4x4f, i: u32, value: vec4f) -> mat4x4f {
 
 fn y_of(row: ptr<function, Row>, i: u32, lane: u32) -> vec4f {
   if (i < 4u) { return pick((*row).y, i); }
-  return load_quad(*row, lane + 4u * LANES * i).y;
+  return load_quad(*row, token_at(lane, i)).y;
 }
 
 fn e_of(row: ptr<function, Row>, i: u32, y: vec4f) -> vec4f {
@@ -92,7 +97,17 @@ fn e_of(row: ptr<function, Row>, i: u32, y: vec4f) -> vec4f {
   return weights(*row, y);
 }
 
-fn quads(lane: u32) -> u32 { return (d.vocab - min(lane, d.vocab) + 4u * LANES - 1u) / (4u * LANES); }
+// Quads of a lane at most.
+fn share() -> u32 { return ((d.vocab + 4u * LANES - 1u) / (4u * LANES) + TEAMS - 1u) / TEAMS; }
+
+// First token of the lane's quad i.
+fn token_at(lane: u32, i: u32) -> u32 { return lane % LANES + 4u * LANES * (lane / LANES * share() + i); }
+
+// Quads of the lane, the last one perhaps not full.
+fn quads(lane: u32) -> u32 {
+  let first = token_at(lane, 0u);
+  return min(share(), (d.vocab - min(first, d.vocab) + 4u * LANES - 1u) / (4u * LANES));
+}
 
 // z, moment, mass and count of four tokens.
 fn moments(row: Row, raw: vec4f, y: vec4f, e: vec4f) -> vec4f {
@@ -115,14 +130,14 @@ fn read_row(s: u32, lane: u32) -> Row {
   // -(first banned token of the tail): the largest is wanted.
   var no_ban = -f32(d.vocab);
   for (var i = 0u; i < n; i++) {
-    let q = load_quad(row, lane + 4u * LANES * i);
+    let q = load_quad(row, token_at(lane, i));
     raw = put(raw, i, q.raw);
     row.y = put(row.y, i, q.y);
     raw4 = max(raw4, q.raw);
     y4 = max(y4, q.y);
     bad |= q.bad;
     if (i >= 4u && any((q.y <= vec4f(LOWEST)) & (q.raw > vec4f(LOWEST)))) {
-      no_ban = max(no_ban, -f32(lane + 4u * LANES * i));
+      no_ban = max(no_ban, -f32(token_at(lane, i)));
     }
   }
   let most = max_lanes(lane, vec4f(highest(raw4), highest(y4), select(0.0, 1.0, any(bad)), no_ban));
@@ -133,7 +148,7 @@ fn read_row(s: u32, lane: u32) -> Row {
   var sums = vec4f();
   for (var i = 0u; i < n; i++) {
     var q = Quad(pick(raw, i), pick(row.y, i), vec4<bool>());
-    if (i >= 4u) { q = load_quad(row, lane + 4u * LANES * i); }
+    if (i >= 4u) { q = load_quad(row, token_at(lane, i)); }
     let e = weights(row, q.y);
     row.e = put(row.e, i, e);
     sums += moments(row, q.raw, q.y, e);

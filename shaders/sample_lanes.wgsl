@@ -1,4 +1,5 @@
-// Prelude of sample.wgsl: the 64 lanes of a workgroup add up through workgroup memory.
+// Prelude of sample.wgsl: the lanes of a workgroup add up through workgroup memory, team after team, since all their
+// values at once would not fit every adapter's.
 struct Lanes { @builtin(local_invocation_index) lane: u32 }
 
 var<workgroup> parts: array<vec4f, 256>;
@@ -10,11 +11,18 @@ fn enter(lanes: Lanes) {}
 
 // Sums of the lanes' values, to all lanes; the order is fixed.
 fn sum_lanes(lane: u32, value: mat4x4f) -> mat4x4f {
-  parts[lane * 4u] = value[0];
-  parts[lane * 4u + 1u] = value[1];
-  parts[lane * 4u + 2u] = value[2];
-  parts[lane * 4u + 3u] = value[3];
-  workgroupBarrier();
+  let at = lane % LANES * 4u;
+  for (var team = 0u; team < TEAMS; team++) {
+    if (lane / LANES == team) {
+      var before = mat4x4f();
+      if (team > 0u) { before = mat4x4f(parts[at], parts[at + 1u], parts[at + 2u], parts[at + 3u]); }
+      parts[at] = before[0] + value[0];
+      parts[at + 1u] = before[1] + value[1];
+      parts[at + 2u] = before[2] + value[2];
+      parts[at + 3u] = before[3] + value[3];
+    }
+    workgroupBarrier();
+  }
   if (lane < 32u) {
     var sum = parts[lane];
     for (var i = 1u; i < 8u; i++) { sum += parts[lane + 32u * i]; }
@@ -36,11 +44,13 @@ fn max_lanes(lane: u32, value: vec4f) -> vec4f {
   workgroupBarrier();
   if (lane < 8u) {
     var top = parts[lane];
-    for (var i = 1u; i < 8u; i++) { top = max(top, parts[lane + 8u * i]); }
+    for (var i = 1u; i < GROUP / 8u; i++) { top = max(top, parts[lane + 8u * i]); }
     rows_of_parts[lane] = top;
   }
   workgroupBarrier();
   var top = rows_of_parts[0];
   for (var i = 1u; i < 8u; i++) { top = max(top, rows_of_parts[i]); }
+  // The next call writes where slower lanes still read.
+  workgroupBarrier();
   return top;
 }

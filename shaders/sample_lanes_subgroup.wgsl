@@ -6,7 +6,7 @@ struct Lanes {
   @builtin(subgroup_invocation_id) member: u32,
 }
 
-// Four of each subgroup, which has one thread at least.
+// Four of each subgroup, of which the smallest have four threads.
 var<workgroup> parts: array<vec4f, 256>;
 var<private> own_id: u32;
 var<private> subgroups: u32;

@@ -1,7 +1,7 @@
 // The most likely token of every live slot, before `sample` draws one: out[tick + s] = the first v with the largest logit.
 //   logits [S, stride], slots [S, 8] (word 2: alive), tick [1] = workgroups of `sample` so far, S a step: the row to write;
 //   out [ticks, S]: 0xffffffff for dead slots; rows past the end are not written.
-// One workgroup a slot, a lane every 64th token. Source: the release looks for trigger words in the arg-max token.
+// One workgroup a slot, a lane every LANES-th token (a power of two that stands in front), four of them at a time. Source: the release looks for trigger words in the arg-max token.
 
 struct Dims {
   slots: u32,
@@ -9,7 +9,6 @@ struct Dims {
   stride: u32,
 }
 
-const LANES = 64u;
 const LOWEST = -3.4e38;
 const NONE = 0xffffffffu;
 
@@ -19,8 +18,8 @@ const NONE = 0xffffffffu;
 @group(0) @binding(3) var<storage, read> tick: array<u32>;
 @group(0) @binding(4) var<storage, read_write> out: array<u32>;
 
-var<workgroup> top: array<f32, 64>;
-var<workgroup> token: array<u32, 64>;
+var<workgroup> top: array<f32, LANES>;
+var<workgroup> token: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -29,12 +28,16 @@ fn top_token(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) 
   let i = lane.x;
   var best = LOWEST;
   var first = NONE;
-  for (var v = i; v < d.vocab; v += LANES) {
-    let y = logits[s * d.stride + v];
-    if (y > best) {
-      best = y;
-      first = v;
+  for (var v = i; v < d.vocab; v += 4u * LANES) {
+    //# for j in 4
+    let y$j = select(LOWEST, logits[s * d.stride + v + $j * LANES], v + $j * LANES < d.vocab);
+    //# end
+    //# for j in 4
+    if (y$j > best) {
+      best = y$j;
+      first = v + $j * LANES;
     }
+    //# end
   }
   top[i] = best;
   token[i] = first;

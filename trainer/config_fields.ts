@@ -347,7 +347,7 @@ export const FIELDS: Fields<Config> = {
     precision: choice(
       "float32",
       PRECISIONS,
-      "`float16`: mixed precision, the linear layers multiply operands rounded to f16 and add up in f32 (adapters with shader-f16; loss scale 1,024, an overflow is a skipped update); weights, gradients and moments stay in f32.",
+      "`float16`: mixed precision, the linear layers multiply operands rounded to f16 and add up in f32 (adapters with shader-f16; loss scale 1,024, an overflow is a skipped update); weights are read in f16, a trained model's from copies of its f32 values, and so is the KV cache on GPUs; gradients and moments stay in f32.",
     ),
     seed: int(0, 0, 2 ** 31 - 1, "Seed of all sampling."),
   },

@@ -7,7 +7,7 @@ import type { Gpu, HostArray } from "../gpu/device.ts";
 import { Program } from "../gpu/program.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
 import type { NamedArray, Parameter, Parameters } from "../models/parameters.ts";
-import { adamw } from "../shaders/adamw.ts";
+import { adamw, adamwHalf } from "../shaders/adamw.ts";
 import { gradNormFinish, partialsOf, sumOfSquares } from "../shaders/grad_norm.ts";
 
 /** AdamW's settings; `lr` may change at every step. */
@@ -139,7 +139,8 @@ export class AdamW {
 
   /** [start, length] of pieces that fit one storage binding. */
   #windows(size: number): [number, number][] {
-    const most = Math.floor(this.#gpu.device.limits.maxStorageBufferBindingSize / 256) * 64;
+    // Pieces start where a binding may, of f16 values too.
+    const most = Math.floor(this.#gpu.device.limits.maxStorageBufferBindingSize / 512) * 128;
     const list: [number, number][] = [];
     for (let start = 0; start < size; start += most) list.push([start, Math.min(most, size - start)]);
     return list;
@@ -167,13 +168,14 @@ export class AdamW {
     for (const { parameter, m, v } of this.#moments) {
       const lr = own?.parameters.find(parameter.name) ? () => own.lr : () => options.lr;
       for (const window of this.#windows(parameter.weight.size)) {
-        program.add(adamw, {
+        const tensors = {
           p: piece(parameter.weight, window),
           g: piece(parameter.gradient!, window),
           m: piece(m, window),
           v: piece(v, window),
           norm: this.#norm,
-        }, {
+        };
+        const dims = {
           n: window[1],
           lr,
           one_minus_beta1: 1 - options.betas[0],
@@ -182,7 +184,10 @@ export class AdamW {
           weight_decay: options.weight_decay,
           correction1: () => 1 - options.betas[0] ** this.step,
           correction2: () => 1 - options.betas[1] ** this.step,
-        });
+        };
+        const { weight, operand } = parameter;
+        if (operand === weight) program.add(adamw, tensors, dims);
+        else program.add(adamwHalf, { ...tensors, half: piece(operand, window) }, dims);
       }
     }
     return program;

@@ -6,7 +6,7 @@ import { Tuner } from "../../gpu/tuner.ts";
 import { Program } from "../../gpu/program.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
-import { linearProducts } from "../../shaders/linear.ts";
+import { addLinear } from "../../shaders/linear.ts";
 import { PhaseTimes, steeringSeconds } from "../../trainer/phase_times.ts";
 import { RolloutEngine } from "../../trainer/rollout.ts";
 import { SftTrainer } from "../../trainer/sft.ts";
@@ -23,21 +23,18 @@ const CHUNK = 16;
 
 /** The forward product of a linear layer; its weight is the transpose of B. */
 function matmul(gpu: Gpu, { m, k, n }: MatmulWork): Session["run"] {
-  const b = spread(k * n);
+  const numbers = spread(k * n);
   const weight = new Float32Array(n * k);
   for (let row = 0; row < n; row++) {
-    for (let i = 0; i < k; i++) weight[row * k + i] = b[i * n + row];
+    for (let i = 0; i < k; i++) weight[row * k + i] = numbers[i * n + row];
   }
   const y = gpu.alloc("c", [m, n], "data");
-  const program = new Program(gpu, "matmul").add(
-    linearProducts.forward,
-    {
-      x: gpu.tensor("a", [m, k], spread(m * k)),
-      weight: gpu.tensor("b", [n, k], weight),
-      y,
-    },
-    { tokens: m, inputs: k, outputs: n, stride: n, accumulate: 0 },
-  );
+  // As a model of this precision stores it.
+  const b = gpu.alloc("b", [n, k], "data", gpu.traits.precision === "float16" ? "f16" : "f32");
+  gpu.write(b, weight);
+  const program = new Program(gpu, "matmul");
+  const x = gpu.tensor("a", [m, k], spread(m * k));
+  addLinear(program, { x, weight: b, y }, { tokens: m, inputs: k, outputs: n });
   return async (repeats) => {
     await program.run(repeats);
     return (await gpu.readF32(y))[n + 2];

@@ -79,6 +79,29 @@ deviceTest("f32 and u32 come back bit for bit, at odd sizes, in one read", async
   assertEquals(await gpu.readF32(tensors[4]), data[4] as Float32Array);
 });
 
+deviceTest("f16 values are rounded to the nearest on the way in and come back as f32", async (gpu) => {
+  const values = Float32Array.of(-0, 1e-45, 65504, 65520, NaN, -Infinity, 0.1, 1 / 3, 2049, 2051);
+  const x = gpu.alloc("x", [10], "data", "f16");
+  assertEquals([x.bytes, x.size], [20, 10]);
+  gpu.write(x, values);
+  const y = gpu.alloc("y", [10], "data", "f16");
+  gpu.copy([x, y]);
+  gpu.write(y, Float32Array.of(7, 8), 4);
+  // An odd number of them, between others that fill whole words.
+  const part = { ...x, shape: [3], size: 3, bytes: 6 };
+  const [read, first, changed] = await gpu.read(x, part, y);
+  assertEquals(read, values.map(Math.f16round));
+  assertEquals(first, read.slice(0, 3));
+  assertEquals(changed, read.with(4, 7).with(5, 8));
+  assertThrows(() => gpu.write(x, Float32Array.of(1)), GpuError, "both are to be even");
+  assertThrows(() => gpu.write(x, Float32Array.of(1, 2), 3), GpuError, "x: both are to be even");
+  assertThrows(() => gpu.write(x, Uint32Array.of(1, 2)), GpuError, "tensor x holds f16");
+  const full = gpu.alloc("full", [10], "data");
+  assertThrows(() => gpu.copy([x, full]), GpuError, "copying x, which holds f16, to full of f32");
+  assertThrows(() => gpu.copyTo(full, 2, x, 0), GpuError, "copying full, which holds f32, to x of f16");
+  for (const tensor of [x, y, full]) gpu.pool.free(tensor);
+});
+
 deviceTest(
   "a write goes to its place alone, parts of host arrays too; one that does not fit is refused",
   async (gpu, tensor) => {

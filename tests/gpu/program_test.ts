@@ -199,6 +199,24 @@ programTest(
   },
 );
 
+programTest(
+  "a tensor of another width than the kernel reads is refused by name",
+  ({ gpu, x, y, program }) => {
+    const half = gpu.alloc("half", [128], "data", "f16");
+    assertThrows(
+      () => program.add(scale, { x: half, y }, { n: 1, value: 2 }),
+      GpuError,
+      `${scale.name}: x is read as four bytes, half holds f16`,
+    );
+    assertThrows(
+      () => program.add({ ...scale, halves: ["x"] }, { x, y }, { n: 1, value: 2 }),
+      GpuError,
+      `${scale.name}: x is read as f16, x holds f32`,
+    );
+    gpu.pool.free(half);
+  },
+);
+
 programTest("a run without sizes that change writes nothing", async ({ gpu, x, y, program }) => {
   program.add(scale, { x, y }, { n: 2, value: 3 });
   await program.run();

@@ -54,6 +54,24 @@ tensorTest(
   },
 );
 
+tensorTest("views and row windows of f16 values count two bytes each", [], async () => {
+  const gpu = await oneGpu();
+  const table = gpu.alloc("table", [200, 8], "data", "f16");
+  gpu.write(table, Float32Array.from({ length: 1600 }, (_, i) => i));
+  const part = view(table, 128, [2, 4]);
+  assertEquals([part.offset, part.bytes, part.dtype], [256, 16, "f16"]);
+  assertEquals(await gpu.readF32(part), Float32Array.of(128, 129, 130, 131, 132, 133, 134, 135));
+  assertThrows(() => view(table, 64, [4]), GpuError, "at byte 128");
+  // 64 rows of 16 bytes: twice as many as there would be of f32 values.
+  const windows = rowWindows(table, 1024);
+  assertEquals(windows.map((w) => [w.first, w.rows, w.tensor.offset]), [[0, 64, 0], [64, 64, 1024], [
+    128,
+    64,
+    2048,
+  ], [192, 8, 3072]]);
+  gpu.pool.free(table);
+});
+
 tensorTest("a view that leaves its tensor or starts between 256 bytes is refused", [[10, 64]], (matrix) => {
   assertThrows(() => view(matrix, 576, [65]), GpuError, "view [576, 641) leaves [10, 64] of 640 elements");
   assertThrows(() => view(matrix, -64, [4]), GpuError, "leaves [10, 64]");

@@ -11,7 +11,6 @@ import {
   linearRowsKernels,
   SUBGROUPS,
 } from "../../shaders/linear_variants.ts";
-import { linearProducts } from "../../shaders/linear.ts";
 import {
   attentionBackwardKeyValue,
   attentionBackwardQuery,
@@ -19,6 +18,7 @@ import {
   attentionForward,
 } from "../../shaders/attention.ts";
 import * as reference from "../reference/attention.ts";
+import { linearHalfProducts, linearProducts } from "../../shaders/linear.ts";
 import { linear, linearBackwardInput, linearBackwardWeight } from "../reference/linear.ts";
 import { segmentsOf } from "../shaders/attention_cases.ts";
 import { randomArray, worstDifference } from "../shaders/case.ts";
@@ -258,13 +258,25 @@ tunerTest("a program asks for candidates only on a device that tunes", async (gp
 
 /** What a GPU may choose in each precision, and how far that may be from products of unrounded operands. */
 const PRODUCTS = {
-  float32: { rule: "linear_tiled", rows: "linear_rows", family: /^linear_(tiled|rows)/, tolerance: 1e-5 },
-  float16: { rule: "linear_half", rows: "linear_half_rows", family: /^linear_half/, tolerance: 4e-3 },
+  float32: {
+    products: linearProducts,
+    rule: "linear_tiled",
+    rows: "linear_rows",
+    family: /^linear_(tiled|rows)/,
+    tolerance: 1e-5,
+  },
+  float16: {
+    products: linearHalfProducts,
+    rule: "linear_half",
+    rows: "linear_half_rows",
+    family: /^linear_half/,
+    tolerance: 4e-3,
+  },
 } as const;
 
 for (const precision of PRECISIONS) {
   tunerTest(`the products on a GPU in ${precision}: whatever is chosen is right`, async (given) => {
-    const { rule, rows, family, tolerance } = PRODUCTS[precision];
+    const { products, rule, rows, family, tolerance } = PRODUCTS[precision];
     if (precision === "float16" && !given.facts.features.includes("shader-f16")) {
       return console.log("left out: this adapter has no shader-f16");
     }
@@ -276,9 +288,11 @@ for (const precision of PRECISIONS) {
       const x = randomArray([tokens, 36]);
       const weight = randomArray([72, 36]);
       const dy = randomArray([tokens, 72]);
+      const stored = gpu.alloc("weight", [72, 36], "data", precision === "float16" ? "f16" : "f32");
+      gpu.write(stored, weight);
       const tensors = {
         x: gpu.tensor("x", [tokens, 36], x),
-        weight: gpu.tensor("weight", [72, 36], weight),
+        weight: stored,
         y: gpu.alloc("y", [tokens, 72], "data"),
         dy: gpu.tensor("dy", [tokens, 72], dy),
         dx: gpu.alloc("dx", [tokens, 36], "data"),
@@ -287,9 +301,9 @@ for (const precision of PRECISIONS) {
       // Asked for at every run, as a graph's tokens are: the class is what the tensors hold.
       const dims: Record<LinearDims, number | (() => number)> = { ...s, tokens: () => tokens, accumulate: 0 };
       const program = new Program(gpu, "products")
-        .add(linearProducts.forward, tensors, dims)
-        .add(linearProducts.backwardInput, tensors, dims)
-        .add(linearProducts.backwardWeight, tensors, dims);
+        .add(products.forward, tensors, dims)
+        .add(products.backwardInput, tensors, dims)
+        .add(products.backwardWeight, tensors, dims);
       await program.run();
       const found = await gpu.read(tensors.y, tensors.dx, tensors.dweight);
       const expected = [

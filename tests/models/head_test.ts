@@ -55,9 +55,11 @@ async function runHead(vocabulary: number, width: number, tileElements?: number)
     all.set(values);
     return gpu.tensor("head test", [CAPACITY, each], all);
   };
+  const table = gpu.tensor("lm_head.weight", [vocabulary, width], i.weight);
   const weight = {
     name: "lm_head.weight",
-    weight: gpu.tensor("lm_head.weight", [vocabulary, width], i.weight),
+    weight: table,
+    operand: table,
     gradient: gpu.tensor("lm_head.weight.grad", [vocabulary, width], i.dweight),
     slices: [],
   };
@@ -244,12 +246,16 @@ async function runKl(vocabulary: number, width: number, tileElements?: number): 
   const targets = gpu.tensor("targets", [CAPACITY], new Uint32Array(CAPACITY));
   gpu.write(targets, i.targets);
   made.push(targets);
-  const table = (values: Float32Array, gradient?: Float32Array) => ({
-    name: "lm_head.weight",
-    weight: make(values, width, vocabulary),
-    gradient: gradient && make(gradient, width, vocabulary),
-    slices: [],
-  });
+  const table = (values: Float32Array, gradient?: Float32Array) => {
+    const weight = make(values, width, vocabulary);
+    return {
+      name: "lm_head.weight",
+      weight,
+      operand: weight,
+      gradient: gradient && make(gradient, width, vocabulary),
+      slices: [],
+    };
+  };
   const own = table(i.weight, i.dweight), frozen = table(k.weight);
   const rows = { rows: ROWS, targets, temperature: () => TEMPERATURE };
   const theirs = { ...rows, hidden: make(k.hidden, width), result: make([], 4) };

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { GpuError } from "../../gpu/errors.ts";
 import { elements } from "../../gpu/tensor.ts";
 import { parameterShapes } from "../../models/config.ts";
 import { Parameters, storagePlan } from "../../models/parameters.ts";
@@ -108,6 +109,54 @@ Deno.test({
     assertEquals(await collect(frozen.weights()), cleared);
     parameters.free();
     frozen.free();
+  },
+});
+
+Deno.test({
+  name:
+    "float16: matrices stand in f16, beside their values where anything is trained, alone where nothing is",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    if (!gpu.facts.features.includes("shader-f16")) {
+      return console.log("left out: this adapter has no shader-f16");
+    }
+    gpu.prefer({ precision: "float16" });
+    const load = (trainable: boolean | ["language_model"]) =>
+      Parameters.load(gpu, config, (name) => weights.get(name)!, trainable);
+    const rounded = new Map(
+      [...expected].map(([name, { shape, data }]) => {
+        // A table of 105 rows, whose logits are padded; norms and biases stay as they are.
+        const matrix = shape.length > 1;
+        return [name, { shape, data: matrix ? data.map(Math.f16round) : data }];
+      }),
+    );
+    try {
+      const trained = await load(true);
+      assertEquals(await collect(trained.weights()), expected);
+      const frozen = trained.frozenCopy();
+      const alone = await load(false);
+      for (const p of [frozen, alone]) {
+        assertEquals(await collect(p.weights()), rounded);
+        assert(p.list.every(({ weight, operand }) => weight === operand));
+      }
+      for (const { name, weight, operand } of trained.list) {
+        assertEquals([weight.dtype, operand.dtype], ["f32", weight.shape.length > 1 ? "f16" : "f32"], name);
+        const values = await gpu.readF32(weight);
+        const read = await gpu.readF32(operand);
+        assertEquals(read, weight === operand ? values : values.map(Math.f16round), name);
+      }
+      const bytes = ({ list }: Parameters): number => list.reduce((n, { weight }) => n + weight.bytes, 0);
+      const vectors = trained.list.filter(({ weight }) => weight.shape.length === 1);
+      const rest = vectors.reduce((n, { weight }) => n + weight.bytes, 0);
+      assertEquals(bytes(alone) - rest, (bytes(trained) - rest) / 2);
+      gpu.prefer();
+      const full = await load(true);
+      assertThrows(() => frozen.copyFrom(full), GpuError, "f16");
+      for (const p of [trained, frozen, alone, full]) p.free();
+    } finally {
+      gpu.prefer();
+    }
   },
 });
 

@@ -3,7 +3,7 @@
  * @module
  */
 import type { HostArray } from "../../gpu/device.ts";
-import { adamw, adamwBf16Kahan } from "../../shaders/adamw.ts";
+import { adamw, adamwBf16Kahan, adamwHalf } from "../../shaders/adamw.ts";
 import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/adamw.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
@@ -50,6 +50,22 @@ export function cases(): KernelCase[] {
         expected: () => finite ? reference.adamw(p, g, m, v, s) : { p, m, v },
         tolerance: 1e-5,
       });
+      if (n % 4 === 0) {
+        const half = randomArray([n]);
+        list.push({
+          name,
+          kernel: fitted(adamwHalf, n, adapter),
+          inputs: { p, g, m, v, norm, half },
+          dims: adamwDims(n, s),
+          expected: () => {
+            if (!finite) return { p, m, v, half: half.map(Math.f16round) };
+            const after = reference.adamw(p, g, m, v, s);
+            return { ...after, half: after.p };
+          },
+          // Half an f16 step at the largest values.
+          tolerance: 5e-4,
+        });
+      }
       const words: Record<string, HostArray> = { norm };
       for (const [key, values] of Object.entries({ p, g, m, v, c })) words[key] = packBf16(values, 0x1234);
       const bf = (x: Float32Array): Float32Array => x.map(reference.toBf16);
@@ -101,6 +117,18 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
   {
     kernel: "adamw",
     mistake: { why: "the finite flag ignored", from: "if (scale.z == 0.0) { return; }", to: "" },
+  },
+  {
+    kernel: "adamw.half",
+    mistake: {
+      why: "the model reads what stood there before",
+      from: "p[i] = next;",
+      to: "let old = p[i]; p[i] = next; half[i] = vec4<f16>(old); return;",
+    },
+  },
+  {
+    kernel: "adamw.half",
+    mistake: { why: "the copy is not written", from: "half[i] = vec4<f16>(next);", to: "" },
   },
   {
     kernel: "adamw.bf16_kahan",

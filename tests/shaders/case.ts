@@ -12,7 +12,7 @@ export interface KernelCase {
   /** Says the shape, e.g. `tokens=5 width=123`. */
   readonly name: string;
   readonly kernel: KernelSpec;
-  /** Contents of every binding; outputs start from these too (zeros, garbage, or what is accumulated onto). */
+  /** Contents of every binding, of f16 ones as f32 values; outputs start from these too (zeros, garbage, or what is accumulated onto). */
   readonly inputs: Readonly<Record<string, HostArray>>;
   readonly dims: Readonly<Record<string, number>>;
   /** The f64 reference: expected contents of written bindings. */
@@ -62,7 +62,11 @@ export async function runCase(gpu: Gpu, c: KernelCase): Promise<CaseResult> {
   for (const name of Object.keys(c.kernel.bindings)) {
     const data = c.inputs[name];
     if (!data) throw new Error(`${c.kernel.name} ${c.name}: no input for ${name}`);
-    tensors[name] = gpu.tensor(name, [data.length], data);
+    if (c.kernel.halves?.includes(name)) {
+      // Rounded on the way in; tensors of f16 are written in pairs.
+      tensors[name] = gpu.alloc(name, [data.length], "data", "f16");
+      gpu.write(tensors[name], data.length % 2 === 0 ? data : Float32Array.of(...data, 0));
+    } else tensors[name] = gpu.tensor(name, [data.length], data);
   }
   const program = new Program(gpu, c.kernel.name).add(c.kernel, tensors, c.dims);
   try {

@@ -2,7 +2,12 @@
  * Cases and planted mistakes of shaders/embedding.ts.
  * @module
  */
-import { embeddingBackward, embeddingForward, embeddingPlan } from "../../shaders/embedding.ts";
+import {
+  embeddingBackward,
+  embeddingForward,
+  embeddingForwardHalf,
+  embeddingPlan,
+} from "../../shaders/embedding.ts";
 import { ADAPTERS, fitted } from "../../shaders/values.ts";
 import * as reference from "../reference/embedding.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
@@ -39,6 +44,16 @@ export function cases(): KernelCase[] {
         expected: () => ({ y: reference.embeddingForward(ids, weight, y, window) }),
         tolerance: 0,
       });
+      if (width % 4 === 0 && adapter === ADAPTERS[0]) {
+        list.push({
+          name,
+          kernel: embeddingForwardHalf,
+          inputs: { ids, weight, y },
+          dims: { tokens, width, first_row: firstRow, rows },
+          expected: () => ({ y: reference.embeddingForward(ids, weight.map(Math.f16round), y, window) }),
+          tolerance: 0,
+        });
+      }
       list.push({
         name,
         kernel: fitted(embeddingBackward, width, adapter),
@@ -65,6 +80,14 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
   {
     kernel: "embedding.forward",
     mistake: { why: "ids outside the window written", from: "if (row < forward_dims.rows) { y", to: "{ y" },
+  },
+  {
+    kernel: "embedding_half.forward",
+    mistake: { why: "the window's start ignored", from: "ids[at.y] - d.first_row", to: "ids[at.y]" },
+  },
+  {
+    kernel: "embedding_half.forward",
+    mistake: { why: "ids outside the window written", from: "if (row < d.rows) { y", to: "{ y" },
   },
   {
     kernel: "embedding.backward",

@@ -2,9 +2,13 @@
  * Cases of the cache kernels. They only copy, so the tolerance is 0.
  * @module
  */
-import { kvCopyRows, kvWrite, kvWriteKept } from "../../shaders/kv_cache.ts";
+import { kvCopyRows, kvCopyRowsHalf, kvWrite, kvWriteHalf } from "../../shaders/kv_cache.ts";
 import * as reference from "../reference/kv_cache.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
+
+/** As the kernel's caches hold it. */
+const stored = ({ halves }: { readonly halves?: readonly string[] }, values: Float64Array): Float64Array =>
+  halves ? values.map(Math.f16round) : values;
 
 function writeCase(
   tokens: number,
@@ -29,18 +33,18 @@ function writeCase(
     },
     dims,
     expected: ({ qkv, rows, k_cache, v_cache }) => ({
-      k_cache: reference.kvWrite(k_cache, qkv, rows, dims, 0),
-      v_cache: reference.kvWrite(v_cache, qkv, rows, dims, 1),
+      k_cache: stored(kernel, reference.kvWrite(k_cache, qkv, rows, dims, 0)),
+      v_cache: stored(kernel, reference.kvWrite(v_cache, qkv, rows, dims, 1)),
     }),
     tolerance: 0,
   };
 }
 
-function copyCase(count: number, width: number): KernelCase {
+function copyCase(count: number, width: number, kernel = kvCopyRows): KernelCase {
   const pairs = Uint32Array.from({ length: 2 * count }, (_, i) => i % 2 ? 2 * count - (i >> 1) : i >> 1);
   return {
     name: `count=${count} width=${width}`,
-    kernel: kvCopyRows,
+    kernel,
     inputs: {
       pairs,
       k_cache: randomArray([2 * count + 2, width]),
@@ -48,8 +52,8 @@ function copyCase(count: number, width: number): KernelCase {
     },
     dims: { count, width },
     expected: ({ pairs, k_cache, v_cache }) => ({
-      k_cache: reference.kvCopyRows(k_cache, pairs, width),
-      v_cache: reference.kvCopyRows(v_cache, pairs, width),
+      k_cache: stored(kernel, reference.kvCopyRows(k_cache, pairs, width)),
+      v_cache: stored(kernel, reference.kvCopyRows(v_cache, pairs, width)),
     }),
     tolerance: 0,
   };
@@ -62,11 +66,12 @@ export function cases(): KernelCase[] {
     writeCase(5, 4, 2, 32),
     writeCase(123, 3, 3, 40),
     writeCase(65, 8, 1, 16),
-    writeCase(5, 4, 2, 32, kvWriteKept),
-    writeCase(123, 3, 3, 40, kvWriteKept),
     copyCase(1, 8),
     copyCase(5, 64),
     copyCase(123, 40),
+    writeCase(5, 4, 2, 32, kvWriteHalf),
+    writeCase(123, 3, 3, 40, kvWriteHalf),
+    copyCase(123, 40, kvCopyRowsHalf),
   ];
 }
 
@@ -76,8 +81,8 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     kernel: kvWrite.name,
     mistake: {
       why: "k and v exchanged",
-      from: "k_cache[dest] = qkv[source];",
-      to: "k_cache[dest] = qkv[source + width];",
+      from: "k_cache[dest] = vec4<Cached>(qkv[source]);",
+      to: "k_cache[dest] = vec4<Cached>(qkv[source + width]);",
     },
   },
   {
@@ -89,10 +94,6 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
     },
   },
   {
-    kernel: kvWriteKept.name,
-    mistake: { why: "v takes k", from: "let v = qkv[source + width];", to: "let v = k;" },
-  },
-  {
     kernel: kvCopyRows.name,
     mistake: {
       why: "v is not copied",
@@ -102,6 +103,18 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: kvCopyRows.name,
+    mistake: { why: "from and to exchanged", from: "pairs[n].y * width", to: "pairs[n].x * width" },
+  },
+  {
+    kernel: kvWriteHalf.name,
+    mistake: {
+      why: "half of a vec4 is lost",
+      from: "v_cache[dest] = vec4<Cached>(qkv[source + width]);",
+      to: "v_cache[dest] = vec4<Cached>(qkv[source + width].xyxy);",
+    },
+  },
+  {
+    kernel: kvCopyRowsHalf.name,
     mistake: { why: "from and to exchanged", from: "pairs[n].y * width", to: "pairs[n].x * width" },
   },
 ];

@@ -26,19 +26,23 @@ async function layers(gpu: Gpu, inputs: number, outputs: number, biased: boolean
   const b = biased ? randomArray([outputs]) : undefined;
   const shape = { tokens, inputs, outputs };
   const alloc = (width: number) => gpu.alloc("fused test", [tokens, width], "data");
+  // As a model stores it.
+  const half = gpu.traits.precision === "float16";
+  const stored = gpu.alloc("weight", [outputs, inputs], "data", half ? "f16" : "f32");
+  gpu.write(stored, weight);
   const common = {
     x: gpu.tensor("x", [tokens, inputs], x),
     norm: gpu.tensor("norm", [inputs], norm),
-    weight: gpu.tensor("weight", [outputs, inputs], weight),
+    weight: stored,
     bias: b && gpu.tensor("bias", [outputs], b),
     normed: alloc(inputs),
     rstd: alloc(1),
   };
   const [y, inner, gateUp] = [alloc(outputs), alloc(outputs / 2), alloc(outputs)];
   const plain = new Program(gpu, "norm and product");
-  addNormLinear(plain, { ...common, y }, shape, EPS);
+  addNormLinear(plain, { ...common, y }, shape, { eps: EPS });
   const gated = new Program(gpu, "norm, product and gate");
-  addNormGated(gated, { ...common, y: inner, gateUp }, shape, EPS);
+  addNormGated(gated, { ...common, y: inner, gateUp }, shape, { eps: EPS });
   await plain.run();
   await gated.run();
   const found = await gpu.read(y, inner);

@@ -1,5 +1,5 @@
 /**
- * Cases and planted mistakes of the products whose operands are rounded to f16. The f64 loops take the rounded operands, so
+ * Cases and planted mistakes of the products whose operands are rounded to f16, weights stored so. The f64 loops take the rounded operands, so
  * that the check is as sharp as that of the others; one case holds each against the operands as they were.
  * @module
  */
@@ -133,6 +133,6 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   },
   {
     kernel: "linear_half_rows_8_subgroup.forward_bias",
-    mistake: { why: "a weight is not rounded", from: "as_half(w[w2 + k])", to: "w[w2 + k]" },
+    mistake: { why: "a column's weights are another's", from: "vec4f(w[w2 + k])", to: "vec4f(w[w1 + k])" },
   },
 ];

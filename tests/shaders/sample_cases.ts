@@ -126,7 +126,7 @@ function sampleCases(
 }
 
 /**
- * Each filter alone and together; vocabularies within, at and beyond what the registers of `sample` hold (1,024), and that
+ * Each filter alone and together; vocabularies within and beyond what the registers of `sample` hold (4,096), and that
  * are and are not whole words of bits.
  */
 export function cases(): KernelCase[] {
@@ -147,6 +147,7 @@ export function cases(): KernelCase[] {
     ...sampleCases(variant, 1061, { top_p: 0.95, top_k: 700 }),
     ...sampleCases(variant, 1061, { temperature: 0 }),
     ...sampleCases(variant, 3000, { top_p: 0.99 }, 3),
+    ...sampleCases(variant, 5003, { top_p: 0.98, temperature: 0.8 }, 3),
     // Logits so near to each other that the widths of ranges no longer part them, and ties among those that are kept.
     ...sampleCases(variant, 96, { top_k: 9 }, 1e-30),
     ...sampleCases(variant, 96, { top_k: 40 }, 6, 0.5),
@@ -175,10 +176,23 @@ export const mistakes: { kernel: string; mistake: Mistake }[] = [
   filter("only 12 bits of the threshold", "bit < 32u", "bit < 12u"),
   filter(
     "min-p is forgotten in the sum",
-    "lane_mass[lane] = lane_sum(row, lane, threshold, d.min_p)",
-    "lane_mass[lane] = lane_sum(row, lane, threshold, 0.0)",
+    "= lane_sum(row, lane, threshold, d.min_p)",
+    "= lane_sum(row, lane, threshold, 0.0)",
   ),
-  mistake("the goal of the whole row within the lane", "goal = u * total - below;", "goal = u * total;"),
+  mistake("the goal of the whole row within the lane", "goal = at - before;", "goal = at;"),
+  mistake(
+    "a column's lanes in the wrong order",
+    "% LANES * TEAMS + lane / LANES]",
+    "% LANES * TEAMS + TEAMS - 1u - lane / LANES]",
+  ),
+  mistake("the token of the column's first lane", "owner = column + LANES * i;", "owner = column;"),
+  filter(
+    "a column's stretches overlap",
+    "(lane / LANES * share() + i)",
+    "(lane / LANES * (share() - 1u) + i)",
+  ),
+  filter("a stretch ends early", "+ TEAMS - 1u) / TEAMS; }", ") / TEAMS; }"),
+  filter("the last team's sums are lost", "team < TEAMS;", "team + 1u < TEAMS;"),
   mistake(
     "greedy takes the last of equals",
     "chosen = min(chosen, lane_first[i])",
