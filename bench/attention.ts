@@ -5,7 +5,7 @@ import {
   attentionPlain,
   attentionTexture,
   attentionTiled,
-  attentionTiledHalf,
+  attentionTiledSmall,
 } from "../shaders/attention_variants.ts";
 import { type ModelShape, SHAPES, WIDE_HEADS } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
@@ -19,7 +19,7 @@ export function attentionOf(headDim: number, software: boolean): AttentionKernel
 function othersOf(headDim: number, software: boolean): AttentionKernels[] {
   return software
     ? [attentionTiled(headDim)]
-    : [attentionTiledHalf(headDim), attentionPlain(headDim), attentionTexture(headDim) ?? []].flat();
+    : [attentionTiledSmall(headDim), attentionPlain(headDim), attentionTexture(headDim) ?? []].flat();
 }
 
 /** Operations of one launch by kernel name, in every variant, where one product of attention over all heads takes `product`. */

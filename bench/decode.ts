@@ -1,8 +1,8 @@
 /** What only a decode step has: slots, the paged cache, attention over it, sampling. @module */
-import { attentionDecode } from "../shaders/attention_decode.ts";
-import { kvCopyRows } from "../shaders/kv_cache.ts";
+import { attentionDecode, attentionDecodeStorage } from "../shaders/attention_decode.ts";
+import { kvCopyRows, kvCopyRowsHalf, kvWrite, kvWriteHalf } from "../shaders/kv_cache.ts";
 import { ropeTables } from "../shaders/rope.ts";
-import { ropeCache } from "../shaders/rope_cache.ts";
+import { ropeCache, ropeCacheHalf } from "../shaders/rope_cache.ts";
 import { filteredProbabilities, sample } from "../shaders/sample.ts";
 import { beginStep, QUEUE_WORDS, refillSlots, SLOT_WORDS } from "../shaders/slots.ts";
 import { topToken } from "../shaders/top_token.ts";
@@ -17,8 +17,60 @@ export function liveSlots(slots: number, position: number): Uint32Array<ArrayBuf
   return table;
 }
 
+/** Sizes, bit sets and outputs of a draw with top-p from a vocabulary. */
+function draw(slots: number, vocabulary: number, state: Uint32Array<ArrayBuffer>) {
+  const words = Math.ceil(vocabulary / 32);
+  const choice = {
+    slots,
+    vocab: vocabulary,
+    stride: vocabulary,
+    stop_count: 1,
+    temperature: 1,
+    top_p: 0.99,
+    top_k: 0,
+    min_p: 0,
+    repetition_penalty: 1,
+  };
+  const bits = { slots: state, seen: new Uint32Array(slots * words), banned: new Uint32Array(words) };
+  // 0xffffffff is no token: the slots never stop.
+  const output = {
+    stops: Uint32Array.of(0xffffffff),
+    out_tokens: new Uint32Array(slots),
+    tick: new Uint32Array(1),
+  };
+  return { choice, bits, output };
+}
+
+/** What the models here do not have: Qwen2.5's vocabulary, and heads that only a fallback of software adapters serves. */
+export function rareDecodeWorkloads({ software, subgroups }: Traits): Workload[] {
+  const adapter = { software, subgroup: 0, subgroups };
+  const slots = 8;
+  const { choice, bits, output } = draw(slots, 151_936, liveSlots(slots, 95));
+  const list = [
+    workload(sample.fit!(choice, adapter, {}), `${slots} slots, vocabulary 151936, top-p 0.99`, choice, {
+      ...bits,
+      ...output,
+    }),
+  ];
+  if (!software) return list;
+  const attention = {
+    slots,
+    heads: 2,
+    kv_heads: 1,
+    max_blocks: 6,
+    block_size: 16,
+    rows: 96 * slots,
+    scale: 1 / 16,
+  };
+  const table = Uint32Array.from({ length: 6 * slots }, (_, i) => i);
+  const state = { slots: liveSlots(slots, 95), table };
+  list.push(workload(attentionDecodeStorage(256), `${slots} slots, context 96`, attention, state));
+  return list;
+}
+
 /** The kernels of a model's decode step at its full context, in the variant that the adapter gets. */
-export function decodeWorkloads(s: ModelShape, { software, subgroups }: Traits): Workload[] {
+export function decodeWorkloads(s: ModelShape, { software, subgroups, precision }: Traits): Workload[] {
+  const half = precision === "float16" && !software;
   const { config: c, slots, blockSize, context } = s;
   const max_blocks = context / blockSize;
   const heads = { heads: c.num_attention_heads, kv_heads: c.num_key_value_heads };
@@ -34,25 +86,7 @@ export function decodeWorkloads(s: ModelShape, { software, subgroups }: Traits):
   const copies = slots * (blockSize - 1);
   const pairs = Uint32Array.from({ length: 2 * copies }, (_, i) => i % 2 * copies + (i >> 1));
   const paged = { slots, max_blocks, block_size: blockSize };
-  const words = Math.ceil(c.vocab_size / 32);
-  const choice = {
-    slots,
-    vocab: c.vocab_size,
-    stride: c.vocab_size,
-    stop_count: 1,
-    temperature: 1,
-    top_p: 0.99,
-    top_k: 0,
-    min_p: 0,
-    repetition_penalty: 1,
-  };
-  const bits = { slots: state, seen: new Uint32Array(slots * words), banned: new Uint32Array(words) };
-  // 0xffffffff is no token: the slots never stop.
-  const output = {
-    stops: Uint32Array.of(0xffffffff),
-    out_tokens: new Uint32Array(slots),
-    tick: new Uint32Array(1),
-  };
+  const { choice, bits, output } = draw(slots, c.vocab_size, state);
   const batch = `${s.name} ${slots} slots`;
   const adapter = { software, subgroup: 0, subgroups };
   const refill = refillSlots.fit!({ lanes: slots, ring: slots }, adapter, {
@@ -78,7 +112,16 @@ export function decodeWorkloads(s: ModelShape, { software, subgroups }: Traits):
       tick: new Uint32Array(1),
       out_owners: new Uint32Array(slots),
     }),
-    workload(ropeCache.fit!({ head_dim: c.head_dim }, adapter, {}), batch, {
+    workload(half ? kvWriteHalf : kvWrite, `${s.name} ${s.tokens} tokens`, {
+      tokens: s.tokens,
+      ...heads,
+      head_dim: c.head_dim,
+    }, {
+      rows: Uint32Array.from({ length: s.tokens }, (_, t) => t),
+      k_cache: cache(),
+      v_cache: cache(),
+    }),
+    workload(half ? ropeCacheHalf : ropeCache.fit!({ head_dim: c.head_dim }, adapter, {}), batch, {
       tokens: slots,
       ...heads,
       head_dim: c.head_dim,
@@ -89,13 +132,13 @@ export function decodeWorkloads(s: ModelShape, { software, subgroups }: Traits):
       k_cache: cache(),
       v_cache: cache(),
     }),
-    workload(kvCopyRows, `${s.name} ${copies} x ${width}`, { count: copies, width }, {
+    workload(half ? kvCopyRowsHalf : kvCopyRows, `${s.name} ${copies} x ${width}`, { count: copies, width }, {
       pairs,
       k_cache: cache(),
       v_cache: cache(),
     }),
     workload(
-      attentionDecode(c.head_dim).fit!(attention, adapter, {}),
+      attentionDecode(c.head_dim, half).fit!(attention, adapter, {}),
       `${batch}, context ${context}`,
       attention,
       { slots: state, table, k_cache: cache(), v_cache: cache() },

@@ -1,22 +1,33 @@
 /** Embedding, rows picked for the head, and the head's own kernels: the two ends of a model. @module */
-import { embeddingBackward, embeddingForward, embeddingPlan } from "../shaders/embedding.ts";
+import {
+  embeddingBackward,
+  embeddingForward,
+  embeddingForwardHalf,
+  embeddingPlan,
+} from "../shaders/embedding.ts";
 import { fullKlDivergence, fullKlGradient } from "../shaders/full_kl.ts";
 import { headGradient, headReduce } from "../shaders/head.ts";
 import { gatherRows, scatterRows } from "../shaders/rows.ts";
+import type { Traits } from "./linear.ts";
 import type { ModelShape } from "./shapes.ts";
 import { spread, tokenIds, type Workload, workload } from "./workload.ts";
 
 /** The kernels before the first and after the last block. */
-export function endWorkloads(s: ModelShape): Workload[] {
+export function endWorkloads(s: ModelShape, { precision }: Traits): Workload[] {
   const { config: c, tokens, rows } = s;
   const width = c.hidden_size;
   const vocabulary = c.vocab_size;
   const table = { width, first_row: 0, rows: vocabulary };
   const embed = (count: number) =>
-    workload(embeddingForward, `${s.name} ${count} x ${width}`, {
-      tokens: count,
-      ...table,
-    }, { ids: tokenIds(count, vocabulary) });
+    workload(
+      precision === "float16" ? embeddingForwardHalf : embeddingForward,
+      `${s.name} ${count} x ${width}`,
+      {
+        tokens: count,
+        ...table,
+      },
+      { ids: tokenIds(count, vocabulary) },
+    );
   const plan = embeddingPlan(tokenIds(tokens, vocabulary));
   const picked = `${s.name} ${rows} of ${tokens} x ${width}`;
   const index = Uint32Array.from({ length: rows }, (_, r) => r + Math.floor(r / (s.length - 1)));

@@ -1,7 +1,8 @@
 /** The update of the weights: gradient norm and AdamW. @module */
 import { storagePlan } from "../models/parameters.ts";
-import { adamw, adamwBf16Kahan } from "../shaders/adamw.ts";
+import { adamw, adamwBf16Kahan, adamwHalf } from "../shaders/adamw.ts";
 import { gradNormFinish, partialsOf, sumOfSquares } from "../shaders/grad_norm.ts";
+import type { Traits } from "./linear.ts";
 import type { ModelShape } from "./shapes.ts";
 import { type Workload, workload } from "./workload.ts";
 
@@ -18,7 +19,7 @@ const SETTINGS = {
 const NORM = Float32Array.of(1, 1, 1, 0);
 
 /** The kernels on a model's largest matrix, and the end of its gradient norm. */
-export function optimizerWorkloads(s: ModelShape): Workload[] {
+export function optimizerWorkloads(s: ModelShape, { precision }: Traits): Workload[] {
   const sizes = storagePlan(s.config).map(({ shape }) => shape.reduce((a, b) => a * b, 1));
   const n = Math.max(...sizes);
   const parts = sizes.reduce((sum, size) => sum + partialsOf(size), 0);
@@ -31,7 +32,7 @@ export function optimizerWorkloads(s: ModelShape): Workload[] {
   return [
     workload(sumOfSquares, shape, { n, slot: 0 }),
     workload(gradNormFinish, `${s.name} ${parts} partial sums`, { parts, max_norm: 1 }),
-    workload(adamw, shape, dims, { v, norm: NORM }),
+    workload((precision === "float16" ? adamwHalf : adamw) as typeof adamw, shape, dims, { v, norm: NORM }),
     workload(adamwBf16Kahan, shape, dims, bf16),
   ];
 }

@@ -4,7 +4,7 @@
  */
 import { attentionWorkloads, otherAttentionWorkloads } from "./attention.ts";
 import { blockWorkloads } from "./block.ts";
-import { decodeWorkloads } from "./decode.ts";
+import { decodeWorkloads, rareDecodeWorkloads } from "./decode.ts";
 import { endWorkloads } from "./ends.ts";
 import { fusedWorkloads } from "./linear_fused.ts";
 import { linearWorkloads, otherLinearWorkloads, type Traits } from "./linear.ts";
@@ -22,9 +22,9 @@ export function allWorkloads(traits: Traits): Workload[] {
     ...fusedWorkloads(s, traits),
     ...attentionWorkloads(s, software),
     ...blockWorkloads(s),
-    ...endWorkloads(s),
+    ...endWorkloads(s, traits),
     ...decodeWorkloads(s, traits),
-    ...optimizerWorkloads(s),
+    ...optimizerWorkloads(s, traits),
   ]);
   list.push(
     ...attentionWorkloads(WIDE_HEADS, software),
@@ -32,6 +32,7 @@ export function allWorkloads(traits: Traits): Workload[] {
     ...otherLinearWorkloads(traits),
     ...policyWorkloads(SHAPES.tiny),
     ...visionWorkloads(traits),
+    ...rareDecodeWorkloads(traits),
   );
   return list.sort((a, b) => a.kernel.name < b.kernel.name ? -1 : a.kernel.name > b.kernel.name ? 1 : 0);
 }

@@ -8,7 +8,7 @@ import {
   attentionPlain,
   attentionTexture,
   attentionTiled,
-  attentionTiledHalf,
+  attentionTiledSmall,
   perHeadDim,
 } from "./attention_variants.ts";
 
@@ -44,7 +44,7 @@ function byAdapter<K extends keyof AttentionKernels>(headDim: number, name: K): 
     const most = typeof d.tokens === "number" ? d.tokens : elements.segments / 2;
     const tokens = Math.min(MOST_TOKENS, 2 ** Math.ceil(Math.log2(Math.max(1, most))));
     return {
-      kernels: software || portable ? [] : [attentionTiledHalf(headDim)[name], plain[name]],
+      kernels: software || portable ? [] : [attentionTiledSmall(headDim)[name], plain[name]],
       dims: { ...d, tokens },
       contents: { segments: measuredSegments(tokens) },
     };

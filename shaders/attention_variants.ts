@@ -358,7 +358,7 @@ export const attentionTiled: (headDim: number) => AttentionKernels = perHeadDim(
 );
 
 /** The same in tiles of half the own rows: twice the workgroups, for launches that would leave a part of a GPU idle. */
-export const attentionTiledHalf: (headDim: number) => AttentionKernels = perHeadDim((headDim) =>
+export const attentionTiledSmall: (headDim: number) => AttentionKernels = perHeadDim((headDim) =>
   tiledKernels(
     headDim,
     [32, 32],

@@ -7,7 +7,7 @@ import {
   attentionPlain,
   attentionTexture,
   attentionTiled,
-  attentionTiledHalf,
+  attentionTiledSmall,
 } from "../../shaders/attention_variants.ts";
 import * as reference from "../reference/attention.ts";
 import { type KernelCase, type Mistake, randomArray } from "./case.ts";
@@ -44,7 +44,7 @@ const SHAPES: readonly Shape[] = [
  */
 function variants(headDim: number): Partial<AttentionKernels>[] {
   const texture = attentionTexture(headDim);
-  const tiled = [attentionTiled(headDim), attentionTiledHalf(headDim)].map((k) => ({
+  const tiled = [attentionTiled(headDim), attentionTiledSmall(headDim)].map((k) => ({
     ...k,
     delta: undefined,
   }));

@@ -6,7 +6,7 @@ import {
   attentionPlain,
   attentionTexture,
   attentionTiled,
-  attentionTiledHalf,
+  attentionTiledSmall,
 } from "../../shaders/attention_variants.ts";
 import * as reference from "../reference/attention.ts";
 import { finiteDifferences } from "../reference/finite_differences.ts";
@@ -119,7 +119,7 @@ Deno.test({
 
 Deno.test("attention: tiles of every head size keep within what every adapter has", () => {
   for (let headDim = 8; headDim <= 256; headDim += 8) {
-    for (const kernels of [attentionTiled(headDim), attentionTiledHalf(headDim)]) {
+    for (const kernels of [attentionTiled(headDim), attentionTiledSmall(headDim)]) {
       for (const { name, consts } of [kernels.forward, kernels.backwardQuery, kernels.backwardKeyValue]) {
         const { MEMORY, THREADS, CHUNK, CHUNKS, COLUMNS, N, X, SLICE, SLICES, VECTORS, VECS, PART, PARTS } =
           consts!;
