@@ -40,7 +40,7 @@ export const adamw: KernelSpec<"p" | "g" | "m" | "v" | "norm", AdamwDims> = vari
     name: "adamw",
     source: valuePrelude(v) + SHADERS.adamw,
     entry: "adamw",
-    bindings: { p: v.inout, g: v.read, m: v.inout, v: v.inout, norm: v.read },
+    bindings: { p: "inout", g: v.read, m: "inout", v: "inout", norm: v.read },
     dims: DIMS,
     consts: { GROUP: v.flat },
     sizes: ({ n }) => ({ p: n, g: n, m: n, v: n, norm: 4 }),

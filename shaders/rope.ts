@@ -6,9 +6,6 @@ import { defineKernel, type KernelSpec, linearGrid } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
 import { valuePrelude, variants } from "./values.ts";
 
-/** Values are loaded once and the tables stay in storage: [128, 256] is no faster through a texture, [256, 256] is by a fifth. */
-const WORTH = 65536;
-
 /**
  * Rotates the first `heads` heads (query heads, then key heads) of every row of qkv [T, stride] in place, by `sign` = +1
  * forward or −1 backward. positions [T] choose rows of the tables cos, sin [P, head_dim / 2]. head_dim is even;
@@ -22,7 +19,7 @@ export const rope: KernelSpec<
     name: "rope",
     source: valuePrelude(v) + SHADERS.rope,
     entry: "rope",
-    bindings: { qkv: v.inout, positions: "read", cos: "read", sin: "read" },
+    bindings: { qkv: "inout", positions: "read", cos: "read", sin: "read" },
     dims: { tokens: "u32", heads: "u32", stride: "u32", head_dim: "u32", sign: "f32" },
     consts: { GROUP: v.flat, WHOLE: v.whole },
     // The rows of the tables that are read depend on the positions: one row is the least.
@@ -38,7 +35,8 @@ export const rope: KernelSpec<
       flops: 3 * tokens * heads * head_dim,
       bytes: 4 * tokens * (2 * heads * head_dim + head_dim + 1),
     }),
-  }), WORTH);
+  })
+);
 
 /**
  * cos and sin [maxPositions, headDim / 2] of position · theta^(−2i / headDim), computed in f64, rounded to f32 once.
