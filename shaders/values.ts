@@ -48,8 +48,9 @@ const GPU = {
 // Two subgroups of 32, the most frequent size, have a row each; one of 64 takes both, of four of 16 two have nothing to do.
 const SUBGROUPS = { ...GPU, rows: 2, turns: 2, adapter: "subgroups" } as const;
 // lavapipe runs 16 threads as one vector and pays 2 to 7 times for a barrier (rmsnorm [2048, 128]: 1.1 ms with share 1,
-// 2.1 to 8 ms with 16 to 64 threads a row). A workgroup costs it 0.15 µs: 64 threads for 16 save half of a copy's time.
-const SOFTWARE = { ...GPU, group: 16, share: 1, rows: 16, whole: 1, adapter: "software" } as const;
+// 2.1 to 8 ms with 16 to 64 threads a row). A workgroup costs it 0.15 µs: 64 threads for 16 save half of a copy's time, 256
+// for 64 a sixth of SwiGLU's and a tenth of AdamW's.
+const SOFTWARE = { ...GPU, group: 16, share: 1, rows: 16, flat: 256, whole: 1, adapter: "software" } as const;
 // A load of a vec4f takes lavapipe 35 ns from a storage buffer and 5 ns from a texture. What is written too is read where it
 // stands: a texture would be filled anew for every launch, by one core, from which the other one has to fetch it (in place
 // [131072] vec4f 0.6 ms, through a texture 1.4 and the copy; while other programs hold a core, the texture is the faster one).
