@@ -46,7 +46,7 @@ export const adamw: KernelSpec<"p" | "g" | "m" | "v" | "norm", AdamwDims> = vari
   defineKernel({
     ...common(v),
     name: "adamw",
-    bindings: { p: v.inout, g: v.read, m: v.inout, v: v.inout, norm: v.read },
+    bindings: { p: "inout", g: v.read, m: "inout", v: "inout", norm: v.read },
     consts: { GROUP: v.flat, HALF: 0 },
     sizes: ({ n }) => ({ p: n, g: n, m: n, v: n, norm: 4 }),
     cost: ({ n }) => ({ flops: 14 * n, bytes: 28 * n }),
@@ -61,7 +61,7 @@ export const adamwHalf: KernelSpec<"p" | "g" | "m" | "v" | "norm" | "half", Adam
     ...rest,
     name: "adamw.half",
     source: "enable f16;\n" + source,
-    bindings: { p: v.inout, g: v.read, m: v.inout, v: v.inout, norm: v.read, half: "write" },
+    bindings: { p: "inout", g: v.read, m: "inout", v: "inout", norm: v.read, half: "write" },
     needs: "shader-f16",
     halves: ["half"],
     consts: { GROUP: v.flat, HALF: 1 },

@@ -2219,7 +2219,8 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: 
 //   finish           norm = sqrt(sum of the first \`parts\` partials);  result =
 //                    [norm, min(1, max_norm / (norm + 1e-6)) or 1 if max_norm = 0, 1 if all was finite else 0, 0]
 // With NaN or infinity anywhere the clip factor is 0 too.
-// Preludes: Value, LANES, total; Team, group_sum2 (team_workgroup.wgsl, team_subgroup.wgsl). GROUP threads a workgroup, a power of two; PER_GROUP a multiple of 4.
+// Preludes: Value, LANES, total; Team, group_sum2 (team_workgroup.wgsl, team_subgroup.wgsl). GROUP threads a workgroup, a
+// power of two; PER_GROUP a multiple of 4.
 
 struct SumDims { n: u32, slot: u32 }
 @group(0) @binding(0) var<uniform> sum_dims: SumDims;
@@ -3995,8 +3996,8 @@ fn backward_weight(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) g
 //   a' = a cos phi - sign * b sin phi,   b' = b cos phi + sign * a sin phi.
 // sign = +1 is forward; sign = -1 is the inverse rotation, which is also the gradient. Nothing is kept.
 // qkv [T, stride]: the first \`heads\` * D values of a row are rotated (query heads, then key heads); positions [T];
-// cosine, sine [P, D/2]. One thread rotates one Value of pairs: of one head, or with WHOLE = 1
-// of all heads, whose angles are the same. Prelude: Value, LANES, place.
+// cosine, sine [P, D/2]. One thread rotates EACH neighbouring Values of pairs, a divisor of the D / 2 / LANES of a head: of
+// one head, or with WHOLE = 1 of all heads, whose angles are the same. Prelude: Value, LANES, place.
 
 struct Dims { tokens: u32, heads: u32, stride: u32, head_dim: u32, sign: f32 }
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -4009,21 +4010,26 @@ struct Dims { tokens: u32, heads: u32, stride: u32, head_dim: u32, sign: f32 }
 fn rope(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
   let half = dims.head_dim / 2u / LANES;
-  let threads = select(dims.heads, 1u, WHOLE == 1u) * half;
+  let parts = half / EACH;
+  let threads = select(dims.heads, 1u, WHOLE == 1u) * parts;
   let to = place((wid.y * groups.x + wid.x) * GROUP + lane, threads);
   let t = to.y;
   if (t >= dims.tokens) { return; }
-  let pair = place(to.x, half).x;
+  let pair = EACH * place(to.x, parts).x;
   let row = positions[t] * half + pair;
-  let c = cosine[row];
-  let s = dims.sign * sine[row];
+  //# for i in EACH
+  let c\$i = cosine[row + \$i];
+  let s\$i = dims.sign * sine[row + \$i];
+  //# end
   let first = t * (dims.stride / LANES);
   // From one head to the next in the part of the row that this thread has.
-  for (var at = first + 2u * to.x - pair; at < first + dims.heads * 2u * half; at += 2u * threads) {
-    let a = qkv[at];
-    let b = qkv[at + half];
-    qkv[at] = a * c - b * s;
-    qkv[at + half] = b * c + a * s;
+  for (var at = first + 2u * EACH * to.x - pair; at < first + dims.heads * 2u * half; at += 2u * EACH * threads) {
+    //# for i in EACH
+    let a\$i = qkv[at + \$i];
+    let b\$i = qkv[at + half + \$i];
+    qkv[at + \$i] = a\$i * c\$i - b\$i * s\$i;
+    qkv[at + half + \$i] = b\$i * c\$i + a\$i * s\$i;
+    //# end
   }
 }
 `,

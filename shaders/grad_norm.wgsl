@@ -3,7 +3,8 @@
 //   finish           norm = sqrt(sum of the first `parts` partials);  result =
 //                    [norm, min(1, max_norm / (norm + 1e-6)) or 1 if max_norm = 0, 1 if all was finite else 0, 0]
 // With NaN or infinity anywhere the clip factor is 0 too.
-// Preludes: Value, LANES, total; Team, group_sum2 (team_workgroup.wgsl, team_subgroup.wgsl). GROUP threads a workgroup, a power of two; PER_GROUP a multiple of 4.
+// Preludes: Value, LANES, total; Team, group_sum2 (team_workgroup.wgsl, team_subgroup.wgsl). GROUP threads a workgroup, a
+// power of two; PER_GROUP a multiple of 4.
 
 struct SumDims { n: u32, slot: u32 }
 @group(0) @binding(0) var<uniform> sum_dims: SumDims;

@@ -43,7 +43,7 @@ export const headGradient: KernelSpec<"tile" | "targets" | "result" | "dlogp" | 
       name: "head.gradient",
       source: valuePrelude(v) + teamPrelude(v) + SHADERS.head,
       entry: "gradient",
-      bindings: { tile: v.inout, targets: "read", result: "read", dlogp: "read", dentropy: "read" },
+      bindings: { tile: "inout", targets: "read", result: "read", dlogp: "read", dentropy: "read" },
       dims: DIMS,
       consts: { ...teamConsts(v), GROUP: group, EACH: each },
       sizes: (d) => ({ tile: tile(d), targets: d.rows, result: d.rows * 4, dlogp: d.rows, dentropy: d.rows }),

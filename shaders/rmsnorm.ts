@@ -35,7 +35,7 @@ export const rmsnormBackward: KernelSpec<"dy" | "x" | "weight" | "rstd" | "dx", 
       name: "rmsnorm.backward",
       source: source(v),
       entry: "backward",
-      bindings: { dy: v.read, x: v.read, weight: v.read, rstd: "read", dx: v.inout },
+      bindings: { dy: v.read, x: v.read, weight: v.read, rstd: "read", dx: "inout" },
       dims: { tokens: "u32", width: "u32" },
       consts: teamConsts(v),
       sizes: ({ tokens, width }) => ({

@@ -32,8 +32,6 @@ export interface Variant {
   readonly whole: 0 | 1;
   /** Access of a tensor of Values that is read. */
   readonly read: Access;
-  /** Access of a tensor of Values that is read and written. */
-  readonly inout: Access;
   readonly adapter: Adapter;
 }
 
@@ -45,16 +43,18 @@ const GPU = {
   flat: 64,
   whole: 0,
   read: "read",
-  inout: "inout",
   adapter: "gpu",
 } as const;
 // Two subgroups of 32, the most frequent size, have a row each; one of 64 takes both, of four of 16 two have nothing to do.
 const SUBGROUPS = { ...GPU, rows: 2, turns: 2, adapter: "subgroups" } as const;
 // lavapipe runs 16 threads as one vector and pays 2 to 7 times for a barrier (rmsnorm [2048, 128]: 1.1 ms with share 1,
-// 2.1 to 8 ms with 16 to 64 threads a row). A workgroup costs it 0.15 µs: 64 threads for 16 save half of a copy's time.
-const SOFTWARE = { ...GPU, group: 16, share: 1, rows: 16, whole: 1, adapter: "software" } as const;
-// A load of a vec4f takes lavapipe 35 ns from a storage buffer and 5 ns from a texture.
-const TEXTURE = { ...SOFTWARE, read: "texture", inout: "update", adapter: "texture" } as const;
+// 2.1 to 8 ms with 16 to 64 threads a row). A workgroup costs it 0.15 µs: 64 threads for 16 save half of a copy's time, 256
+// for 64 a sixth of SwiGLU's and a tenth of AdamW's.
+const SOFTWARE = { ...GPU, group: 16, share: 1, rows: 16, flat: 256, whole: 1, adapter: "software" } as const;
+// A load of a vec4f takes lavapipe 35 ns from a storage buffer and 5 ns from a texture. What is written too is read where it
+// stands: a texture would be filled anew for every launch, by one core, from which the other one has to fetch it (in place
+// [131072] vec4f 0.6 ms, through a texture 1.4 and the copy; while other programs hold a core, the texture is the faster one).
+const TEXTURE = { ...SOFTWARE, read: "texture", adapter: "texture" } as const;
 
 /**
  * Elements of the largest mirrored tensor from which its copy (10 GB/s) and the split of the pass that it takes (30 µs) are
@@ -68,15 +68,11 @@ const MOST = 1024 * 8192 * 4;
 const families = new WeakMap<KernelSpec, Map<string, KernelSpec>>();
 const key = (lanes: number, adapter: Adapter): string => `${lanes} ${adapter}`;
 
-/**
- * A kernel for any width on any adapter; a program takes the sibling that {@link fitted} finds.
- * @param worth elements of the largest mirrored tensor from which textures pay
- */
+/** A kernel for any width on any adapter; a program takes the sibling that {@link fitted} finds. */
 export function variants<B extends string, D extends string>(
   make: (variant: Variant) => KernelSpec<B, D>,
-  worth = WORTH_A_TEXTURE,
 ): KernelSpec<B, D> {
-  return familyOf(make, worth, [GPU, SOFTWARE, TEXTURE]);
+  return familyOf(make, [GPU, SOFTWARE, TEXTURE]);
 }
 
 /** {@link variants} of a kernel that reduces, with one for subgroups: of another name, for it may have to be chosen. */
@@ -89,12 +85,11 @@ export function reducers<B extends string, D extends string>(
       ? { ...kernel, name: kernel.name.replace(".", "_subgroup."), needs: "subgroups" }
       : kernel;
   };
-  return familyOf(bySubgroups, WORTH_A_TEXTURE, [GPU, SOFTWARE, TEXTURE, SUBGROUPS]);
+  return familyOf(bySubgroups, [GPU, SOFTWARE, TEXTURE, SUBGROUPS]);
 }
 
 function familyOf<B extends string, D extends string>(
   make: (variant: Variant) => KernelSpec<B, D>,
-  worth: number,
   kinds: readonly Omit<Variant, "lanes">[],
 ): KernelSpec<B, D> {
   const family = new Map<string, KernelSpec>();
@@ -112,7 +107,7 @@ function familyOf<B extends string, D extends string>(
     fit: (dims, { software, subgroups }, elements) => {
       const adapter = !software
         ? subgroups ? "subgroups" : "gpu"
-        : worthTextures(family, elements, worth)
+        : worthTextures(family, elements)
         ? "texture"
         : "software";
       return fitted(general, rowWidth(dims), adapter);
@@ -125,12 +120,11 @@ function familyOf<B extends string, D extends string>(
 function worthTextures(
   family: ReadonlyMap<string, KernelSpec>,
   elements: Readonly<Record<string, number>>,
-  worth: number,
 ): boolean {
   const read = Object.entries(family.get(key(4, "texture"))!.bindings)
     .filter(([, access]) => mirrored(access)).map(([name]) => elements[name] ?? 0);
   const most = Math.max(0, ...read);
-  return most >= worth && most <= MOST;
+  return most >= WORTH_A_TEXTURE && most <= MOST;
 }
 
 /** Values of a row as far as the fixed dims tell; 1 where they do not. */

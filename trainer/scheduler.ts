@@ -7,26 +7,23 @@ import { join } from "node:path";
 import type { Row } from "../data/rows.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { UserError } from "../gpu/errors.ts";
-import { CausalLM } from "../models/causal_lm.ts";
 import { loadModelConfig } from "../models/config.ts";
 import { copyCompanions } from "../models/checkpoint_folder.ts";
 import type { ValueHead } from "../models/value_head.ts";
 import { curate, curriculumBatches, withPictures } from "./adacs.ts";
-import { AepoStage } from "./aepo.ts";
-import { batchArithmetic, type Config, iterationCount, toYaml } from "./config.ts";
+import { aepoLoop, type Learner } from "./aepo_loop.ts";
+import { batchArithmetic, type Config, toYaml } from "./config.ts";
 import { MetricsLog } from "./metrics_log.ts";
 import type { Monitor } from "./monitor.ts";
 import { AdamW } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
-import { PolicyUpdate } from "./policy_update.ts";
-import { Cursor, type Problem } from "./problems.ts";
+import type { Problem } from "./problems.ts";
 import { type Checkpoint, RunFolder } from "./run_folder.ts";
 import { RunEvaluator } from "./run_evaluator.ts";
 import { loadRunPolicy } from "./run_policy.ts";
 import { RolloutLog } from "./rollout_log.ts";
-import { curriculumLines, iterationNote } from "./run_report.ts";
+import { curriculumLines } from "./run_report.ts";
 import { loadRows } from "./run_rows.ts";
-import { sampledLine, sampledTotalsOf } from "./sampled_totals.ts";
 import {
   type BlindRecord,
   type EvaluationRecord,
@@ -34,7 +31,6 @@ import {
   keepKernels,
   loadMoments,
   loadState,
-  loadValueHead,
   type RunState,
   saveState,
 } from "./run_state.ts";
@@ -120,8 +116,6 @@ class Run {
   #metrics: MetricsLog;
   #generations: MetricsLog;
   #rollouts: RolloutLog;
-  /** Of GAE, while the stage runs. */
-  #valueHead: ValueHead | undefined;
   #times: PhaseTimes;
 
   private constructor(
@@ -259,20 +253,24 @@ class Run {
   }
 
   /** Evaluates unless it was done before; false, with a checkpoint, when it was interrupted. */
-  async #evaluate(name: string, step: number, stage: string, optimizer?: AdamW): Promise<boolean> {
+  async #evaluate(name: string, step: number, stage: string, learner?: Learner): Promise<boolean> {
     const done = await this.#evaluator.evaluate(name, step, stage);
     this.#times.lap("evaluation");
-    return done || await this.#interrupted(undefined, optimizer);
+    return done || await this.#interrupted(undefined, learner);
   }
 
   /**
    * A stage's optimizer with the moments of the checkpoint; one made after the stage's last step (`over`) has none, and
    * none are needed.
    */
-  async #optimizer(stage: { lr: number; weight_decay: number }, over: boolean): Promise<AdamW> {
+  async #optimizer(
+    stage: { lr: number; weight_decay: number },
+    over: boolean,
+    valueHead?: ValueHead,
+  ): Promise<AdamW> {
     const { optim: { betas }, max_grad_norm } = this.#config.worker.actor;
     const { lr, weight_decay } = stage;
-    const own = this.#valueHead && { parameters: this.#valueHead.parameters, lr };
+    const own = valueHead && { parameters: valueHead.parameters, lr };
     const settings = { lr, weight_decay, betas, eps: 1e-8, max_grad_norm, own };
     const { parameters } = this.#policy.model;
     const optimizer = new AdamW(this.#gpu, own ? parameters.with(own.parameters) : parameters, settings);
@@ -312,7 +310,7 @@ class Run {
     this.#times.lap("setup");
     try {
       while (this.#state.step < batches.length) {
-        if (this.#aborted) return await this.#interrupted("adacs", optimizer);
+        if (this.#aborted) return await this.#interrupted("adacs", { optimizer });
         const started = performance.now();
         optimizer.options.lr = learningRate(adacs, this.#state.step, batches.length);
         const result = await sft.step(await withPictures(batches[this.#state.step]));
@@ -334,7 +332,7 @@ class Run {
         phase.advance(result.tokens, `loss ${result.loss.toFixed(4)}`);
         this.#times.lap("sft");
         if (trainer.save_freq > 0 && step % trainer.save_freq === 0 && step < batches.length) {
-          await this.#save(`adacs_step_${step}`, optimizer);
+          await this.#save(`adacs_step_${step}`, { optimizer });
         }
       }
     } finally {
@@ -347,84 +345,27 @@ class Run {
     return await this.#evaluate("adacs", this.#state.step, "adacs");
   }
 
-  async #aepo(): Promise<boolean> {
+  #aepo(): Promise<boolean> {
     const { monitor, signal } = this.#options;
-    const config = this.#config;
-    const { algorithm, aepo, data, trainer, worker: { actor, critic } } = config;
-    const iterations = iterationCount(config, this.#train.length);
-    if (algorithm.adv_estimator === "gae") {
-      const saved = this.#state.step > 0 ? this.#checkpoint?.path : undefined;
-      this.#valueHead = await loadValueHead(this.#gpu, saved, this.#policy.model.config.hidden_size);
-    }
-    // Iterations done; where refills count, they are iterations of their own, and the last one is cut to what is left.
-    const perBatch = data.rollout_batch_size;
-    const counted = algorithm.refill_within_budget;
-    const done = () => counted ? this.#state.taken / perBatch : this.#state.step;
-    const optimizer = await this.#optimizer(actor.optim, done() >= iterations);
-    const cursor = new Cursor(this.#train, data.shuffle ? data.seed : undefined);
-    cursor.taken = this.#state.taken;
-    const reference = algorithm.disable_kl ? undefined : await this.#reference();
-    const update = new PolicyUpdate(this.#policy, reference, optimizer, config, this.#valueHead);
-    const stage = new AepoStage(this.#policy, update, config, cursor, this.#state.controllers);
-    const name = aepo.entropy_shaping || aepo.kl_shaping ? "AEPO" : "policy optimization";
-    const phase = monitor.phase(name, iterations - done(), "iterations");
-    this.#times.lap("setup");
-    try {
-      while (done() < iterations) {
-        if (this.#aborted) return await this.#interrupted("aepo", optimizer);
-        const { step } = this.#state;
-        // Before the next iteration, since a checkpoint saved at this step may still owe it.
-        if (step > 0 && trainer.val_freq > 0 && step % trainer.val_freq === 0) {
-          if (!await this.#evaluate(`aepo_${step}`, step, "aepo", optimizer)) return false;
-        }
-        const iteration = step + 1;
-        const before = done();
-        const report = await stage.iterate(iteration, {
-          lr: learningRate(actor.optim, before, iterations),
-          criticLr: learningRate({ ...actor.optim, lr: critic.optim.lr }, before, iterations),
-          mostTries: counted ? iterations - before : Infinity,
-          tell: (note) => phase.advance(0, note),
-          signal,
-        });
-        this.#times.lap("step");
-        if (!report) return await this.#interrupted("aepo", optimizer);
-        Object.assign(this.#state, {
-          step: iteration,
-          optimizerStep: optimizer.step,
-          taken: cursor.taken,
-          controllers: stage.state(),
-        });
-        this.#metrics.append(report.metrics);
-        this.#times.add(report.metrics);
-        await this.#rollouts.appendIteration(report);
-        this.#times.lap("log");
-        if (report.note) monitor.say(`iteration ${iteration}: ${report.note}`);
-        for (const s of report.update?.steps ?? []) this.#guard(s.applied, s.offenders, "aepo", iteration);
-        phase.advance(done() - before, iterationNote(report));
-        if (done() < iterations && trainer.save_freq > 0 && iteration % trainer.save_freq === 0) {
-          await this.#save(`aepo_step_${iteration}`, optimizer);
-        }
-      }
-    } finally {
-      phase.finish();
-      stage.free();
-      optimizer.free();
-      reference?.free();
-      this.#valueHead?.parameters.free();
-      this.#valueHead = undefined;
-    }
-    const totals = await sampledTotalsOf(this.#folder.metricsPath);
-    if (totals) monitor.say(`${name}: ${sampledLine(totals)}`);
-    return await this.#evaluate("aepo", this.#state.step, "aepo");
-  }
-
-  /** The frozen policy at the start of AEPO. */
-  async #reference(): Promise<CausalLM> {
-    if (this.#state.step === 0) return this.#policy.model.frozenCopy();
-    const folder = this.#config.adacs.enabled
-      ? join(this.#folder.path, "adacs")
-      : this.#config.worker.actor.model.model_path;
-    return await CausalLM.load(this.#gpu, folder);
+    return aepoLoop({
+      gpu: this.#gpu,
+      config: this.#config,
+      policy: this.#policy,
+      problems: this.#train,
+      state: this.#state,
+      checkpoint: this.#checkpoint?.path,
+      folder: this.#folder,
+      metrics: this.#metrics,
+      rollouts: this.#rollouts,
+      times: this.#times,
+      monitor,
+      signal,
+      optimizer: (over, valueHead) => this.#optimizer(this.#config.worker.actor.optim, over, valueHead),
+      evaluate: (name, learner) => this.#evaluate(name, this.#state.step, "aepo", learner),
+      interrupted: (learner) => this.#interrupted("aepo", learner),
+      guard: (step) => this.#guard(step.applied, step.offenders, "aepo", this.#state.step),
+      save: async (learner) => void await this.#save(`aepo_step_${this.#state.step}`, learner),
+    });
   }
 
   /** Counts skipped updates; the weights are unchanged then, and after some in a row the run stops. */
@@ -446,22 +387,22 @@ class Run {
     }
   }
 
-  async #save(name: string, optimizer: AdamW | undefined): Promise<string> {
+  async #save(name: string, learner: Learner | undefined): Promise<string> {
     await this.#metrics.sync();
     await this.#generations.sync();
     this.#state.kernels = this.#gpu.tuner?.choices();
     this.#state.lines = { metrics: this.#metrics.lines, generations: this.#generations.lines };
     const path = await this.#folder.checkpoint(name, async (folder) => {
       await this.#policy.model.save(folder, { copyFrom: companionsOf(this.#folder) });
-      await saveState(folder, this.#state, optimizer, this.#valueHead);
+      await saveState(folder, this.#state, learner?.optimizer, learner?.valueHead);
     });
     this.#times.lap("save");
     return path;
   }
 
   /** Saves, says how to go on, and answers that the run is not done. */
-  async #interrupted(stage: string = this.#state.stage, optimizer?: AdamW): Promise<false> {
-    const path = await this.#save(`${stage}_step_${this.#state.step}`, optimizer);
+  async #interrupted(stage: string = this.#state.stage, learner?: Learner): Promise<false> {
+    const path = await this.#save(`${stage}_step_${this.#state.step}`, learner);
     this.#options.monitor.say(
       `stopped and saved ${path}; go on with: ./ares train --resume ${this.#folder.path}`,
     );

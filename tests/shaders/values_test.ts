@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { type AdapterTraits, defineKernel, type KernelSpec } from "../../gpu/kernel.ts";
 import { Program } from "../../gpu/program.ts";
+import { headGradient } from "../../shaders/head.ts";
 import { rope } from "../../shaders/rope.ts";
 import { SHADERS } from "../../shaders/bundle.ts";
 import { rmsnormForward } from "../../shaders/rmsnorm.ts";
@@ -100,10 +101,11 @@ Deno.test("values: a software adapter reads through textures where the largest m
   assert(normFit(true, 2 ** 25 + 4) === norm("software"));
   // Three values are no texel.
   assert(normFit(true, 3 * WORTH_A_TEXTURE, 3) === family(rmsnormForward, 3)("software"));
-  const rotation = family(rope, 4);
-  const ropeFit = (qkv: number): unknown =>
-    rope.fit!({ head_dim: 8 }, { software: true, subgroup: 0 }, { qkv });
-  assert(ropeFit(WORTH_A_TEXTURE) === rotation("software") && ropeFit(2 ** 20) === rotation("texture"));
+  // What is written too is read where it stands.
+  const gradient = headGradient.fit!({ stride: 4, columns: 4 }, { software: true, subgroup: 0 }, {
+    tile: 2 ** 20,
+  });
+  assert(gradient as unknown === family(headGradient, 4)("software"));
 });
 
 Deno.test("values: a GPU reduces within subgroups where kernels may use these; nothing else changes by them", () => {

@@ -1,16 +1,20 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { SHAPES } from "../../bench/shapes.ts";
+import { microRows } from "../../data/micro/world.ts";
 import { Rng } from "../../data/random.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { elements, type MemoryClass } from "../../gpu/tensor.ts";
 import { CausalLM } from "../../models/causal_lm.ts";
-import { groupByTokens } from "../../models/packed_batch.ts";
+import { computedRows, groupByTokens, type Sequence } from "../../models/packed_batch.ts";
 import { SequenceGraph } from "../../models/sequence_graph.ts";
+import { Tokenizer } from "../../models/tokenizer.ts";
+import { curriculumBatches } from "../../trainer/adacs.ts";
 import { loadConfig } from "../../trainer/config.ts";
 import { perBucket } from "../../trainer/difficulty.ts";
 import { AdamW } from "../../trainer/optimizer.ts";
 import type { Companions, Policy } from "../../trainer/policy.ts";
 import { PolicyUpdate, type UpdateSettings } from "../../trainer/policy_update.ts";
+import { type Problem, PromptWriter } from "../../trainer/problems.ts";
 import { RolloutEngine } from "../../trainer/rollout.ts";
 import { SftTrainer } from "../../trainer/sft.ts";
 import { groupsOf } from "../../trainer/shape_batch.ts";
@@ -225,6 +229,108 @@ async function sampled(engine: RolloutEngine, step: number): Promise<ShapedTraje
   });
   return shaped(rollouts.map((r) => ({ ...r, group: r.prompt, prompt: prompts[r.prompt] })));
 }
+
+/** Rows that all passes compute in `body`. */
+async function rowsComputed(body: () => Promise<unknown>): Promise<number> {
+  const { load } = SequenceGraph.prototype;
+  let rows = 0;
+  SequenceGraph.prototype.load = function (batch) {
+    rows += computedRows(batch.ids.length);
+    load.call(this, batch);
+  };
+  try {
+    await body();
+  } finally {
+    SequenceGraph.prototype.load = load;
+  }
+  return rows;
+}
+
+/** Problems of the micro-world as a run on the built-in model has them; token ids below 105. */
+async function microProblems(count: number): Promise<Problem[]> {
+  const folder = new URL("../../models/micro", import.meta.url).pathname;
+  const { data } = loadConfig({ overrides: [] }).config;
+  const writer = await PromptWriter.load(folder, await Tokenizer.load(folder), data, [0]);
+  const { problems } = await writer.problems([...microRows({ seed: data.seed, count, split: "train" })]);
+  const below = (ids: readonly number[]) => ids.map((id) => id % 105);
+  return problems.map((p) => ({ ...p, prompt: below(p.prompt), candidates: p.candidates.map(below) }));
+}
+
+const lengthOf = (sequences: readonly Sequence[]) => sequences.reduce((n, s) => n + s.ids.length, 0);
+
+Deno.test({
+  name: "training cost: under 5 % of the rows that the micro-world's batches compute are padding",
+  ...options,
+  fn: async () => {
+    const gpu = await oneGpu();
+    const tiny = tinyConfig({ max_position_embeddings: 512 });
+    const model = await tinyModel(gpu, tiny, randomWeights(tiny));
+    const { adacs, data, worker: { actor, rollout } } = loadConfig({ overrides: [] }).config;
+    const problems = await microProblems(64);
+    const examples = problems.flatMap((p, problem) =>
+      p.candidates.map((_, candidate) => ({ problem, candidate }))
+    );
+    const batches = curriculumBatches({ examples } as any, problems, adacs.batch_size) as Sequence[][];
+    // Rollouts of every length up to where they are cut, as many short ones as long ones by their logarithms.
+    const rng = new Rng("padding");
+    const ids = (n: number) => Uint32Array.from({ length: n }, () => rng.below(105));
+    const most = data.max_response_length;
+    const groups = shaped(
+      problems.slice(0, data.rollout_batch_size).flatMap(({ prompt }, group) =>
+        Array.from({ length: rollout.n }, (_, sample): Sampled => {
+          const length = Math.min(most, Math.ceil(8 * (1.5 * most / 8) ** rng.float()));
+          return {
+            group,
+            sample,
+            prompt: [...prompt],
+            tokens: ids(length),
+            logps: new Float32Array(length).fill(-4.6),
+            entropies: new Float32Array(length).fill(4.6),
+          };
+        })
+      ),
+    );
+    const rollouts = groups.flat().map((t) => [...t.problem.prompt, ...t.tokens].length);
+    const tokens = rollouts.reduce((a, b) => a + b);
+
+    const graph = new SequenceGraph(model, { tokens: actor.micro_batch_tokens, train: true });
+    const optimizer = new AdamW(gpu, model.parameters, { ...ADAMW });
+    const sft = new SftTrainer(graph, optimizer);
+    const tuned = await rowsComputed(async () => {
+      for (const batch of batches) await sft.step(batch);
+    });
+    const tuning = 1 - lengthOf(batches.flat()) / tuned;
+    assert(tuning >= 0 && tuning < 0.05, `fine-tuning: ${tuning}`);
+    sft.free();
+    optimizer.free();
+    graph.free();
+
+    const padding = async (...overrides: string[]) => {
+      const { update, free } = updateOf(
+        model,
+        actor.micro_batch_tokens,
+        "algorithm.disable_kl=true",
+        ...overrides,
+      );
+      let told = NaN;
+      const rows = await rowsComputed(async () => {
+        const { metrics } = await update.run(groups, { ...SETTINGS, atReference: true }, { lap: () => {} });
+        told = metrics["perf/padding"];
+      });
+      free();
+      const counted = 1 - actor.ppo_epochs * tokens / rows;
+      assertAlmostEquals(told, counted, 1e-12);
+      return counted;
+    };
+    const packed = await padding();
+    assert(packed >= 0 && packed < 0.05, `update: ${packed}`);
+    // Both ways of not packing these end to end would show: each alone, and all as long as the longest.
+    const alone = await padding("worker.actor.micro_batch_size_per_device_for_update=1");
+    assert(alone > 0.1, `alone: ${alone}`);
+    assert(1 - tokens / (Math.max(...rollouts) * rollouts.length) > 0.1);
+    model.parameters.free();
+  },
+});
 
 Deno.test({
   name: "training cost: nothing grows in two hundred steps of rollouts, fine-tuning and updates",
