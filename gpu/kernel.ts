@@ -4,27 +4,26 @@
  * @module
  */
 import { GpuError } from "./errors.ts";
-import { BEFORE, throughTextures } from "./through_textures.ts";
+import { throughTextures } from "./through_textures.ts";
 import { unroll } from "./unroll.ts";
 
 /**
  * How a kernel uses a binding. `texture` reads a tensor of f32 values, a multiple of four of them, through a
  * `texture_storage_2d<rgba32float, read>`, in the texts called Mirror: element 4i is texel (i & 1023, i >> 10). The program
- * keeps the texture current. `update` is `inout` whose reads go through such a texture: they see what stood there before
- * the launch. A text that declares storage arrays of vec4f serves both ways of reading ({@link kernelText}). `kept` is
- * `inout` whose writes the kernel also stores into that texture, a `texture_storage_2d<rgba32float, write>` bound
- * {@link BEFORE} places after the tensor: then the program need not copy it again.
+ * keeps the texture current. A text that declares storage arrays of vec4f serves both ways of reading ({@link kernelText}).
+ * `kept` is `inout` whose writes the kernel also stores into that texture, a `texture_storage_2d<rgba32float, write>` bound
+ * {@link KEPT_TEXTURE} places after the tensor: then the program need not copy it again.
  */
-export type Access = "read" | "write" | "inout" | "texture" | "update" | "kept";
+export type Access = "read" | "write" | "inout" | "texture" | "kept";
+
+/** The texture of a `kept` tensor is bound so many places after the tensor. */
+export const KEPT_TEXTURE = 16;
 
 /** Whether a launch changes the tensor. */
 export const writes = (access: Access): boolean => access !== "read" && access !== "texture";
 
-/** Whether a launch reads the tensor's mirror. */
-export const mirrored = (access: Access): boolean => access === "texture" || access === "update";
-
 /** Whether a launch binds a texture for the tensor, to read or to write. */
-export const textured = (access: Access): boolean => mirrored(access) || access === "kept";
+export const textured = (access: Access): boolean => access === "texture" || access === "kept";
 
 /** The values of a kernel's dims at one launch. */
 export type DimValues<D extends string = string> = Readonly<Record<D, number>>;
@@ -192,16 +191,9 @@ export class KernelCache {
           ? { storageTexture: { access: "read-only", format: "rgba32float" } }
           : { buffer: { type: access === "read" ? "read-only-storage" : "storage" } },
       });
-      if (access === "update") {
-        entries.push({
-          binding: BEFORE + i + 1,
-          visibility: 4,
-          storageTexture: { access: "read-only", format: "rgba32float" },
-        });
-      }
       if (access === "kept") {
         entries.push({
-          binding: BEFORE + i + 1,
+          binding: KEPT_TEXTURE + i + 1,
           visibility: 4,
           storageTexture: { access: "write-only", format: "rgba32float" },
         });

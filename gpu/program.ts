@@ -5,10 +5,9 @@
  */
 import type { Gpu } from "./device.ts";
 import { GpuError } from "./errors.ts";
-import { type Candidates, type KernelSpec, mirrored, textured, writes } from "./kernel.ts";
+import { type Candidates, KEPT_TEXTURE, type KernelSpec, textured, writes } from "./kernel.ts";
 import { fillMirror, fitsTexture, type Mirror, planMirrors, takeTextures } from "./mirrors.ts";
 import type { Tensor } from "./tensor.ts";
-import { BEFORE } from "./through_textures.ts";
 
 /** A size or scalar of a launch: fixed, or asked for again at every run. */
 export type Dim = number | (() => number);
@@ -203,7 +202,7 @@ export class Program {
           tensor: l.tensors[i],
         }));
         return {
-          mirrored: bindings.filter((b) => mirrored(b.access)),
+          mirrored: bindings.filter((b) => b.access === "texture"),
           written: bindings.filter((b) => writes(b.access) && b.access !== "kept").map((b) => b.tensor),
           kept: bindings.filter((b) => b.access === "kept"),
         };
@@ -239,7 +238,7 @@ export class Program {
             if (access === "texture") return texture;
             const size = Math.max(4, Math.ceil(t.bytes / 4) * 4);
             const tensor = { binding: j + 1, resource: { buffer: t.buffer, offset: t.offset, size } };
-            return textured(access) ? [tensor, { ...texture, binding: BEFORE + j + 1 }] : tensor;
+            return access === "kept" ? [tensor, { ...texture, binding: KEPT_TEXTURE + j + 1 }] : tensor;
           }),
         ],
       })

@@ -4,7 +4,6 @@
  * @module
  */
 import type { Access, KernelSpec } from "../gpu/kernel.ts";
-import { mirrored } from "../gpu/kernel.ts";
 import { SHADERS } from "./bundle.ts";
 
 /** What kernels are written for; `texture` is a software adapter on tensors that are worth their copies. */
@@ -122,7 +121,7 @@ function worthTextures(
   elements: Readonly<Record<string, number>>,
 ): boolean {
   const read = Object.entries(family.get(key(4, "texture"))!.bindings)
-    .filter(([, access]) => mirrored(access)).map(([name]) => elements[name] ?? 0);
+    .filter(([, access]) => access === "texture").map(([name]) => elements[name] ?? 0);
   const most = Math.max(0, ...read);
   return most >= WORTH_A_TEXTURE && most <= MOST;
 }

@@ -108,9 +108,7 @@ function apart(a: readonly number[], b: readonly number[]): number {
 }
 
 const texturesOf = (kernels: readonly KernelSpec[]): string[] =>
-  kernels.filter((k) => Object.values(k.bindings).some((a) => /texture|update|kept/.test(a))).map((k) =>
-    k.name
-  );
+  kernels.filter((k) => Object.values(k.bindings).some((a) => /texture|kept/.test(a))).map((k) => k.name);
 /** What the variants for few rows are called after where a GPU of these subgroups takes its own. */
 const ownRows = (gpu: Gpu): string => SUBGROUPS.includes(gpu.facts.subgroup) ? "_subgroup" : "";
 const products = (kernels: readonly KernelSpec[]): string[] =>
