@@ -1,7 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { KernelSpec } from "../../gpu/kernel.ts";
-import { kernelText } from "../../gpu/kernel.ts";
-import { BEFORE } from "../../gpu/through_textures.ts";
+import { KEPT_TEXTURE, kernelText } from "../../gpu/kernel.ts";
 import { bundleText } from "../../shaders/make_bundle.ts";
 import { SHADERS } from "../../shaders/bundle.ts";
 import { fitted, REDUCERS } from "../../shaders/values.ts";
@@ -108,10 +107,10 @@ Deno.test("every kernel's bindings and dims are those of its WGSL", async () => 
       `${what}: a binding used twice`,
     );
     for (const { name, binding, space, type } of storage) {
-      if (binding > BEFORE) {
+      if (binding > KEPT_TEXTURE) {
         assertEquals(
-          [space, access[binding - BEFORE - 1]],
-          ["texture", type === "texture_storage_2d<rgba32float, write>" ? "kept" : "update"],
+          [space, type, access[binding - KEPT_TEXTURE - 1]],
+          ["texture", "texture_storage_2d<rgba32float, write>", "kept"],
           `${what}: access of ${name}`,
         );
         continue;
@@ -121,7 +120,7 @@ Deno.test("every kernel's bindings and dims are those of its WGSL", async () => 
       assertEquals(space === "storage,read", expected === "read", `${what}: access of ${name}`);
       assertEquals(space === "texture", expected === "texture", `${what}: access of ${name}`);
     }
-    const textures = access.filter((a) => a === "update" || a === "kept").length;
+    const textures = access.filter((a) => a === "kept").length;
     assertEquals(storage.length, access.length + textures, `${what}: number of bindings`);
   }
 });
