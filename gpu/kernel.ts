@@ -107,6 +107,12 @@ export interface Candidates<B extends string = string, D extends string = string
   readonly contents?: Readonly<Record<string, Uint32Array<ArrayBuffer>>>;
 }
 
+/** Rows beyond which the choice of a kernel no longer depends on how many there are. */
+const MOST_MEASURED = 1024;
+/** What {@link Candidates.dims} rounds rows to: the next power of two, up to where nothing changes any more. */
+export const measuredRows = (rows: number): number =>
+  Math.min(MOST_MEASURED, 2 ** Math.ceil(Math.log2(Math.max(1, rows))));
+
 /** Identity function that fixes a spec's name types. */
 export function defineKernel<B extends string, D extends string>(spec: KernelSpec<B, D>): KernelSpec<B, D> {
   return spec;

@@ -26,12 +26,11 @@ export interface KernelOptions {
    * `float16`: the linear layers' products, forward and backward, take their operands rounded to f16 and add up in f32
    * (mixed precision; widths that are no multiple of 4 stay in f32). Of gradients' products a tuner may choose ones that add
    * up 16 steps in f16 first. Matrices of weights are read in f16, half the bytes: where a model is trained, from a copy that
-   * every update renews; where it is not, that is all that is kept. On GPUs sampling keeps its keys and values in f16
-   * too. It is asked for before a model is loaded. Activations,
-   * gradients, trained weights and the optimizer's moments are f32 in memory. Gradients are
-   * multiplied by 2^10 before they are rounded and the sums divided by it, as a loss scale of 1,024 does: what is below
-   * 3e-11 is lost, and a value of 64 (of an activation or a weight: 65,520) overflows. The result is then not finite, and
-   * the optimizer does not apply such an update.
+   * every update renews; where it is not, that is all that is kept. On GPUs sampling keeps its keys and values in f16 too. It
+   * is asked for before a model is loaded. Activations, gradients, trained weights and the optimizer's moments are f32 in
+   * memory. Gradients are multiplied by 2^10 before they are rounded and the sums divided by it, as a loss scale of 1,024
+   * does: what is below 3e-11 is lost, and a value of 64 (of an activation or a weight: 65,520) overflows. The result is then
+   * not finite, and the optimizer does not apply such an update.
    * `float32` (default): all in f32.
    */
   readonly precision?: Precision;

@@ -14,8 +14,6 @@ export class KvCache {
   readonly blockSize: number;
   /** Number of blocks. */
   readonly blocks: number;
-  /** Whether keys and values stand in f16: on GPUs whose products take rounded operands. */
-  readonly half: boolean;
   /** Per layer: keys and values [blocks · blockSize, kv_heads · head_dim]. */
   readonly layers: readonly { readonly keys: Tensor; readonly values: Tensor }[];
   #gpu: Gpu;
@@ -29,14 +27,19 @@ export class KvCache {
     this.#gpu = gpu;
     this.blocks = blocks;
     this.blockSize = blockSize;
-    this.half = gpu.traits.precision === "float16" && !gpu.traits.software;
-    const dtype = this.half ? "f16" : "f32";
+    const { precision, software } = gpu.traits;
+    const dtype = precision === "float16" && !software ? "f16" : "f32";
     this.layers = Array.from({ length: config.num_hidden_layers }, (_, i) => ({
       keys: gpu.alloc(`layer ${i} key cache`, [blocks * blockSize, width], "cache", dtype),
       values: gpu.alloc(`layer ${i} value cache`, [blocks * blockSize, width], "cache", dtype),
     }));
     this.#free = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
     this.#references = new Uint32Array(blocks);
+  }
+
+  /** Whether keys and values stand in f16: on GPUs whose products take rounded operands. */
+  get half(): boolean {
+    return this.layers[0].keys.dtype === "f16";
   }
 
   /** Blocks not taken. */

@@ -2,7 +2,7 @@
  * Packed attention with grouped queries, in the variant of the adapter at hand: the kernels of attention_variants.ts.
  * @module
  */
-import type { AdapterTraits, KernelSpec } from "../gpu/kernel.ts";
+import { type AdapterTraits, type KernelSpec, measuredRows } from "../gpu/kernel.ts";
 import {
   type AttentionKernels,
   attentionPlain,
@@ -15,8 +15,6 @@ import {
 type Sizes = Readonly<Record<string, unknown>>;
 type Elements = Readonly<Record<string, number>>;
 
-/** Tokens that are measured: powers of two, up to where nothing changes any more. */
-const MOST_TOKENS = 1024;
 /** Tokens of a segment that is measured. */
 const SEGMENT = 128;
 
@@ -42,7 +40,7 @@ function byAdapter<K extends keyof AttentionKernels>(headDim: number, name: K): 
   const candidates = (d: Sizes, { software, portable }: AdapterTraits, elements: Elements) => {
     // Of a launch that asks at every run, the most that its tensors hold.
     const most = typeof d.tokens === "number" ? d.tokens : elements.segments / 2;
-    const tokens = Math.min(MOST_TOKENS, 2 ** Math.ceil(Math.log2(Math.max(1, most))));
+    const tokens = measuredRows(most);
     return {
       kernels: software || portable ? [] : [attentionTiledSmall(headDim)[name], plain[name]],
       dims: { ...d, tokens },

@@ -48,32 +48,26 @@ export function perHeadDim<K>(make: (headDim: number) => K): (headDim: number) =
 
 const consts = (headDim: number): Record<string, number> => ({ HEAD: headDim, GROUP });
 
-/** Threads for the query rows of all k, v heads, `tile` rows each. */
-const queryThreads = (d: DimValues<AttentionDims>, tile: number): number =>
-  d.kv_heads * Math.ceil(d.tokens * d.heads / d.kv_heads / tile);
+/** Rows of a thread. */
+const TILE = 8;
+/** Threads for the query rows of all k, v heads. */
+const queryThreads = (d: DimValues<AttentionDims>): number =>
+  d.kv_heads * Math.ceil(d.tokens * d.heads / d.kv_heads / TILE);
 
-/**
- * A backward kernel: with rows in registers where a written-out head of that size is given, else in tiles of 8 x 8.
- * Registers take long to compile on a software adapter (D = 64: 5 s for the queries, 7 s for keys and values).
- */
 function backward(
   entry: "backward_query" | "backward_key_value",
   headDim: number,
-  heads: Readonly<Record<number, string>>,
-  threads: (d: DimValues<AttentionDims>, tile: number) => number,
+  threads: (d: DimValues<AttentionDims>) => number,
 ): KernelSpec<BackwardBindings, AttentionDims> {
-  const head = heads[headDim];
-  const tile = head ? 4 : 8;
-  const text = SHADERS.attention + SHADERS.attention_backward;
   return defineKernel({
     name: `attention.${entry}.d${headDim}`,
-    source: head ? text + head + SHADERS.attention_registers : text,
-    entry: head ? `${entry}_registers` : entry,
+    source: SHADERS.attention + SHADERS.attention_backward,
+    entry,
     bindings: BACKWARD,
     dims: DIMS,
     consts: consts(headDim),
     sizes: (d) => backwardSizes(d, headDim),
-    grid: (d) => linearGrid(threads(d, tile), GROUP),
+    grid: (d) => linearGrid(threads(d), GROUP),
     cost: (d) => backwardCost(d, headDim),
   });
 }
@@ -104,7 +98,7 @@ function plainForward(headDim: number): KernelSpec<"qkv" | "segments" | "out" | 
     dims: DIMS,
     consts: consts(headDim),
     sizes,
-    grid: (d) => linearGrid(queryThreads(d, 8), GROUP),
+    grid: (d) => linearGrid(queryThreads(d), GROUP),
     cost: (d) => ({ flops: 0, bytes: 4 * Object.values(sizes(d)).reduce((a, b) => a + b, 0) }),
   });
 }
@@ -149,13 +143,8 @@ export interface AttentionKernels {
 export const attentionPlain: (headDim: number) => AttentionKernels = perHeadDim((headDim) => ({
   forward: plainForward(headDim),
   delta: plainDelta(headDim),
-  backwardQuery: backward("backward_query", headDim, { 32: SHADERS.attention_head_32 }, queryThreads),
-  backwardKeyValue: backward(
-    "backward_key_value",
-    headDim,
-    { 32: SHADERS.attention_head_32, 64: SHADERS.attention_head_64 },
-    (d, tile) => d.kv_heads * Math.ceil(d.tokens / tile),
-  ),
+  backwardQuery: backward("backward_query", headDim, queryThreads),
+  backwardKeyValue: backward("backward_key_value", headDim, (d) => d.kv_heads * Math.ceil(d.tokens / TILE)),
 }));
 
 /** Threads of a workgroup of the texture kernels: the widest vector of the software adapters. */

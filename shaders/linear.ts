@@ -2,7 +2,7 @@
  * Linear layer: forward with an optional bias and residual, and the gradients, in the variant that suits sizes and adapter.
  * @module
  */
-import type { AdapterTraits, KernelSpec } from "../gpu/kernel.ts";
+import { type AdapterTraits, type KernelSpec, measuredRows } from "../gpu/kernel.ts";
 import type { Dim, Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import {
@@ -24,11 +24,8 @@ export function tokensOf({ tokens, inputs }: Sizes, elements: Elements): number 
   return typeof tokens === "number" ? tokens : Math.floor((elements.x ?? elements.dx) / (inputs as number));
 }
 
-/** Tokens that are measured: powers of two, up to where nothing changes any more. */
-const MOST_TOKENS = 1024;
-/** The power of two that a launch's tokens are measured as. */
-export const measuredTokens = (d: Sizes, elements: Elements): number =>
-  Math.min(MOST_TOKENS, 2 ** Math.ceil(Math.log2(Math.max(1, tokensOf(d, elements)))));
+/** What a launch's tokens are measured as. */
+export const measuredTokens = (d: Sizes, elements: Elements): number => measuredRows(tokensOf(d, elements));
 /**
  * Rows of output up to which a GPU gets the variants for few rows: those of forward products by rule, for a tile of 64 rows
  * would leave most of its workgroups' threads to rows that are not there. What else is worth measuring then.

@@ -23,8 +23,8 @@ export interface Shape {
 
 /**
  * One token; segments of 1, of the tile's 8 and one more or less, longer than several tiles, that start inside a tile;
- * equal, grouped by 2 and by 3, and single key heads; causal and full; scores so large that weights differ widely; a head
- * size in tiles and one in registers; more tokens than several tiles of a GPU.
+ * equal, grouped by 2 and by 3, and single key heads; causal and full; scores so large that weights differ widely; two
+ * head sizes; more tokens than several tiles of a GPU.
  */
 const SHAPES: readonly Shape[] = [
   { lengths: [1], heads: 1, kvHeads: 1, headDim: 24, causal: true },
@@ -208,18 +208,6 @@ export const mistakes: readonly { kernel: string; mistake: Mistake }[] = [
       from: "load_dqkv(x.v + d) + da * pax",
       to: "da * pax",
     },
-  },
-  {
-    kernel: "attention.backward_query.d32",
-    mistake: {
-      why: "four of the values left out of every product",
-      from: " +\n    transpose((*x).g) * (*y).g",
-      to: "",
-    },
-  },
-  {
-    kernel: "attention.backward_key_value.d32",
-    mistake: { why: "four of the values left out of every sum", from: "  (*o).h += (*x).h * w;", to: "" },
   },
   {
     kernel: "attention_texture.forward.d32",

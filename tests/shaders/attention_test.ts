@@ -2,12 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UserError } from "../../gpu/errors.ts";
 import type { AdapterTraits } from "../../gpu/kernel.ts";
 import { attentionForward } from "../../shaders/attention.ts";
-import {
-  attentionPlain,
-  attentionTexture,
-  attentionTiled,
-  attentionTiledSmall,
-} from "../../shaders/attention_variants.ts";
+import { attentionTexture, attentionTiled, attentionTiledSmall } from "../../shaders/attention_variants.ts";
 import * as reference from "../reference/attention.ts";
 import { finiteDifferences } from "../reference/finite_differences.ts";
 import { cases, mistakes, segmentsOf, type Shape } from "./attention_cases.ts";
@@ -45,22 +40,6 @@ Deno.test("attention: one spec per head size, multiples of 8 only", () => {
   assertEquals([16, 32, 64, 80, 128].filter((headDim) => !attentionTexture(headDim)), []);
   assertEquals(attentionTexture(248), undefined);
   for (const headDim of [0, 12, 264]) assertThrows(() => attentionForward(headDim), UserError, `${headDim}`);
-});
-
-// Compiling them takes too long for every doctor's visit.
-Deno.test({
-  name: "attention: keys and values of 64 in registers",
-  sanitizeOps: false,
-  sanitizeResources: false,
-  fn: async () => {
-    const own = cases([{ lengths: [11, 6], heads: 3, kvHeads: 1, headDim: 64, causal: true }])
-      .filter((c) => c.kernel === attentionPlain(64).backwardKeyValue);
-    assertEquals(own.length, 1);
-    for (const c of own) {
-      const result = await runCase(await oneGpu(), c);
-      assert(result.passed, `${c.kernel.name}: off by ${result.worst} at ${result.where}`);
-    }
-  },
 });
 
 Deno.test({
